@@ -1,0 +1,62 @@
+"""Open tables of records: a name leads to one record, and both a clash and a miss are clear errors."""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol, TypeVar
+
+
+class Named(Protocol):
+    """A record that carries its own name."""
+
+    @property
+    def name(self) -> str:
+        """The key under which a table holds the record."""
+        ...
+
+
+R = TypeVar("R", bound=Named)
+
+
+class Table(Mapping[str, R]):
+    """A mapping from name to record that anyone may extend.
+
+    >>> from collections import namedtuple
+    >>> Colour = namedtuple("Colour", "name")
+    >>> colours = Table("colour", [Colour("red")])
+    >>> colours["blue"]
+    Traceback (most recent call last):
+    ...
+    KeyError: "unknown colour 'blue'; known: red"
+    """
+
+    def __init__(self, kind: str, records: list[R] | None = None) -> None:
+        self._kind = kind
+        self._records: dict[str, R] = {}
+        for record in records or []:
+            self.add(record)
+
+    def add(self, record: R, *, overwrite: bool = False) -> R:
+        """Enter a record under its name and return it.
+
+        Raises ValueError if the name is taken, unless `overwrite` is set (a notebook cell that runs twice).
+        """
+        if record.name in self._records and not overwrite:
+            raise ValueError(
+                f"{self._kind} {record.name!r} exists already; choose another name, or pass overwrite=True to replace it"
+            )
+        self._records[record.name] = record
+        return record
+
+    def __getitem__(self, name: str) -> R:
+        try:
+            return self._records[name]
+        except KeyError:
+            raise KeyError(f"unknown {self._kind} {name!r}; known: {', '.join(sorted(self._records))}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} {self._kind} records: {', '.join(self._records)}>"

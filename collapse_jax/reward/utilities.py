@@ -1,0 +1,219 @@
+"""Utilities: what a ranking objective pays for the gap between a better and a worse completion's rewards.
+
+A reward model trained on rankings maximises the sum of U(better - worse) over pairs. A `Utility` holds U as a pure
+function of a gap in (0, 1]; a `Choice` is a utility with its parameters fixed and examined. Every utility also takes
+
+- `offset`: U(gap + offset) is trained instead, as in the published code (.1 there); negative, it is a margin;
+- `min_gap`: below this gap U is continued by its tangent, so that a wrongly ordered pair still has a gradient.
+
+Add your own with `@utility`; see `UTILITIES` for those at hand.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, overload
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from collapse_jax.registry import Table
+from collapse_jax.reward import closed_forms
+from collapse_jax.reward.calculus import on_host
+from collapse_jax.reward.closed_forms import LimitLaw
+from collapse_jax.reward.shape import Shape, examine
+
+COMMON = {"offset": 0.0, "min_gap": 0.0}
+
+
+Law = Callable[..., LimitLaw | None]
+
+
+class Utility(NamedTuple):
+    """An increasing function of the reward gap, with the limit law that it leads to where that has a closed form.
+
+    `fn(gap, **parameters)` is elementwise, written in jax.numpy, for gaps in (0, 1]. `law(**parameters)` returns the
+    closed form of the limit law, or None where there is none for those parameters.
+    """
+
+    name: str
+    fn: Callable[..., Array]
+    defaults: Mapping[str, float] = {}
+    law: Law | None = None
+    source: str = ""
+
+
+class Choice(NamedTuple):
+    """A utility with all its parameters, `offset` and `min_gap` included, and the shape examined for just these."""
+
+    utility: Utility
+    params: Mapping[str, float]
+    shape: Shape
+
+    @property
+    def fn(self) -> Callable[[Array], Array]:
+        """U as a function of the gap alone, without `offset` and `min_gap`."""
+        own = {name: value for name, value in self.params.items() if name not in COMMON}
+        return lambda gap: self.utility.fn(gap, **own)
+
+    @property
+    def label(self) -> str:
+        """The name with the parameters that differ from their defaults, e.g. log_sigmoid(scale=1, offset=0.1)."""
+        default = {**COMMON, **self.utility.defaults}
+        changed = [f"{name}={value:g}" for name, value in self.params.items() if value != default[name]]
+        return f"{self.utility.name}({', '.join(changed)})" if changed else self.utility.name
+
+
+def choose(utility: Utility, **params: float) -> Choice:
+    """Return the utility with `params` fixed and the rest at their defaults, examined on gaps in (0, 1].
+
+    Raises ValueError for an unknown or non-finite parameter, a negative `min_gap`, or a function that, with these
+    parameters, is not finite, increasing and differentiable there, or is neither concave nor convex.
+    """
+    known = {**utility.defaults, **COMMON}
+    for name, value in params.items():
+        if name not in known:
+            raise ValueError(f"utility {utility.name!r} has no parameter {name!r}; it takes {', '.join(known)}")
+        if isinstance(value, bool) or not math.isfinite(value):
+            raise ValueError(f"parameter {name} of utility {utility.name!r} is {value}; it must be a finite number")
+    full = {name: float(params.get(name, default)) for name, default in known.items()}
+    if not 0.0 <= full["min_gap"] < 1.0:
+        raise ValueError(f"min_gap of utility {utility.name!r} is {full['min_gap']}; it must lie in [0, 1)")
+    unexamined = Choice(utility, full, None)  # type: ignore[arg-type]
+    label = f"utility {unexamined.label!r}"
+    try:
+        shape = examine(label, on_host(unexamined.fn, full["offset"], full["min_gap"]))
+    except (TypeError, jax.errors.JAXTypeError) as error:
+        raise ValueError(
+            f"{label} can't be traced by JAX: write it in jax.numpy, elementwise, with no Python `if` on the gap ({error})"
+        ) from error
+    return unexamined._replace(shape=shape)
+
+
+UTILITIES: Table[Utility] = Table("utility")
+
+
+@overload
+def utility(fn: Callable[..., Array], /) -> Utility: ...
+@overload
+def utility(
+    *, name: str = "", law: Law | None = None, source: str = "", overwrite: bool = False
+) -> Callable[[Callable[..., Array]], Utility]: ...
+def utility(
+    fn: Callable[..., Array] | None = None,
+    /,
+    *,
+    name: str = "",
+    law: Law | None = None,
+    source: str = "",
+    overwrite: bool = False,
+) -> Utility | Callable[[Callable[..., Array]], Utility]:
+    """Enter a function gap -> U(gap, **parameters) in `UTILITIES` and return its record (a decorator).
+
+    Parameters are keywords with numbers as defaults. The name is the function's own unless given.
+
+    >>> @utility(source="a textbook")
+    ... def arctan(gap, *, steepness=5.0):
+    ...     return jnp.arctan(steepness * gap)
+    >>> UTILITIES["arctan"].defaults
+    {'steepness': 5.0}
+
+    Raises ValueError if the name is taken (unless `overwrite`), or as `choose` does for the default parameters.
+    """
+
+    def enter(function: Callable[..., Array]) -> Utility:
+        record = _record(function, name, law, source)
+        choose(record)
+        return UTILITIES.add(record, overwrite=overwrite)
+
+    return enter if fn is None else enter(fn)
+
+
+def _record(fn: Callable[..., Array], name: str, law: Law | None, source: str) -> Utility:
+    name = name or fn.__name__
+    defaults: dict[str, float] = {}
+    for parameter in list(inspect.signature(fn).parameters.values())[1:]:
+        if parameter.name in COMMON:
+            raise ValueError(f"utility {name!r} must not define {parameter.name!r}: every utility has it already")
+        if isinstance(parameter.default, bool) or not isinstance(parameter.default, int | float):
+            raise ValueError(f"parameter {parameter.name!r} of utility {name!r} needs a number as its default")
+        defaults[parameter.name] = float(parameter.default)
+    return Utility(name, fn, defaults, law, source)
+
+
+def _builtin(*, law: Law | None = None, source: str = "") -> Callable[[Callable[..., Array]], Utility]:
+    # Examining a utility compiles it: for those below the tests do so, not every import.
+    return lambda fn: UTILITIES.add(_record(fn, "", law, source))
+
+
+_PAPER = "Song, Cai, Lee, Su, Reward Collapse in Aligning Large Language Models, arXiv 2305.17608"
+
+
+@_builtin(law=closed_forms.two_point, source=_PAPER)
+def linear(gap: Float[Array, "..."]) -> Float[Array, "..."]:
+    """U = t: half of the rewards at 0, half at 1."""
+    return gap
+
+
+@_builtin(law=closed_forms.power, source=_PAPER)
+def power(gap: Float[Array, "..."], *, gamma: float = 0.5) -> Float[Array, "..."]:
+    """U = t^γ, γ > 0: Beta((1-γ)/2, (1-γ)/2) for γ < 1, two points from 1 on (convex beyond)."""
+    return gap**gamma
+
+
+@_builtin(law=closed_forms.arcsine, source=_PAPER)
+def log(gap: Float[Array, "..."]) -> Float[Array, "..."]:
+    """U = log t: the arcsine law, whose n-item optima are the Gauss-Lobatto points."""
+    return jnp.log(gap)
+
+
+@_builtin(law=closed_forms.inverse_power, source=_PAPER)
+def inverse_power(gap: Float[Array, "..."], *, gamma: float = 1.0) -> Float[Array, "..."]:
+    """U = -t^-γ, γ > 0: Beta((1+γ)/2, (1+γ)/2) for γ < 1, uniform from 1 on."""
+    return -(gap**-gamma)
+
+
+@_builtin(source="Bradley, Terry 1952; Ouyang et al., arXiv 2203.02155")
+def log_sigmoid(gap: Float[Array, "..."], *, scale: float = 0.25) -> Float[Array, "..."]:
+    """U = log σ(t/scale), the Bradley-Terry likelihood at a temperature: atoms at both ends, a density between."""
+    return jax.nn.log_sigmoid(gap / scale)
+
+
+@_builtin(law=closed_forms.exponential, source=_PAPER)
+def exponential(gap: Float[Array, "..."], *, scale: float = 0.25) -> Float[Array, "..."]:
+    """U = -exp(-t/scale): equal atoms at both ends and a constant density between."""
+    return -jnp.exp(-gap / scale)
+
+
+@_builtin(law=closed_forms.quadratic)
+def quadratic(gap: Float[Array, "..."], *, b: float = 2.0, c: float = 1.0) -> Float[Array, "..."]:
+    """U = b·t - c·t², b ≥ 2c: equal atoms at both ends and a constant density between."""
+    return b * gap - c * gap**2
+
+
+@_builtin(law=closed_forms.hinge)
+def hinge(gap: Float[Array, "..."], *, width: float = 0.5) -> Float[Array, "..."]:
+    """U = min(t, width): atoms only, at the multiples of `width` counted from either end."""
+    return jnp.minimum(gap, width)
+
+
+@_builtin(law=closed_forms.sine)
+def sine(gap: Float[Array, "..."], *, a: float = 1.5) -> Float[Array, "..."]:
+    """U = sin(a·t), 0 < a ≤ π/2: equal atoms at both ends and a constant density between."""
+    return jnp.sin(a * gap)
+
+
+@_builtin(law=closed_forms.log_sine)
+def log_sine(gap: Float[Array, "..."], *, a: float = 1.5) -> Float[Array, "..."]:
+    """U = log sin(a·t), 0 < a ≤ π/2: a density between the arcsine law (a → 0) and one heavier at the ends."""
+    return jnp.log(jnp.sin(a * gap))
+
+
+@_builtin(source="label smoothing of the Bradley-Terry likelihood")
+def smoothed_log_sigmoid(
+    gap: Float[Array, "..."], *, scale: float = 1.0, smoothing: float = 0.1
+) -> Float[Array, "..."]:
+    """U = (1-ε) log σ(t/scale) + ε log σ(-t/scale), increasing on (0, 1] if scale ≥ 1 / log((1-ε)/ε)."""
+    x = gap / scale
+    return (1 - smoothing) * jax.nn.log_sigmoid(x) + smoothing * jax.nn.log_sigmoid(-x)
