@@ -41,7 +41,7 @@ class Table(Mapping[str, R]):
         """
         if record.name in self._records and not overwrite:
             raise ValueError(
-                f"{self._kind} {record.name!r} exists already; choose another name, or pass overwrite=True to replace it"
+                f"{self._kind} {record.name!r} exists already; rename it, or pass overwrite=True to replace it"
             )
         self._records[record.name] = record
         return record

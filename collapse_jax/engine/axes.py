@@ -1,0 +1,129 @@
+"""Named axes and their product: the members of a population, with the values and the labels of each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key, PyTree
+
+from collapse_jax.process import Hyper, Process
+
+SEED = "seed"
+
+
+class Axis(NamedTuple):
+    """The values of one axis, a pytree of leaves with a leading axis, and a label for each (else 0, 1, ...)."""
+
+    values: PyTree
+    labels: Sequence[Any] | None = None
+
+
+class Population(NamedTuple):
+    """The flattened product of all axes: `hyper` leaves and `seeds` have a leading axis of members, last axis fastest."""
+
+    labels: dict[str, np.ndarray]
+    hyper: dict[str, PyTree]
+    seeds: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of labels along each axis."""
+        return tuple(len(labels) for labels in self.labels.values())
+
+    @property
+    def size(self) -> int:
+        """The number of members."""
+        return len(self.seeds)
+
+    def describe(self, member: int) -> str:
+        """Return the labels of one member, e.g. "utility=log, seed=3"."""
+        place = np.unravel_index(member, self.shape)
+        return ", ".join(f"{name}={labels[i]}" for (name, labels), i in zip(self.labels.items(), place, strict=True))
+
+
+def keys_of(seeds: np.ndarray) -> Key[Array, " member"]:
+    """Return one key a member, which depends on the member's seed alone."""
+    return jax.vmap(jax.random.key)(seeds)
+
+
+def make_population(process: Process, axes: Mapping[str, Any]) -> Population:
+    """Return the product of `axes`, each a sequence of values or an `Axis`, over the hyperparameters of `process`.
+
+    Raises ValueError, naming the axis, for one that the process doesn't know, that is empty, whose values and labels
+    differ in number, whose values are not finite or don't have the shape of the default, or whose labels repeat.
+    """
+    reserved = {process.time, "diverged", *(name for names in process.dims.values() for name in names)}
+    labels: dict[str, np.ndarray] = {}
+    values: dict[str, PyTree] = {}
+    for name, given in axes.items():
+        if name != SEED and name not in process.hyper:
+            known = ", ".join([*process.hyper, SEED])
+            raise ValueError(f"unknown axis {name!r}; this process has {known}")
+        if name in reserved:
+            raise ValueError(f"axis {name!r} has the name of an axis of the records ({', '.join(sorted(reserved))})")
+        axis = given if isinstance(given, Axis) else Axis(np.asarray(given))
+        default = np.uint32(0) if name == SEED else process.hyper[name]
+        values[name], length = _conform(name, axis.values, default)
+        labels[name] = _labels(name, axis, length)
+
+    shape = tuple(len(one) for one in labels.values())
+    place = dict(zip(labels, np.indices(shape).reshape(len(shape), -1), strict=True))
+    size = int(np.prod(shape))
+
+    def spread(name: str, default: PyTree) -> PyTree:
+        if name in values:
+            return jax.tree.map(lambda leaf: leaf[place[name]], values[name])
+        return jax.tree.map(lambda leaf: np.broadcast_to(_strong(leaf), (size, *np.shape(leaf))), default)
+
+    hyper: Hyper = {name: spread(name, default) for name, default in process.hyper.items()}
+    return Population(labels, dict(hyper), spread(SEED, np.uint32(0)))
+
+
+def _strong(leaf: Any) -> np.ndarray:
+    """Return a leaf in the dtype that JAX would give it (a Python float is float32 unless x64 is on)."""
+    return np.asarray(leaf, jax.dtypes.canonicalize_dtype(np.result_type(leaf)))
+
+
+def _conform(name: str, values: PyTree, default: PyTree) -> tuple[PyTree, int]:
+    """Return `values` with the structure, the trailing shapes and the dtypes of `default`, and their common length."""
+    given, expected = str(jax.tree.structure(values)), str(jax.tree.structure(default))
+    if given != expected:
+        raise ValueError(f"axis {name!r} has the structure {given}; the hyperparameter has {expected}")
+    lengths = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(values)}
+    if len(lengths) != 1 or None in lengths:
+        raise ValueError(f"axis {name!r} needs leaves with one common leading length; they have {lengths}")
+    (length,) = lengths
+    if not length:
+        raise ValueError(f"axis {name!r} is empty; it needs at least one value")
+
+    def cast(leaf: Any, like: Any) -> np.ndarray:
+        leaf, like = np.asarray(leaf), _strong(like)
+        if leaf.dtype.kind not in "biuf" or leaf.shape[1:] != like.shape:
+            raise ValueError(
+                f"axis {name!r} has values of shape {leaf.shape[1:]} and type {leaf.dtype}; "
+                f"expected numbers of shape {like.shape} (names become records before they reach the engine)"
+            )
+        if not np.isfinite(leaf).all():
+            at = int(np.argwhere(~np.isfinite(leaf))[0][0])
+            raise ValueError(f"axis {name!r} has a non-finite value at position {at}: {leaf[at]}")
+        cast_leaf: np.ndarray = leaf.astype(like.dtype)
+        if like.dtype.kind in "biu" and (cast_leaf != leaf).any():
+            at = int(np.argwhere(cast_leaf != leaf)[0][0])
+            raise ValueError(f"axis {name!r} needs values of type {like.dtype}; at position {at} it has {leaf[at]}")
+        return cast_leaf
+
+    return jax.tree.map(cast, values, default), int(length)
+
+
+def _labels(name: str, axis: Axis, length: int) -> np.ndarray:
+    if axis.labels is None:
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(axis.values)]
+        labels = leaves[0] if len(leaves) == 1 and leaves[0].ndim == 1 else np.arange(length)
+    else:
+        labels = np.asarray(axis.labels)
+    if labels.shape != (length,):
+        raise ValueError(f"axis {name!r} has {length} values but {len(labels)} labels")
+    if len(np.unique(labels)) < length:
+        raise ValueError(f"axis {name!r} repeats a label: {', '.join(map(str, labels))}")
+    return labels

@@ -1,0 +1,104 @@
+"""The directory of a running sweep: what it computes, the records so far, and the state to go on from.
+
+`sweep.json` says what is computed and in which layout; `records/` holds a file a segment, written before the segment's
+checkpoint; `checkpoints/` is Orbax's. A kill at any moment leaves the last complete checkpoint and all records before
+it; whatever came later is computed again, to the same bits.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+
+from collapse_jax.files import make_writable, write_atomically, write_json
+
+
+class Store:
+    """An open directory of one sweep; positions count the segments completed, over all chunks."""
+
+    def __init__(self, directory: Path, config: dict[str, Any]) -> None:
+        """Open `directory` for the sweep that `config` describes, or start it there.
+
+        Raises ValueError if the directory holds another sweep, OSError if it can't be written.
+        """
+        self._directory = make_writable(directory.absolute())
+        path = self._directory / "sweep.json"
+        if path.exists():
+            _refuse_other(path, config)
+        # A hidden file is what a kill in the middle of the first write leaves behind.
+        elif any(not entry.name.startswith(".") for entry in self._directory.iterdir()):
+            raise ValueError(f"directory {directory} is not empty and holds no sweep; give an empty or a new one")
+        else:
+            write_json(path, config)
+        self._records = make_writable(self._directory / "records")
+        self._manager = ocp.CheckpointManager(
+            self._directory / "checkpoints",
+            options=ocp.CheckpointManagerOptions(max_to_keep=2, create=True, enable_async_checkpointing=False),
+        )
+
+    def position(self) -> int:
+        """Return the position of the last complete checkpoint, 0 if there is none."""
+        return self._manager.latest_step() or 0
+
+    def save(self, position: int, records: dict[str, np.ndarray], state: PyTree) -> None:
+        """Keep the records of the segment that ends at `position`, then the state there (host arrays)."""
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                np.savez(file, allow_pickle=False, **records)
+
+        write_atomically(self._path(position), write)
+        try:
+            self._manager.save(position, args=ocp.args.StandardSave(_without_keys(state)))
+        except Exception as error:
+            raise OSError(
+                f"could not write the checkpoint at segment {position} under {self._directory} ({error}); all before it "
+                "is kept: make room and run the same sweep again"
+            ) from error
+
+    def restore(self, position: int, like: PyTree) -> PyTree:
+        """Return the state at `position`, host arrays of the structure and types of `like`."""
+        plain = self._manager.restore(position, args=ocp.args.StandardRestore(_without_keys(like)))
+        return jax.tree.map(
+            lambda leaf, old: jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(old)) if _is_key(old) else leaf,
+            plain,
+            like,
+        )
+
+    def records(self, position: int) -> dict[str, np.ndarray]:
+        """Return the records of the segment that ends at `position`."""
+        with np.load(self._path(position), allow_pickle=False) as archive:
+            return dict(archive)
+
+    def close(self) -> None:
+        """Release the checkpoint manager's threads."""
+        self._manager.close()
+
+    def _path(self, position: int) -> Path:
+        return self._records / f"segment-{position:06d}.npz"
+
+
+def _refuse_other(path: Path, config: dict[str, Any]) -> None:
+    try:
+        there = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable as JSON ({error}); give another directory") from error
+    for name, value in config.items():
+        if there.get(name) != value:
+            raise ValueError(
+                f"directory {path.parent} holds another sweep: its {name} is {there.get(name)}, this one's is {value}; "
+                "give another directory, or run what was started there"
+            )
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _without_keys(state: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf), state)

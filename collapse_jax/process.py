@@ -1,0 +1,31 @@
+"""What one member of a population computes: the record that both halves of the library hand to the engine."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Int, Key, PyTree
+
+State = PyTree
+Hyper = Mapping[str, PyTree]
+Record = Mapping[str, Array]
+
+
+class Process(NamedTuple):
+    """One member's computation, as pure functions that JAX can trace.
+
+    `init(key, hyper)` returns the member's state. `step(state, hyper, index)` returns the next state and a record: a
+    flat dict of arrays, kept for every one of the `num_steps` steps (k optimiser steps, or one generation). Randomness
+    comes from the key of `init` alone: a state that needs more carries a key.
+
+    `hyper` names every hyperparameter with its default, a number, an array or a pytree of them: `sweep` may vary any
+    of these. `dims` names the own axes of each record entry that has some, e.g. {"rewards": ("prompt", "item")}.
+    `coords` are coordinates of the results along these axes and along `time`, the name of the axis of steps.
+    """
+
+    init: Callable[[Key[Array, ""], Hyper], State]
+    step: Callable[[State, Hyper, Int[Array, ""]], tuple[State, Record]]
+    num_steps: int
+    hyper: Hyper = {}
+    dims: Mapping[str, tuple[str, ...]] = {}
+    coords: Mapping[str, Any] = {}
+    time: str = "step"

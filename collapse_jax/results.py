@@ -1,0 +1,44 @@
+"""Results on disk: labelled arrays beside the configuration that made them, in a folder named after it."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from collapse_jax.files import make_writable, write_atomically, write_json
+
+_RESULTS = "results.nc"
+
+
+def folder(root: str | Path, experiment: str, config: Any) -> Path:
+    """Return <root>/<experiment>/<fingerprint of config>, created, with `config.json` in it.
+
+    `config` is a dataclass of plain values. Equal configurations share a folder, unequal ones never do.
+    """
+    content = dataclasses.asdict(config)
+    text = json.dumps(content, sort_keys=True, default=str)
+    path = make_writable(Path(root) / experiment / hashlib.sha256(text.encode()).hexdigest()[:12])
+    if not (path / "config.json").exists():
+        write_json(path / "config.json", json.loads(text))
+    return path
+
+
+def save(dataset: xr.Dataset, directory: str | Path) -> Path:
+    """Write a dataset, whole or not at all, to `directory` as netCDF, with its provenance as JSON; return the file."""
+    directory = make_writable(Path(directory))
+    path = directory / _RESULTS
+    write_atomically(path, lambda temporary: dataset.to_netcdf(temporary, engine="h5netcdf"))
+    if "provenance" in dataset.attrs:
+        write_json(directory / "provenance.json", json.loads(dataset.attrs["provenance"]))
+    return path
+
+
+def load(directory: str | Path) -> xr.Dataset:
+    """Return the dataset saved in `directory`, in memory. Raises FileNotFoundError if there is none."""
+    path = Path(directory) / _RESULTS
+    if not path.exists():
+        raise FileNotFoundError(f"no results in {directory}: run the experiment first, without --plot-only")
+    return xr.load_dataset(path, engine="h5netcdf")
