@@ -1,0 +1,214 @@
+"""Ranking sets: prompts with completions ranked by length, of an open-ended and a closed-ended type.
+
+The construction of the reward-collapse experiment (Song, Cai, Lee, Su, arXiv:2305.17608): a prompt's type lies in a
+sentence added to it, and its completions are prefixes of one passage; longer is better.
+"""
+
+import dataclasses
+import hashlib
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Int
+
+from collapse_jax.data.longform import longform
+from collapse_jax.data.passages import Source, python_docs
+
+TYPE_NAMES = ("open", "closed")
+
+
+class Recipe(NamedTuple):
+    """What a type appends to the prompt, and the words of its completions, best first."""
+
+    suffix: str
+    words: tuple[int, ...]
+
+
+RECIPES = {
+    "open": Recipe(" Write the answer in an open-ended way.", (80, 70, 60, 50, 40, 30, 20, 10)),
+    "closed": Recipe(" Write either a short answer or a long answer.", (74, 68, 62, 56, 34, 28, 22, 16)),
+}
+
+
+class RankedPrompts(NamedTuple):
+    """Prompts with their completions, best first; `types` indexes `type_names`."""
+
+    titles: list[str]
+    prompts: list[str]
+    types: Int[np.ndarray, " prompt"]
+    completions: list[list[str]]
+    type_names: tuple[str, ...] = TYPE_NAMES
+
+
+class RankingSplits(NamedTuple):
+    """Ranked prompts to learn from and, under other titles, to be judged by."""
+
+    train: RankedPrompts
+    test: RankedPrompts
+
+
+@dataclasses.dataclass(eq=False)
+class RankingSetsConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
+    """Everything that the content depends on; the name holds its hash, and so does the prepared folder's."""
+
+    name: str = dataclasses.field(init=False)
+    source: Source = dataclasses.field(default_factory=python_docs)
+    seed: int = 0
+    test_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; it must be a whole number, 0 or more")
+        if not 0 < self.test_share < 1:
+            raise ValueError(f"test_share is {self.test_share}; it must lie between 0 and 1, both excluded")
+        content = f"{self.source.fingerprint} {self.seed} {float(self.test_share)!r}"
+        self.name = f"{self.source.name}-{hashlib.blake2b(content.encode(), digest_size=6).hexdigest()}"
+
+
+class RankingSets(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+    """Ranking sets as a TFDS dataset, in array_record files, which need no TensorFlow.
+
+    `tfds.data_source("ranking_sets/python_docs")` and ".../longform" work; other sources, seeds and shares go in as
+    `builder_kwargs={"config": RankingSetsConfig(source=...)}`. Rows come shuffled; `index` restores their order.
+    """
+
+    # Part of the folder's name: raise it when the recipe changes.
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = (tfds.core.BuilderConfig(name="python_docs"), tfds.core.BuilderConfig(name="longform"))
+
+    def __init__(
+        self,
+        *,
+        config: str | tfds.core.BuilderConfig | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+        file_format: str = "array_record",
+        **kwargs: Any,
+    ) -> None:
+        name = config if config is None or isinstance(config, str) else config.name
+        # The plain names stand for the source as it is on this machine today, under a name that holds its hash.
+        if name in (None, "python_docs"):
+            config = RankingSetsConfig()
+        elif name == "longform":
+            config = RankingSetsConfig(source=longform(data_dir=data_dir))
+        super().__init__(config=config, data_dir=data_dir, file_format=file_format, **kwargs)
+
+    def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
+        # TFDS would log a warning about a custom configuration each time.
+        if isinstance(builder_config, RankingSetsConfig):
+            return builder_config
+        return super()._create_builder_config(builder_config, version=version)
+
+    def _info(self) -> Any:
+        config = self.builder_config
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=__doc__,
+            features=tfds.features.FeaturesDict(
+                {
+                    "index": np.int64,
+                    "title": tfds.features.Text(),
+                    "prompt": tfds.features.Text(),
+                    "type": tfds.features.ClassLabel(names=TYPE_NAMES),
+                    "completions": tfds.features.Sequence(tfds.features.Text()),
+                }
+            ),
+            metadata=tfds.core.MetadataDict(
+                source=config.source.name,
+                fingerprint=config.source.fingerprint,
+                seed=config.seed,
+                test_share=config.test_share,
+            ),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        config = self.builder_config
+        rows = list(ranking_rows(config.source, config.seed))
+        if not rows:
+            raise ValueError(f"source {config.source.name} has no passages")
+        held_out = held_out_titles([row["title"] for row in rows], config.seed, config.test_share)
+        splits = {
+            "train": [row for row in rows if row["title"] not in held_out],
+            "test": [row for row in rows if row["title"] in held_out],
+        }
+        for split, members in splits.items():
+            if missing := set(TYPE_NAMES) - {row["type"] for row in members}:
+                raise ValueError(
+                    f"the {split} split of {config.source.name} has {len(members)} prompts and none of type "
+                    f"{' or '.join(sorted(missing))}; change test_share ({config.test_share}) or seed ({config.seed}), "
+                    "or add passages under more titles"
+                )
+        return {split: self._generate_examples(members) for split, members in splits.items()}
+
+    def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        yield from ((row["index"], row) for row in rows)
+
+
+def ranking_rows(source: Source, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield an example for every distinct pair of prompt and passage, in the source's order.
+
+    Words are what single spaces separate: a line break or tab stays inside its word, and of two spaces in a row the
+    second makes an empty word. Python's and text files' passages have single spaces only. A pair's coin depends on
+    the seed and the pair alone. Raises ValueError for a passage that is too short for the longest completion.
+    """
+    longest = max(count for recipe in RECIPES.values() for count in recipe.words)
+    for index, (title, text) in enumerate(dict.fromkeys(source.passages)):
+        words = text.split(" ")
+        if len(words) < longest:
+            raise ValueError(f"passage {index} of {source.name}, {title!r}, has {len(words)} of {longest} words needed")
+        request = source.request.replace("{title}", title)
+        kind = "open" if _uniform(seed, "type", request, text) < 0.5 else "closed"
+        yield {
+            "index": index,
+            "title": title,
+            "prompt": request + RECIPES[kind].suffix,
+            "type": kind,
+            "completions": [" ".join(words[:count]) for count in RECIPES[kind].words],
+        }
+
+
+def held_out_titles(titles: Sequence[str], seed: int, test_share: float) -> set[str]:
+    """Return the titles to hold out: in the order of their seeded hashes, until nearest to `test_share` of all rows."""
+    rows = Counter(titles)
+    order = sorted(rows, key=lambda title: _uniform(seed, "split", title))
+    held_out = np.cumsum([rows[title] for title in order])
+    return set(order[: int(np.abs(held_out - test_share * len(titles)).argmin()) + 1])
+
+
+def ranking_sets(
+    source: Source | None = None,
+    *,
+    seed: int = 0,
+    test_share: float = 0.2,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> RankingSplits:
+    """Return a source's ranking sets, `python_docs()` by default, split by title; prepared once, then read from disk.
+
+    `test_share` is the share of prompts to hold out, met as nearly as whole titles allow. `data_dir` is TFDS's, by
+    default ~/tensorflow_datasets. The rows stand in the source's order. Raises ValueError for a seed or share out of
+    range, a passage that is too short, and a split without prompts of both types.
+    """
+    config = RankingSetsConfig(source=source or python_docs(), seed=seed, test_share=test_share)
+    builder = RankingSets(config=config, data_dir=data_dir)
+    builder.download_and_prepare()
+    return RankingSplits(**{split: _ranked(builder.as_data_source(split)) for split in RankingSplits._fields})
+
+
+def _ranked(examples: Any) -> RankedPrompts:
+    rows = sorted(examples, key=lambda row: int(row["index"]))
+    return RankedPrompts(
+        titles=[row["title"].decode() for row in rows],
+        prompts=[row["prompt"].decode() for row in rows],
+        types=np.array([row["type"] for row in rows], dtype=np.int64),
+        completions=[[text.decode() for text in row["completions"]] for row in rows],
+    )
+
+
+def _uniform(seed: int, *content: str) -> float:
+    """Return a number in [0, 1) that depends on its arguments alone, unlike Python's hash, which changes by process."""
+    digest = hashlib.blake2b("\0".join([str(seed), *content]).encode(), digest_size=8).digest()
+    return math.ldexp(int.from_bytes(digest, "big") >> 11, -53)
