@@ -1,6 +1,6 @@
 """What one member of a population computes: the record that both halves of the library hand to the engine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxtyping import Array, Int, Key, PyTree
@@ -8,6 +8,13 @@ from jaxtyping import Array, Int, Key, PyTree
 State = PyTree
 Hyper = Mapping[str, PyTree]
 Record = Mapping[str, Array]
+
+
+class Axis(NamedTuple):
+    """The values of one axis of a sweep, leaves with a leading axis, and a label for each (else 0, 1, ...)."""
+
+    values: PyTree
+    labels: Sequence[Any] | None = None
 
 
 class Process(NamedTuple):

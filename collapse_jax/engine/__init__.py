@@ -1,6 +1,5 @@
 """The engine: named axes and a process in, one compiled program, labelled results out."""
 
-from collapse_jax.engine.axes import Axis
 from collapse_jax.engine.sweep import sweep
 
-__all__ = ["Axis", "sweep"]
+__all__ = ["sweep"]

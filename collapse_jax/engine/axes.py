@@ -1,26 +1,21 @@
 """Named axes and their product: the members of a population, with the values and the labels of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
-from collapse_jax.process import Hyper, Process
+from collapse_jax.process import Axis, Hyper, Process
 
 SEED = "seed"
-
-
-class Axis(NamedTuple):
-    """The values of one axis, a pytree of leaves with a leading axis, and a label for each (else 0, 1, ...)."""
-
-    values: PyTree
-    labels: Sequence[Any] | None = None
+_NUMBERS = "biuf"
 
 
 class Population(NamedTuple):
-    """The flattened product of all axes: `hyper` leaves and `seeds` have a leading axis of members, last axis fastest."""
+    """The flattened product of all axes, the last fastest; `hyper` leaves and `seeds` lead with an axis of members."""
 
     labels: dict[str, np.ndarray]
     hyper: dict[str, PyTree]
@@ -53,6 +48,7 @@ def make_population(process: Process, axes: Mapping[str, Any]) -> Population:
     Raises ValueError, naming the axis, for one that the process doesn't know, that is empty, whose values and labels
     differ in number, whose values are not finite or don't have the shape of the default, or whose labels repeat.
     """
+    _check_defaults(process.hyper)
     reserved = {process.time, "diverged", *(name for names in process.dims.values() for name in names)}
     labels: dict[str, np.ndarray] = {}
     values: dict[str, PyTree] = {}
@@ -62,14 +58,16 @@ def make_population(process: Process, axes: Mapping[str, Any]) -> Population:
             raise ValueError(f"unknown axis {name!r}; this process has {known}")
         if name in reserved:
             raise ValueError(f"axis {name!r} has the name of an axis of the records ({', '.join(sorted(reserved))})")
-        axis = given if isinstance(given, Axis) else Axis(np.asarray(given))
+        axis = given if isinstance(given, Axis) else Axis(given)
         default = np.uint32(0) if name == SEED else process.hyper[name]
+        if jax.tree_util.treedef_is_leaf(jax.tree.structure(default)) and not isinstance(axis.values, Mapping):
+            axis = axis._replace(values=_array(f"axis {name!r} has values", axis.values))
         values[name], length = _conform(name, axis.values, default)
         labels[name] = _labels(name, axis, length)
 
     shape = tuple(len(one) for one in labels.values())
-    place = dict(zip(labels, np.indices(shape).reshape(len(shape), -1), strict=True))
     size = int(np.prod(shape))
+    place = dict(zip(labels, np.indices(shape).reshape(len(shape), size), strict=True))
 
     def spread(name: str, default: PyTree) -> PyTree:
         if name in values:
@@ -78,6 +76,19 @@ def make_population(process: Process, axes: Mapping[str, Any]) -> Population:
 
     hyper: Hyper = {name: spread(name, default) for name, default in process.hyper.items()}
     return Population(labels, dict(hyper), spread(SEED, np.uint32(0)))
+
+
+def _check_defaults(hyper: Hyper) -> None:
+    if SEED in hyper:
+        raise ValueError(f"the process has a hyperparameter {SEED!r}; that is the name of the axis of seeds, rename it")
+    for name, default in hyper.items():
+        for leaf in jax.tree.leaves(default):
+            dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+            if not (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)):
+                raise ValueError(
+                    f"hyperparameter {name!r} has the default {leaf!r}; expected numbers, or arrays of them "
+                    "(names become records before they reach the engine)"
+                )
 
 
 def _strong(leaf: Any) -> np.ndarray:
@@ -92,14 +103,17 @@ def _conform(name: str, values: PyTree, default: PyTree) -> tuple[PyTree, int]:
         raise ValueError(f"axis {name!r} has the structure {given}; the hyperparameter has {expected}")
     lengths = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(values)}
     if len(lengths) != 1 or None in lengths:
-        raise ValueError(f"axis {name!r} needs leaves with one common leading length; they have {lengths}")
+        raise ValueError(
+            f"axis {name!r} needs leaves with one common leading length; they have "
+            + ", ".join("none" if length is None else str(length) for length in lengths)
+        )
     (length,) = lengths
     if not length:
         raise ValueError(f"axis {name!r} is empty; it needs at least one value")
 
     def cast(leaf: Any, like: Any) -> np.ndarray:
         leaf, like = np.asarray(leaf), _strong(like)
-        if leaf.dtype.kind not in "biuf" or leaf.shape[1:] != like.shape:
+        if leaf.dtype.kind not in _NUMBERS or leaf.shape[1:] != like.shape:
             raise ValueError(
                 f"axis {name!r} has values of shape {leaf.shape[1:]} and type {leaf.dtype}; "
                 f"expected numbers of shape {like.shape} (names become records before they reach the engine)"
@@ -107,7 +121,11 @@ def _conform(name: str, values: PyTree, default: PyTree) -> tuple[PyTree, int]:
         if not np.isfinite(leaf).all():
             at = int(np.argwhere(~np.isfinite(leaf))[0][0])
             raise ValueError(f"axis {name!r} has a non-finite value at position {at}: {leaf[at]}")
-        cast_leaf: np.ndarray = leaf.astype(like.dtype)
+        with np.errstate(over="ignore"):
+            cast_leaf: np.ndarray = leaf.astype(like.dtype)
+        if not np.isfinite(cast_leaf).all():
+            at = int(np.argwhere(~np.isfinite(cast_leaf))[0][0])
+            raise ValueError(f"axis {name!r} has a value too large for {like.dtype} at position {at}: {leaf[at]}")
         if like.dtype.kind in "biu" and (cast_leaf != leaf).any():
             at = int(np.argwhere(cast_leaf != leaf)[0][0])
             raise ValueError(f"axis {name!r} needs values of type {like.dtype}; at position {at} it has {leaf[at]}")
@@ -116,13 +134,22 @@ def _conform(name: str, values: PyTree, default: PyTree) -> tuple[PyTree, int]:
     return jax.tree.map(cast, values, default), int(length)
 
 
+def _array(what: str, given: Any) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{what} of different shapes: {given!r}") from error
+
+
 def _labels(name: str, axis: Axis, length: int) -> np.ndarray:
     if axis.labels is None:
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(axis.values)]
         labels = leaves[0] if len(leaves) == 1 and leaves[0].ndim == 1 else np.arange(length)
     else:
-        labels = np.asarray(axis.labels)
-    if labels.shape != (length,):
+        labels = _array(f"axis {name!r} has labels", axis.labels)
+    if labels.ndim != 1 or labels.dtype.kind not in _NUMBERS + "UM":
+        raise ValueError(f"axis {name!r} has the labels {axis.labels!r}; expected a sequence of strings or of numbers")
+    if len(labels) != length:
         raise ValueError(f"axis {name!r} has {length} values but {len(labels)} labels")
     if len(np.unique(labels)) < length:
         raise ValueError(f"axis {name!r} repeats a label: {', '.join(map(str, labels))}")

@@ -1,0 +1,1 @@
+"""Reward collapse: utilities, the laws they lead to, and populations of reward models that obey them."""

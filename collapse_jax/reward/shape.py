@@ -50,7 +50,9 @@ def examine(label: str, function: HostFunction) -> Shape:
             if not np.isfinite(array).all():
                 at = int(np.argmin(np.isfinite(array)))
                 what = "value" if quantity == "finite" else "slope"
-                raise ValueError(f"{label} is not {quantity} on (0, 1]: at gap {_GRID[at]:.6g} its {what} is {array[at]}")
+                raise ValueError(
+                    f"{label} is not {quantity} on (0, 1]: at gap {_GRID[at]:.6g} its {what} is {array[at]}"
+                )
         _refuse_jumps(label, function, value, slope)
         _refuse_decrease(label, value, slope)
         rise, fall = _slope_changes(slope)

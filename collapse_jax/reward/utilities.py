@@ -9,6 +9,7 @@ function of a gap in (0, 1]; a `Choice` is a utility with its parameters fixed a
 Add your own with `@utility`; see `UTILITIES` for those at hand.
 """
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from jaxtyping import Array, Float
 
 from collapse_jax.registry import Table
 from collapse_jax.reward import closed_forms
-from collapse_jax.reward.calculus import on_host
+from collapse_jax.reward.calculus import Scalar, on_host
 from collapse_jax.reward.closed_forms import LimitLaw
 from collapse_jax.reward.shape import Shape, examine
 
@@ -80,15 +81,19 @@ def choose(utility: Utility, **params: float) -> Choice:
     full = {name: float(params.get(name, default)) for name, default in known.items()}
     if not 0.0 <= full["min_gap"] < 1.0:
         raise ValueError(f"min_gap of utility {utility.name!r} is {full['min_gap']}; it must lie in [0, 1)")
-    unexamined = Choice(utility, full, None)  # type: ignore[arg-type]
-    label = f"utility {unexamined.label!r}"
+    return Choice(utility, full, _shape(utility.fn, utility.name, tuple(full.items())))
+
+
+@functools.lru_cache(maxsize=1024)  # the laws, schemes and experiments choose the same few utilities again and again
+def _shape(fn: Callable[..., Array], name: str, params: tuple[tuple[str, float], ...]) -> Shape:
+    own = {parameter: value for parameter, value in params if parameter not in COMMON}
+    label = f"utility {name!r} with {', '.join(f'{parameter}={value:g}' for parameter, value in params)}"
     try:
-        shape = examine(label, on_host(unexamined.fn, full["offset"], full["min_gap"]))
+        return examine(label, on_host(lambda gap: fn(gap, **own), dict(params)["offset"], dict(params)["min_gap"]))
     except (TypeError, jax.errors.JAXTypeError) as error:
         raise ValueError(
             f"{label} can't be traced by JAX: write it in jax.numpy, elementwise, with no Python `if` on the gap ({error})"
         ) from error
-    return unexamined._replace(shape=shape)
 
 
 UTILITIES: Table[Utility] = Table("utility")
@@ -157,7 +162,7 @@ def linear(gap: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 @_builtin(law=closed_forms.power, source=_PAPER)
-def power(gap: Float[Array, "..."], *, gamma: float = 0.5) -> Float[Array, "..."]:
+def power(gap: Float[Array, "..."], *, gamma: Scalar = 0.5) -> Float[Array, "..."]:
     """U = t^γ, γ > 0: Beta((1-γ)/2, (1-γ)/2) for γ < 1, two points from 1 on (convex beyond)."""
     return gap**gamma
 
@@ -169,50 +174,50 @@ def log(gap: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 @_builtin(law=closed_forms.inverse_power, source=_PAPER)
-def inverse_power(gap: Float[Array, "..."], *, gamma: float = 1.0) -> Float[Array, "..."]:
+def inverse_power(gap: Float[Array, "..."], *, gamma: Scalar = 1.0) -> Float[Array, "..."]:
     """U = -t^-γ, γ > 0: Beta((1+γ)/2, (1+γ)/2) for γ < 1, uniform from 1 on."""
     return -(gap**-gamma)
 
 
 @_builtin(source="Bradley, Terry 1952; Ouyang et al., arXiv 2203.02155")
-def log_sigmoid(gap: Float[Array, "..."], *, scale: float = 0.25) -> Float[Array, "..."]:
+def log_sigmoid(gap: Float[Array, "..."], *, scale: Scalar = 0.25) -> Float[Array, "..."]:
     """U = log σ(t/scale), the Bradley-Terry likelihood at a temperature: atoms at both ends, a density between."""
     return jax.nn.log_sigmoid(gap / scale)
 
 
 @_builtin(law=closed_forms.exponential, source=_PAPER)
-def exponential(gap: Float[Array, "..."], *, scale: float = 0.25) -> Float[Array, "..."]:
+def exponential(gap: Float[Array, "..."], *, scale: Scalar = 0.25) -> Float[Array, "..."]:
     """U = -exp(-t/scale): equal atoms at both ends and a constant density between."""
     return -jnp.exp(-gap / scale)
 
 
 @_builtin(law=closed_forms.quadratic)
-def quadratic(gap: Float[Array, "..."], *, b: float = 2.0, c: float = 1.0) -> Float[Array, "..."]:
+def quadratic(gap: Float[Array, "..."], *, b: Scalar = 2.0, c: Scalar = 1.0) -> Float[Array, "..."]:
     """U = b·t - c·t², b ≥ 2c: equal atoms at both ends and a constant density between."""
     return b * gap - c * gap**2
 
 
 @_builtin(law=closed_forms.hinge)
-def hinge(gap: Float[Array, "..."], *, width: float = 0.5) -> Float[Array, "..."]:
+def hinge(gap: Float[Array, "..."], *, width: Scalar = 0.5) -> Float[Array, "..."]:
     """U = min(t, width): atoms only, at the multiples of `width` counted from either end."""
     return jnp.minimum(gap, width)
 
 
 @_builtin(law=closed_forms.sine)
-def sine(gap: Float[Array, "..."], *, a: float = 1.5) -> Float[Array, "..."]:
+def sine(gap: Float[Array, "..."], *, a: Scalar = 1.5) -> Float[Array, "..."]:
     """U = sin(a·t), 0 < a ≤ π/2: equal atoms at both ends and a constant density between."""
     return jnp.sin(a * gap)
 
 
 @_builtin(law=closed_forms.log_sine)
-def log_sine(gap: Float[Array, "..."], *, a: float = 1.5) -> Float[Array, "..."]:
+def log_sine(gap: Float[Array, "..."], *, a: Scalar = 1.5) -> Float[Array, "..."]:
     """U = log sin(a·t), 0 < a ≤ π/2: a density between the arcsine law (a → 0) and one heavier at the ends."""
     return jnp.log(jnp.sin(a * gap))
 
 
 @_builtin(source="label smoothing of the Bradley-Terry likelihood")
 def smoothed_log_sigmoid(
-    gap: Float[Array, "..."], *, scale: float = 1.0, smoothing: float = 0.1
+    gap: Float[Array, "..."], *, scale: Scalar = 1.0, smoothing: Scalar = 0.1
 ) -> Float[Array, "..."]:
     """U = (1-ε) log σ(t/scale) + ε log σ(-t/scale), increasing on (0, 1] if scale ≥ 1 / log((1-ε)/ε)."""
     x = gap / scale

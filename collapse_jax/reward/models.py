@@ -1,0 +1,40 @@
+"""Reward models: pure functions from the features of completions to rewards in [0, 1]."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float, Key, PyTree
+
+Link = Callable[[Array], Array]
+
+
+class Model(NamedTuple):
+    """A reward model of any library: `init(key, features)` returns parameters, `apply(parameters, features)` rewards.
+
+    Features are (..., item, feature), rewards (..., item) in [0, 1]: without the box a bounded utility has no optimum.
+    """
+
+    init: Callable[[Key[Array, ""], Float[Array, "... item feature"]], PyTree]
+    apply: Callable[[PyTree, Float[Array, "... item feature"]], Float[Array, "... item"]]
+
+
+def mlp(hidden: Sequence[int] = (128,), *, link: Link = jax.nn.sigmoid) -> Model:
+    """Return a multilayer perceptron with GELU layers of the given widths, a scalar head and a `link` onto [0, 1].
+
+    Raises ValueError for a width below 1.
+    """
+    if any(width < 1 for width in hidden):
+        raise ValueError(f"hidden is {tuple(hidden)}; widths must be at least 1")
+
+    class RewardMLP(nn.Module):
+        @nn.compact
+        def __call__(self, features: Array) -> Array:
+            x = features
+            for width in hidden:
+                x = nn.gelu(nn.Dense(width)(x))
+            return link(nn.Dense(1, name="head")(x)[..., 0])
+
+    module = RewardMLP()
+    return Model(module.init, module.apply)

@@ -1,0 +1,69 @@
+"""Ranked completions of prompts, best first, and the pairs of them that an objective compares."""
+
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+Pairs = Literal["all", "chain", "star"]
+
+
+class Rankings(NamedTuple):
+    """Prompts with their completions as features, the best completion first.
+
+    `mask` is true where there is a completion: prompts may have different numbers of them, the missing ones last.
+    `types` index `type_names`, by which a prompt-aware objective chooses its utility.
+    """
+
+    features: Float[np.ndarray, "prompt item feature"]
+    mask: Bool[np.ndarray, "prompt item"]
+    types: Int[np.ndarray, " prompt"]
+    type_names: tuple[str, ...] = ("open", "closed")
+
+
+def make_rankings(
+    features: Float[np.ndarray, "prompt item feature"],
+    mask: Bool[np.ndarray, "prompt item"],
+    types: Int[np.ndarray, " prompt"],
+    type_names: tuple[str, ...] = ("open", "closed"),
+) -> Rankings:
+    """Return checked rankings.
+
+    Raises ValueError for no prompts, a non-finite feature, a prompt with fewer than two completions or with a gap
+    between them, or a type outside `type_names`; it names the prompt.
+    """
+    if not len(features):
+        raise ValueError("rankings need at least one prompt; features is empty")
+    if not np.isfinite(features).all():
+        raise ValueError(f"features of prompt {int(np.argwhere(~np.isfinite(features))[0][0])} are not finite")
+    few = mask.sum(1) < 2
+    if few.any():
+        raise ValueError(f"prompt {int(few.argmax())} has fewer than two completions: nothing to rank")
+    holes = (np.diff(mask.astype(int), axis=1) > 0).any(1)
+    if holes.any():
+        raise ValueError(f"the mask of prompt {int(holes.argmax())} has a gap: missing completions come last")
+    strange = (types < 0) | (types >= len(type_names))
+    if strange.any():
+        at = int(strange.argmax())
+        raise ValueError(f"prompt {at} has type {types[at]}; types index {type_names}")
+    return Rankings(features, mask, types.astype(np.int32), type_names)
+
+
+def pair_indices(n_items: int, pairs: Pairs) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
+    """Return the (better, worse) items of every pair, item 0 being the best.
+
+    "all" pairs, the "chain" of neighbours, or the "star" of the best against each other one.
+
+    >>> [(int(i), int(j)) for i, j in zip(*pair_indices(3, "all"))]
+    [(0, 1), (0, 2), (1, 2)]
+
+    Raises ValueError for another word.
+    """
+    if pairs not in get_args(Pairs):
+        raise ValueError(f"pairs is {pairs!r}; it must be one of {', '.join(get_args(Pairs))}")
+    if pairs == "chain":
+        return np.arange(n_items - 1), np.arange(1, n_items)
+    if pairs == "star":
+        return np.zeros(n_items - 1, int), np.arange(1, n_items)
+    better, worse = np.triu_indices(n_items, 1)
+    return better, worse

@@ -1,0 +1,97 @@
+"""Schemes: which utility each type of prompt is trained with, as data that a sweep can vary.
+
+A scheme is a row of integers, the utility of each type of prompt, with a row of parameters: so a fixed utility, the
+same one at another scale, and a prompt-aware choice are rows of one array, and all of them share one trace.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from collapse_jax.process import Axis
+from collapse_jax.reward.calculus import extend
+from collapse_jax.reward.utilities import COMMON, Choice, Utility
+
+Scheme = Choice | Mapping[str, Choice]
+
+
+class Row(NamedTuple):
+    """One scheme, or with leading axes many: for each type of prompt a utility's index and its parameters."""
+
+    index: Int[Array, "*row type"]
+    params: Float[Array, "*row type parameter"]
+
+
+class Schemes(NamedTuple):
+    """Labelled schemes: the utilities that occur, and the `axis` that chooses among them, a `Row` a label."""
+
+    branches: tuple[Utility, ...]
+    axis: Axis
+    choices: dict[str, tuple[Choice, ...]]
+    type_names: tuple[str, ...]
+
+
+def make_schemes(schemes: Mapping[str, Scheme], type_names: Sequence[str] = ("open", "closed")) -> Schemes:
+    """Return the axis over labelled schemes: each a choice for all prompts, or a mapping from prompt type to choice.
+
+    Raises ValueError for no schemes, a prompt-aware one whose keys are not `type_names`, or a utility that can't be
+    trained because its slope at gap 0 is infinite.
+    """
+    if not schemes:
+        raise ValueError("schemes is empty; give at least one labelled choice of a utility")
+    choices: dict[str, tuple[Choice, ...]] = {}
+    for label, scheme in schemes.items():
+        if isinstance(scheme, Choice):
+            scheme = dict.fromkeys(type_names, scheme)
+        if set(scheme) != set(type_names):
+            raise ValueError(
+                f"scheme {label!r} is for the types {', '.join(scheme)}; prompts are {', '.join(type_names)}"
+            )
+        choices[label] = tuple(scheme[name] for name in type_names)
+        for choice in choices[label]:
+            if not choice.shape.bounded:
+                raise ValueError(
+                    f"scheme {label!r}: {choice.label} has an infinite slope at gap 0: equal rewards get no gradient; "
+                    "choose min_gap > 0 (1e-3, say) or offset > 0"
+                )
+    branches: list[Utility] = []
+    for choice in (choice for row in choices.values() for choice in row):
+        if choice.utility not in branches:
+            branches.append(choice.utility)
+    width = len(COMMON) + max(len(branch.defaults) for branch in branches)
+
+    def params(choice: Choice) -> list[float]:
+        values = [choice.params[name] for name in _parameters(choice.utility)]
+        return values + [0.0] * (width - len(values))
+
+    row = Row(
+        np.array([[branches.index(choice.utility) for choice in row] for row in choices.values()], np.int32),
+        np.array([[params(choice) for choice in row] for row in choices.values()], np.float32),
+    )
+    return Schemes(tuple(branches), Axis(row, list(choices)), choices, tuple(type_names))
+
+
+def apply_utility(
+    branches: Sequence[Utility], index: Int[Array, ""], params: Float[Array, " parameter"], gap: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """Return the extended utility number `index` at `gap`, with its offset, min_gap and own `params`."""
+
+    def branch(number: int, utility: Utility) -> Array:
+        names = _parameters(utility)
+        # Under vmap every branch runs. Where another one is meant, these parameters are not this branch's own: replace
+        # them by some with which it is smooth, or a NaN would enter the gradient as 0 · NaN.
+        harmless = jnp.array([0.0, 0.5, *utility.defaults.values()], params.dtype)
+        own = jnp.where(index == number, params[: len(names)], harmless)
+        offset, min_gap, *rest = (own[i] for i in range(len(names)))
+        return extend(partial(utility.fn, **dict(zip(utility.defaults, rest, strict=True))), offset, min_gap)(gap)
+
+    return jax.lax.switch(index, [partial(branch, number, utility) for number, utility in enumerate(branches)])
+
+
+def _parameters(utility: Utility) -> list[str]:
+    return [*COMMON, *utility.defaults]

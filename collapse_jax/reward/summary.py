@@ -1,0 +1,91 @@
+"""The metrics of collapse over a whole sweep of reward models, beside the predicted laws."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float, Int
+
+from collapse_jax.metrics import kolmogorov_smirnov, wasserstein
+from collapse_jax.reward.metrics import (
+    atom_masses,
+    mmd_gap,
+    prompt_distance,
+    reward_variance,
+    separation,
+    type_curves,
+)
+
+
+def summarize(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dataset | None = None) -> xr.Dataset:
+    """Return the metrics of a sweep of `make_training` by member, step and split, averaged over prompts.
+
+    `predicted` is `predict(...)` for the sweep's schemes, `limits` is `limit_values(...)` for them. The result holds
+
+    - `curve` (type, item): the mean reward; `separation`: the mean over items of |curve of type 0 - curve of type 1|;
+    - `law_rmse`: the root-mean-square distance of the curves from the law;
+    - `wasserstein_to_law`, `ks_to_law`: between a prompt's rewards and the law, the mean over prompts;
+    - `wasserstein_between_types`, `ks_between_types`: between the pooled rewards of the two types;
+    - `prompt_distance`: the mean 1-Wasserstein distance between two prompts; `variance` of a prompt's rewards;
+    - `atom_low`, `atom_high`: shares of rewards within .05 of 0 and of 1; `accuracy`; the certified `gap` a pair;
+    - `mmd_gap`, with `limits`: the squared MMD to the limit law.
+
+    Prompts with fewer items than others have another law and are left out.
+    """
+    dims = tuple(str(dim) for dim in dataset["rewards"].dims if dim not in ("prompt", "item"))
+    parts = []
+    for split in np.unique(dataset["prompt_split"]):
+        whole = np.isfinite(dataset["rewards"]).any([*dims]).all("item")
+        part = dataset.isel(prompt=np.flatnonzero((dataset["prompt_split"] == split) & whole))
+        parts.append(_of_split(part, dims, predicted, limits).expand_dims(split=[str(split)]))
+    return xr.concat(parts, "split").transpose(*dims, "split", ...)
+
+
+def _of_split(part: xr.Dataset, dims: tuple[str, ...], predicted: xr.Dataset, limits: xr.Dataset | None) -> xr.Dataset:
+    names = list(predicted["type"].to_numpy())
+    types = np.array([names.index(name) for name in part["prompt_type"].to_numpy()], np.int32)
+    rewards = part["rewards"].transpose(*dims, "prompt", "item")
+    law = (
+        predicted["rewards"].broadcast_like(rewards.isel(prompt=0, item=0, drop=True)).transpose(*dims, "type", "item")
+    )
+    flat = (-1, *rewards.shape[len(dims) :])
+    measure = jax.jit(jax.vmap(partial(_measure, types=types)))
+    metrics = measure(
+        rewards.to_numpy().reshape(flat), law=law.to_numpy().astype(np.float32).reshape(-1, *law.shape[len(dims) :])
+    )
+    shape = rewards.shape[: len(dims)]
+    result = xr.Dataset(coords={**{dim: part[dim] for dim in dims}, "type": names, "item": predicted["item"]})
+    for name, values in metrics.items():
+        own = ("type", "item") if name == "curve" else ()
+        result[name] = ((*dims, *own), np.asarray(values).reshape(*shape, *values.shape[1:]))
+    result["accuracy"], result["gap"] = part["accuracy"].mean("prompt"), part["gap"].mean("prompt")
+    if limits is not None:
+        by_prompt = limits.sel(type=part["prompt_type"])
+        gap = mmd_gap(part["objective"], part.sizes["item"], by_prompt["limit_value"], by_prompt["value_at_zero"])
+        result["mmd_gap"] = gap.mean("prompt").transpose(*dims)
+    return result
+
+
+def _measure(
+    rewards: Float[Array, "prompt item"], law: Float[Array, "type item"], types: Int[np.ndarray, " prompt"]
+) -> dict[str, Array]:
+    curve = type_curves(rewards, types, law.shape[0])
+    low, high = atom_masses(rewards)
+    metrics = {
+        "curve": curve,
+        "law_rmse": jnp.sqrt(jnp.nanmean((curve - law) ** 2)),
+        "wasserstein_to_law": jax.vmap(wasserstein)(rewards, law[types]).mean(),
+        "ks_to_law": jax.vmap(kolmogorov_smirnov)(rewards, law[types]).mean(),
+        "prompt_distance": prompt_distance(rewards),
+        "variance": jax.vmap(reward_variance)(rewards).mean(),
+        "atom_low": low,
+        "atom_high": high,
+    }
+    if law.shape[0] == 2 and len(np.unique(types)) == 2:
+        first, second = rewards[types == 0].ravel(), rewards[types == 1].ravel()
+        metrics["separation"] = separation(rewards, types)
+        metrics["wasserstein_between_types"] = wasserstein(first, second)
+        metrics["ks_between_types"] = kolmogorov_smirnov(first, second)
+    return metrics

@@ -1,0 +1,179 @@
+"""Training a reward model on rankings, as a `Process`: a population of them is a sweep.
+
+Every completion is encoded once; the pairs of a prompt are formed from its rewards.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from collapse_jax.process import Hyper, Process
+from collapse_jax.reward.metrics import ranking_accuracy
+from collapse_jax.reward.models import Model
+from collapse_jax.reward.objective import Objective, make_objective, value_and_gap
+from collapse_jax.reward.rankings import Pairs, Rankings
+from collapse_jax.reward.schemes import Row, Schemes, apply_utility
+
+Optimizer = Callable[[Hyper], optax.GradientTransformation]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a reward model is trained."""
+
+    steps: int = 1000
+    """Optimiser steps."""
+    records: int = 20
+    """Recorded steps, equally spaced; the number of optimiser steps is a multiple of it."""
+    batch_size: int = 32
+    """Prompts a step, drawn without replacement."""
+    pairs: Pairs = "all"
+    """Which pairs of a prompt's completions count."""
+
+
+class State(NamedTuple):
+    """One member's parameters, optimiser state and source of batches."""
+
+    params: PyTree
+    optimizer: PyTree
+    key: Key[Array, ""]
+
+
+class Data(NamedTuple):
+    """Rankings as device arrays."""
+
+    features: Float[Array, "prompt item feature"]
+    mask: Bool[Array, "prompt item"]
+    types: Int[Array, " prompt"]
+
+
+def adamw(steps: int, warmup: float = 0.1) -> Optimizer:
+    """Return AdamW with a linear warm-up over a share `warmup` of `steps`, a cosine decay to 0 and a clipped norm.
+
+    The hyperparameters learning_rate, weight_decay and clip come from the sweep.
+    """
+
+    def optimizer(hyper: Hyper) -> optax.GradientTransformation:
+        schedule = optax.warmup_cosine_decay_schedule(0.0, 1.0, int(warmup * steps), steps)
+        return optax.chain(
+            optax.clip_by_global_norm(hyper["clip"]),
+            optax.adamw(lambda count: hyper["learning_rate"] * schedule(count), weight_decay=hyper["weight_decay"]),
+        )
+
+    return optimizer
+
+
+ADAMW_HYPER: Mapping[str, float] = {"learning_rate": 3e-3, "weight_decay": 0.01, "clip": 2.0}
+
+
+def make_training(
+    rankings: Rankings,
+    model: Model,
+    schemes: Schemes,
+    *,
+    training: Training = Training(),
+    test: Rankings | None = None,
+    optimizer: Optimizer | None = None,
+    hyper: Mapping[str, Any] = ADAMW_HYPER,
+) -> Process:
+    """Return the process that trains `model` on `rankings`; sweep it over `utility` (`schemes.axis`) and `seed`.
+
+    Further axes: `centring`, the coefficient of a penalty (better + worse - 1)² a pair, and every name of `hyper`,
+    which `optimizer(hyper)` (by default `adamw`) reads. Each record covers all prompts, those of `test` after those of
+    `rankings` (coordinates `prompt_split` and `prompt_type`): `rewards` (prompt, item; NaN where there is no item), and per prompt
+    `objective` and its certified `gap` (means over pairs) and `accuracy`, the share of rightly ordered pairs.
+
+    Raises ValueError for a training plan or test rankings that don't fit.
+    """
+    _check(rankings, schemes, training, test)
+    optimizer = optimizer or adamw(training.steps)
+    train, everything = _data([rankings]), _data([rankings, *([test] if test else [])])
+    every = training.steps // training.records
+
+    def objectives(hyper: Hyper, data: Data) -> Callable[[Callable[..., Any], Array], Any]:
+        """Return (fn, rewards) -> fn(objective of the prompt, rewards of the prompt) for all prompts."""
+        row: Row = hyper["utility"]
+
+        def at(fn: Callable[..., Any], kind: Array, mask: Array, rewards: Array) -> Any:
+            utility = partial(apply_utility, schemes.branches, row.index[kind], row.params[kind])
+            return fn(make_objective(utility, mask, pairs=training.pairs, centring=hyper["centring"]), rewards)
+
+        return lambda fn, rewards: jax.vmap(partial(at, fn))(data.types, data.mask, rewards)
+
+    def loss(params: PyTree, hyper: Hyper, batch: Data) -> Float[Array, ""]:
+        def value(objective: Objective, rewards: Array) -> Array:
+            return objective(rewards)
+
+        return -objectives(hyper, batch)(value, model.apply(params, batch.features)).mean()
+
+    def init(key: Key[Array, ""], hyper: Hyper) -> State:
+        key, model_key = jax.random.split(key)
+        params = model.init(model_key, train.features[:1])
+        return State(params, optimizer(hyper).init(params), key)
+
+    def update(state: State, hyper: Hyper) -> State:
+        key, batch_key = jax.random.split(state.key)
+        batch = train
+        if training.batch_size < len(rankings.types):
+            chosen = jax.random.choice(batch_key, len(rankings.types), (training.batch_size,), replace=False)
+            batch = jax.tree.map(lambda leaf: leaf[chosen], train)
+        slope = jax.grad(loss)(state.params, hyper, batch)
+        updates, optimizer_state = optimizer(hyper).update(slope, state.optimizer, state.params)
+        return State(optax.apply_updates(state.params, updates), optimizer_state, key)
+
+    def step(state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[State, dict[str, Array]]:
+        state = jax.lax.fori_loop(0, every, lambda _, state: update(state, hyper), state)
+        rewards = model.apply(state.params, everything.features)
+        value, gap = objectives(hyper, everything)(value_and_gap, rewards)
+        record = {
+            "rewards": jnp.where(everything.mask, rewards, jnp.nan),
+            "objective": value,
+            "gap": gap,
+            "accuracy": jax.vmap(ranking_accuracy)(rewards, everything.mask),
+        }
+        return state, record
+
+    prompts = len(everything.types)
+    return Process(
+        init,
+        step,
+        num_steps=training.records,
+        hyper={"utility": jax.tree.map(lambda leaf: leaf[0], schemes.axis.values), "centring": 0.0, **hyper},
+        dims={"rewards": ("prompt", "item"), **dict.fromkeys(("objective", "gap", "accuracy"), ("prompt",))},
+        coords={
+            "step": every * np.arange(1, training.records + 1),
+            "prompt_split": ("prompt", np.where(np.arange(prompts) < len(rankings.types), "train", "test")),
+            "prompt_type": ("prompt", np.asarray(rankings.type_names)[np.asarray(everything.types)]),
+            "item": np.arange(1, rankings.mask.shape[1] + 1),
+        },
+    )
+
+
+def _data(parts: list[Rankings]) -> Data:
+    return Data(
+        jnp.concatenate([jnp.asarray(part.features, jnp.float32) for part in parts]),
+        jnp.concatenate([jnp.asarray(part.mask) for part in parts]),
+        jnp.concatenate([jnp.asarray(part.types) for part in parts]),
+    )
+
+
+def _check(rankings: Rankings, schemes: Schemes, training: Training, test: Rankings | None) -> None:
+    for name in ("steps", "records", "batch_size"):
+        if getattr(training, name) < 1:
+            raise ValueError(f"training.{name} is {getattr(training, name)}; it must be at least 1")
+    if training.steps % training.records:
+        raise ValueError(f"training.steps is {training.steps}; it must be a multiple of records, {training.records}")
+    if rankings.type_names != schemes.type_names:
+        raise ValueError(f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}")
+    if test and (test.features.shape[1:], test.type_names) != (rankings.features.shape[1:], rankings.type_names):
+        raise ValueError(
+            f"test has (item, feature) {test.features.shape[1:]} and types {test.type_names}; "
+            f"rankings have {rankings.features.shape[1:]} and {rankings.type_names}"
+        )

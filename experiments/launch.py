@@ -1,0 +1,84 @@
+"""What every experiment script shares: its command line, its folder of results, and resuming by calling it again."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import tyro
+import xarray as xr
+from matplotlib.figure import Figure
+
+from collapse_jax import results
+from collapse_jax.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where results go and how much is shown; none of it changes a result."""
+
+    results: Path = Path("results")
+    """Folder for results; each configuration has its own folder below it."""
+    small: bool = False
+    """Start from the small configuration, which finishes within a minute or so."""
+    plot_only: bool = False
+    """Redraw the figures and the table from saved results, without running anything."""
+    progress: bool = True
+    """Show a progress bar."""
+
+
+C = TypeVar("C", bound=Options)
+
+
+def launch(
+    name: str,
+    config: C,
+    small: Mapping[str, Any],
+    run: Callable[[C, Path], xr.Dataset],
+    draw: Callable[[xr.Dataset], Mapping[str, Figure]],
+    table: Callable[[xr.Dataset], str],
+    *,
+    description: str,
+) -> None:
+    """Run an experiment from the command line: parse, run or resume, save, draw and print.
+
+    `config` holds the defaults, `small` what --small changes in them. `run(config, directory)` returns the results,
+    and resumes from what an earlier call left in the directory; `draw` returns figures by file name.
+    """
+    use_all_cores()
+    default = dataclasses.replace(config, **small) if "--small" in sys.argv else config
+    config = tyro.cli(type(config), default=default, description=description)
+    options = {field.name for field in dataclasses.fields(Options)}
+    identity = dataclasses.make_dataclass(
+        "Identity", [field.name for field in dataclasses.fields(config) if field.name not in options]
+    )
+    directory = results.folder(
+        config.results, name, identity(**{k: v for k, v in vars(config).items() if k not in options})
+    )
+    if config.plot_only:
+        dataset = results.load(directory)
+    else:
+        dataset = run(config, directory)
+        results.save(dataset, directory)
+    for file, figure in draw(dataset).items():
+        write_atomically(directory / file, lambda path, figure=figure: figure.savefig(path, dpi=150))
+        print(f"figure: {directory / file}")
+    print(f"results: {directory}\n")
+    print(table(dataset))
+
+
+def use_all_cores() -> None:
+    """Make a CPU offer one device a core, so that members run on all of them; accelerators are unaffected.
+
+    Does nothing once JAX has started, or where XLA_FLAGS says how many devices there are.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        try:
+            jax.config.update("jax_num_cpu_devices", cores)
+        except RuntimeError:
+            return

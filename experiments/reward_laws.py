@@ -1,0 +1,140 @@
+"""Every utility has its law: the exact optimum for n items, the limit law, and a trained population, side by side.
+
+Reproduces the limit laws of Song, Cai, Lee, Su (arXiv 2305.17608) and those of eight more utilities: densities and
+atoms, and how fast n items approach the limit (for a bounded slope, n² (I* - I_n) tends to U'(0)/6).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+import collapse_jax as cj
+from collapse_jax import plotting
+from experiments.free_rewards import free_rankings
+from experiments.launch import Options, launch
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """A population with a free logit for each of the items, one member a utility and seed."""
+
+    n_items: int = 32
+    """Items of the trained prompt."""
+    sizes: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256)
+    """Numbers of items for which the exact optimum is compared with the limit."""
+    seeds: int = 2
+    """Members trained for each utility."""
+    steps: int = 6000
+    """Optimiser steps."""
+    learning_rate: float = 0.05
+    """Peak learning rate of AdamW."""
+    min_gap: float = 1e-4
+    """Gap below which the trained utilities are continued by their tangents."""
+
+
+SMALL = {"n_items": 16, "sizes": (4, 8, 16, 32), "steps": 2000}
+SCHEMES: dict[str, tuple[str, dict[str, float]]] = {
+    "x": ("linear", {}),
+    "√x": ("power", {}),
+    "log x": ("log", {}),
+    "-1/√x": ("inverse_power", {"gamma": 0.5}),
+    "-1/x": ("inverse_power", {}),
+    "log σ(4x)": ("log_sigmoid", {}),
+    "log σ(20x)": ("log_sigmoid", {"scale": 0.05}),
+    "-exp(-4x)": ("exponential", {}),
+    "2x - x²": ("quadratic", {}),
+    "min(x, ½)": ("hinge", {}),
+    "sin 1.5x": ("sine", {}),
+    "log sin 1.5x": ("log_sine", {}),
+}
+
+
+def run(config: Config, directory: Path) -> xr.Dataset:
+    """Train the population; return its rewards with both laws and the convergence in the number of items."""
+    trained = {
+        label: cj.choose(cj.UTILITIES[name], min_gap=config.min_gap, **params)
+        for label, (name, params) in SCHEMES.items()
+    }
+    schemes = cj.make_schemes(trained, ("all",))
+    process = cj.make_training(
+        free_rankings(config.n_items),
+        cj.mlp(()),
+        schemes,
+        training=cj.Training(steps=config.steps),
+        hyper={**cj.ADAMW_HYPER, "learning_rate": config.learning_rate, "weight_decay": 0.0},
+    )
+    axes = {"utility": schemes.axis, "seed": range(config.seeds)}
+    dataset = cj.sweep(process, axes, directory=directory / "sweep", progress=config.progress)
+    predicted = cj.predict(schemes, config.n_items).isel(type=0, drop=True)
+    dataset = dataset.merge(predicted.rename(rewards="law", value="law_value", gap="law_gap"))
+
+    levels, grid = (np.arange(512) + 0.5) / 512, np.linspace(0.0, 1.0, 513)
+    parts = []
+    for label, (name, params) in SCHEMES.items():
+        choice = cj.choose(cj.UTILITIES[name], **params)
+        limit = cj.limit_law(choice.utility, **params)
+        optima = [cj.finite_law(choice.utility, n, **params) for n in config.sizes]
+        sizes = np.array(config.sizes)
+        zero = choice.shape.value_at_zero
+        # With U(0) finite: I* - I_n, U shifted to U(0) = 0.
+        missed = [
+            limit.value - zero - (2 * law.value - n * (n - 1) * zero) / n**2
+            for law, n in zip(optima, sizes, strict=True)
+        ]
+        parts.append(
+            xr.Dataset(
+                {
+                    "limit_quantile": ("level", limit.quantile(levels)),
+                    "limit_density": ("reward", limit.density(grid)),
+                    "limit_atom": ("atom", np.pad(limit.atoms, (0, 8 - len(limit.atoms)), constant_values=np.nan)),
+                    "limit_weight": ("atom", np.pad(limit.weights, (0, 8 - len(limit.atoms)), constant_values=np.nan)),
+                    "limit_gap": limit.gap,
+                    "distance": ("n", [cj.wasserstein_to_limit(law.rewards, limit) for law in optima]),
+                    "missed": ("n", np.array(missed) if np.isfinite(zero) else np.full(len(sizes), np.nan)),
+                    "rate": choice.shape.slope_at_zero / 6,
+                },
+                {"level": levels, "reward": grid, "n": sizes},
+            ).expand_dims(utility=[label])
+        )
+    return dataset.merge(xr.concat(parts, "utility"))
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Figure]:
+    """Return rewards by rank, densities with atoms, and the convergence in n."""
+    return {
+        "figure.png": plotting.rewards_by_rank(dataset),
+        "densities.png": plotting.densities(dataset),
+        "convergence.png": plotting.convergence(dataset),
+    }
+
+
+def table(dataset: xr.Dataset) -> str:
+    """Return, by utility, the distances between training, optimum and limit, and the rate measured and predicted."""
+    n, items = int(dataset["n"][-1]), dataset.sizes["item"]
+    lines = [
+        "distances are 1-Wasserstein; gaps are certified bounds on what the optimum misses\n",
+        f"{'utility':<13} {'trained-law':>11} {'law gap':>8} {'law-limit':>10} {'limit gap':>9} "
+        f"{'n²(I*-I_n)':>11} {'predicted':>9}",
+        f"{'':<13} {f'n={items}':>11} {'':>8} {f'n={n}':>10} {'':>9} {f'n={n}':>11} {'':>9}",
+    ]
+    for utility in dataset["utility"].to_numpy():
+        row = dataset.sel(utility=utility)
+        apart = float(np.abs(row["rewards"].isel(step=-1, prompt=0) - row["law"]).mean())
+        rate = f"{n**2 * float(row['missed'][-1]):>11.4f} {float(row['rate']):>9.4f}" if row["rate"] < np.inf else ""
+        lines.append(
+            f"{utility:<13} {apart:>11.5f} {float(row['law_gap']):>8.0e} {float(row['distance'][-1]):>10.5f} "
+            f"{float(row['limit_gap']):>9.0e} {rate}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run from the command line."""
+    launch("reward_laws", Config(), SMALL, run, draw, table, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

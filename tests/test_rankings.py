@@ -1,0 +1,37 @@
+"""Rankings are checked where they are made."""
+
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+
+
+def parts():
+    mask = np.array([[True, True, True], [True, True, False]])
+    return {"features": np.ones((2, 3, 4), np.float32), "mask": mask, "types": np.array([0, 1])}
+
+
+def test_good_rankings_pass():
+    assert cj.make_rankings(**parts()).types.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": np.array([[True, True, True], [True, False, False]])}, "prompt 1 has fewer than two completions"),
+        ({"mask": np.array([[True, False, True], [True, True, False]])}, "mask of prompt 0 has a gap"),
+        ({"types": np.array([0, 2])}, "prompt 1 has type 2"),
+        (
+            {"features": np.where(np.arange(2)[:, None, None] > 0, np.nan, np.ones((2, 3, 4)))},
+            "prompt 1 are not finite",
+        ),
+    ],
+)
+def test_bad_rankings_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        cj.make_rankings(**parts() | change)
+
+
+def test_no_prompts_are_refused():
+    with pytest.raises(ValueError, match="at least one prompt"):
+        cj.make_rankings(np.ones((0, 3, 4)), np.ones((0, 3), bool), np.zeros(0, int))

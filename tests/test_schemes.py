@@ -1,0 +1,90 @@
+"""Schemes: utilities as data, one switch for all of them, and no NaN from the branch that was not meant."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.reward.schemes import Row, apply_utility
+
+GAPS = jnp.array([-0.7, -1e-3, 0.0, 1e-4, 1e-3, 0.02, 0.3, 0.85])
+
+
+def choices():
+    return {name: cj.choose(record, min_gap=1e-3) for name, record in cj.UTILITIES.items()}
+
+
+def row_of(schemes: cj.Schemes, label: str) -> tuple[jax.Array, jax.Array]:
+    """Return index and parameters of a scheme for its first type of prompt."""
+    row, at = schemes.axis.values, schemes.axis.labels.index(label)
+    return jnp.asarray(row.index[at, 0]), jnp.asarray(row.params[at, 0])
+
+
+def expected(choice: cj.Choice, gaps: np.ndarray) -> np.ndarray:
+    """U(gap + offset) above min_gap; below, the line through it with a slope by finite differences, in float64."""
+    offset, edge = choice.params["offset"], choice.params["min_gap"]
+    own = {k: v for k, v in choice.params.items() if k not in ("offset", "min_gap")}
+    with jax.enable_x64(True):
+        fn = lambda gap: np.asarray(choice.utility.fn(jnp.asarray(gap + offset, jnp.float64), **own))  # noqa: E731
+        h = 1e-7 * (edge + offset)
+        slope = (fn(np.float64(edge + h)) - fn(np.float64(edge - h))) / (2 * h)
+        return np.where(gaps >= edge, fn(np.maximum(gaps, edge)), fn(np.float64(edge)) + slope * (gaps - edge))
+
+
+@pytest.mark.parametrize("name", list(cj.UTILITIES))
+def test_a_row_of_the_switch_is_the_utility_with_its_tangent(name):
+    schemes = cj.make_schemes(choices(), ("all",))
+    got = apply_utility(schemes.branches, *row_of(schemes, name), GAPS)
+    want = expected(choices()[name], np.asarray(GAPS, np.float64))
+    np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-5)  # float32
+
+
+@pytest.mark.parametrize("name", list(cj.UTILITIES))
+def test_gradients_under_vmap_are_finite_and_those_of_the_meant_branch(name):
+    schemes = cj.make_schemes(choices(), ("all",))
+    row = jax.tree.map(jnp.asarray, schemes.axis.values)
+    rows = len(schemes.axis.labels)
+
+    def value(index, params, gap):
+        return apply_utility(schemes.branches, index, params, gap)
+
+    slopes = jax.vmap(jax.vmap(jax.grad(value, 2), (None, None, 0)), (0, 0, None))(
+        row.index[:, 0], row.params[:, 0], GAPS
+    )
+    assert slopes.shape == (rows, len(GAPS))
+    assert np.isfinite(slopes).all()
+    assert (slopes >= 0).all()
+    at = schemes.axis.labels.index(name)
+    alone = jax.vmap(jax.grad(value, 2), (None, None, 0))(row.index[at, 0], row.params[at, 0], GAPS)
+    np.testing.assert_allclose(slopes[at], alone, rtol=1e-5)
+
+
+def test_a_prompt_aware_scheme_is_another_row_of_the_same_array():
+    linear, inverse = cj.choose(cj.UTILITIES["linear"]), cj.choose(cj.UTILITIES["inverse_power"], offset=0.1)
+    schemes = cj.make_schemes({"fixed": linear, "aware": {"closed": linear, "open": inverse}})
+    assert isinstance(schemes.axis.values, Row)
+    np.testing.assert_array_equal(schemes.axis.values.index, [[0, 0], [1, 0]])
+    assert schemes.choices["aware"] == (inverse, linear)
+
+
+def test_parameters_vary_along_the_axis():
+    log_sigmoid = cj.UTILITIES["log_sigmoid"]
+    schemes = cj.make_schemes({f"{s}": cj.choose(log_sigmoid, scale=s) for s in (0.1, 0.5)}, ("all",))
+    assert len(schemes.branches) == 1
+    for scale in (0.1, 0.5):
+        got = apply_utility(schemes.branches, *row_of(schemes, f"{scale}"), jnp.array(0.3))
+        assert float(got) == pytest.approx(float(jax.nn.log_sigmoid(0.3 / scale)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("schemes", "message"),
+    [
+        (lambda: {}, "schemes is empty"),
+        (lambda: {"mine": {"open": cj.choose(cj.UTILITIES["linear"])}}, "scheme 'mine' is for the types open"),
+        (lambda: {"mine": cj.choose(cj.UTILITIES["log"])}, "infinite slope at gap 0"),
+    ],
+)
+def test_bad_schemes_are_refused(schemes, message):
+    with pytest.raises(ValueError, match=message):
+        cj.make_schemes(schemes())
