@@ -13,21 +13,22 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises OSError, naming `path`, if that fails; then `path` is what it was before.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise OSError(
-            error.errno, f"could not write {path} ({error.strerror or error}); it is left as it was"
-        ) from error
+        message = f"could not write {path} ({error.strerror or error}); it is left as it was"
+        raise OSError(*filter(None, [error.errno]), message) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,9 +1,10 @@
 """Open tables of records: a name leads to one record, and both a clash and a miss are clear errors."""
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 
+@runtime_checkable
 class Named(Protocol):
     """A record that carries its own name."""
 

@@ -30,7 +30,9 @@ def save(dataset: xr.Dataset, directory: str | Path) -> Path:
     """Write a dataset, whole or not at all, to `directory` as netCDF, with its provenance as JSON; return the file."""
     directory = make_writable(Path(directory))
     path = directory / _RESULTS
-    write_atomically(path, lambda temporary: dataset.to_netcdf(temporary, engine="h5netcdf"))
+    # Through memory: HDF5 that fails to flush to a full disk crashes the interpreter later, when its handles are freed.
+    content = dataset.to_netcdf(engine="h5netcdf")
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
     if "provenance" in dataset.attrs:
         write_json(directory / "provenance.json", json.loads(dataset.attrs["provenance"]))
     return path

@@ -54,21 +54,22 @@ class Store:
 
         write_atomically(self._path(position), write)
         try:
-            self._manager.save(position, args=ocp.args.StandardSave(_without_keys(state)))
+            self._manager.save(position, args=ocp.args.StandardSave(_plain(state)))
         except Exception as error:
             raise OSError(
-                f"could not write the checkpoint at segment {position} under {self._directory} ({error}); all before it "
-                "is kept: make room and run the same sweep again"
+                f"could not write the checkpoint at segment {position} under {self._directory} ({error}); all before "
+                "it is kept: make room and run the same sweep again"
             ) from error
 
     def restore(self, position: int, like: PyTree) -> PyTree:
         """Return the state at `position`, host arrays of the structure and types of `like`."""
-        plain = self._manager.restore(position, args=ocp.args.StandardRestore(_without_keys(like)))
-        return jax.tree.map(
-            lambda leaf, old: jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(old)) if _is_key(old) else leaf,
-            plain,
-            like,
-        )
+        plain = self._manager.restore(position, args=ocp.args.StandardRestore(_plain(like)))
+        leaves, structure = jax.tree.flatten(like)
+        for i, old in enumerate(leaves):
+            if old.size:
+                leaf = plain[_name(i)]
+                leaves[i] = jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(old)) if _is_key(old) else leaf
+        return jax.tree.unflatten(structure, leaves)
 
     def records(self, position: int) -> dict[str, np.ndarray]:
         """Return the records of the segment that ends at `position`."""
@@ -88,6 +89,8 @@ def _refuse_other(path: Path, config: dict[str, Any]) -> None:
         there = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is not readable as JSON ({error}); give another directory") from error
+    if not isinstance(there, dict):
+        raise ValueError(f"{path} describes no sweep; give another directory")
     for name, value in config.items():
         if there.get(name) != value:
             raise ValueError(
@@ -100,5 +103,14 @@ def _is_key(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _without_keys(state: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf), state)
+def _name(i: int) -> str:
+    return f"leaf-{i:04d}"
+
+
+def _plain(state: PyTree) -> dict[str, np.ndarray]:
+    """Return the leaves as Orbax takes them: no keys, no empty arrays, and never none at all."""
+    return {"none": np.zeros(1)} | {
+        _name(i): np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        for i, leaf in enumerate(jax.tree.leaves(state))
+        if leaf.size
+    }

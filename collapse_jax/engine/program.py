@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from collapse_jax.engine.axes import Population, keys_of
 from collapse_jax.process import Process
 
 POPULATION = "population"
+_STORABLE = "biufc"  # NumPy's own kinds: neither bfloat16 nor keys
 
 
 class Traced(NamedTuple):
@@ -44,12 +45,24 @@ class Traced(NamedTuple):
         """Return a hash of what is computed: the program's text and the arrays it closes over."""
         text = re.sub(r"0x[0-9a-f]+", "", self.jaxpr.pretty_print(source_info=False, use_color=False))
         sha = hashlib.sha256(text.encode())
-        for const in self.consts:
+        for const in (*self.consts, *_inner_consts(self.jaxpr)):
             if jnp.issubdtype(jnp.asarray(const).dtype, jax.dtypes.prng_key):
                 const = jax.random.key_data(const)
             array = np.asarray(const)
             sha.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
         return sha.hexdigest()
+
+
+def _inner_consts(jaxpr: Any) -> Iterator[Any]:
+    """Yield the arrays that functions inside a jaxpr close over: a nested `jit` keeps its own."""
+    for equation in jaxpr.eqns:
+        for given in equation.params.values():
+            for inner in given if isinstance(given, (tuple, list)) else (given,):
+                if isinstance(inner, jax.extend.core.ClosedJaxpr):
+                    yield from inner.consts
+                    inner = inner.jaxpr
+                if isinstance(inner, jax.extend.core.Jaxpr):
+                    yield from _inner_consts(inner)
 
 
 class Program(NamedTuple):
@@ -78,8 +91,11 @@ def make_program(
 ) -> Program:
     """Trace `process` for one member and return the program for chunks of `width` members.
 
-    Raises ValueError where `step` doesn't return a state like the one it takes, or a record that `dims` doesn't fit.
+    Raises ValueError where `step` doesn't return a state like the one it takes, or a record that `dims` doesn't fit,
+    and for a mesh with other axes.
     """
+    if mesh.axis_names != (POPULATION,):
+        raise ValueError(f"mesh has the axes {mesh.axis_names}; it needs one, named {POPULATION!r}")
     hyper = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), population.hyper)
     key = jax.eval_shape(lambda: jax.random.key(0))
     index = jax.ShapeDtypeStruct((), np.int32)
@@ -88,7 +104,7 @@ def make_program(
     if not (isinstance(step.out, tuple) and len(step.out) == 2):
         raise ValueError("step must return a pair (state, record)")
     _check_state(init.out, step.out[0])
-    _check_record(process, step.out[1])
+    _check_record(process, step.out[1], taken={*population.labels, process.time, "diverged"})
 
     def advance_member(consts: list[Any], start: Any, state: PyTree, hyper: PyTree) -> PyTree:
         def body(state: PyTree, index: Any) -> PyTree:
@@ -195,14 +211,25 @@ def _check_state(before: PyTree, after: PyTree) -> None:
             )
 
 
-def _check_record(process: Process, record: PyTree) -> None:
-    if not isinstance(record, dict) or not all(hasattr(entry, "shape") for entry in record.values()):
-        raise ValueError("step must return its record as a flat dict of arrays")
+def _check_record(process: Process, record: PyTree, taken: set[str]) -> None:
+    if not (
+        isinstance(record, dict)
+        and all(isinstance(name, str) and hasattr(entry, "shape") for name, entry in record.items())
+    ):
+        raise ValueError("step must return its record as a flat dict of named arrays")
+    own = {dim for name in record for dim in process.dims.get(name, ())}
     sizes: dict[str, int] = {}
     for name, entry in record.items():
         dims = process.dims.get(name, ())
-        if len(dims) != len(entry.shape):
-            raise ValueError(f"record {name!r} has shape {entry.shape}, but its dims are {dims}: name each axis once")
+        if name in taken | own:
+            raise ValueError(f"record {name!r} has the name of an axis of the results; give it another one")
+        if getattr(entry.dtype, "kind", "V") not in _STORABLE:
+            raise ValueError(f"record {name!r} has the type {entry.dtype}, which can't be stored; convert it in step")
+        if len(dims) != len(entry.shape) or len(set(dims)) < len(dims) or taken & set(dims):
+            raise ValueError(
+                f"record {name!r} has shape {entry.shape}, but its dims are {dims}: name each axis once, and none of "
+                f"them {', '.join(sorted(taken))}"
+            )
         for dim, size in zip(dims, entry.shape, strict=True):
             if sizes.setdefault(dim, size) != size:
                 raise ValueError(f"record {name!r} has length {size} along {dim!r}, another record has {sizes[dim]}")

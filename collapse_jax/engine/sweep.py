@@ -54,8 +54,8 @@ def sweep(
     for name, value in (("segment", segment), ("max_members", max_members), ("vmap_members", vmap_members)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
-    if process.num_steps < 1:
-        raise ValueError(f"the process has num_steps {process.num_steps}; it needs at least 1")
+    if not isinstance(process.num_steps, int) or process.num_steps < 1:
+        raise ValueError(f"the process has num_steps {process.num_steps!r}; it must be a whole number from 1 on")
     population = make_population(process, axes)
     mesh = mesh or default_mesh()
     segment = min(segment or -(-process.num_steps // _SEGMENTS), process.num_steps)
@@ -66,6 +66,7 @@ def sweep(
 
     width = -(-chunk // mesh.size) * mesh.size
     program = make_program(process, population, mesh=mesh, width=width, segment=segment, vmap_members=vmap_members)
+    _check_coords(process, population, program)
     config = {
         "program": program.digest,
         "axes": _digest(population),
@@ -186,6 +187,23 @@ def _label(process: Process, population: Population, records: dict[str, np.ndarr
     }
     coords: dict[str, Any] = {process.time: np.arange(process.num_steps), **process.coords, **population.labels}
     return xr.Dataset(variables, coords)
+
+
+def _check_coords(process: Process, population: Population, program: Program) -> None:
+    """Raise ValueError for coordinates that don't fit the results of `program`: better now than after the run."""
+    taken = process.coords.keys() & {*population.labels, *program.records, "diverged"}
+    if taken:
+        raise ValueError(f"coords has {', '.join(sorted(taken))}, already the name of an axis or of a record")
+    sizes = {process.time: process.num_steps} | dict(zip(population.labels, population.shape, strict=True))
+    for name, entry in program.records.items():
+        sizes |= zip(process.dims.get(name, ()), entry.shape, strict=True)
+    try:
+        lengths = xr.Dataset(coords=process.coords).sizes
+    except ValueError as error:
+        raise ValueError(f"coords don't fit each other: {error}") from error
+    for dim, length in lengths.items():
+        if length != sizes.get(str(dim)):
+            raise ValueError(f"coords has length {length} along {dim!r}; the results have the lengths {sizes}")
 
 
 def _report_diverged(population: Population, dataset: xr.Dataset) -> None:

@@ -1,0 +1,114 @@
+"""Results on disk: the same labelled arrays come back, and a folder stands for a configuration."""
+
+import dataclasses
+import json
+import resource
+
+import numpy as np
+import pytest
+import xarray as xr
+from walks import make_walk, walk_axes
+
+from collapse_jax import results
+from collapse_jax.engine import sweep
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    depth: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    steps: int = 100
+    rate: float = 0.1
+    utilities: tuple[str, ...] = ("log", "linear")
+    part: Part = Part()
+
+
+@pytest.fixture
+def dataset():
+    return xr.Dataset(
+        {
+            "loss": (("utility", "seed"), np.arange(6.0, dtype=np.float32).reshape(2, 3)),
+            "diverged": (("utility", "seed"), np.array([[True, False, False], [False, True, True]])),
+            "count": (("seed",), np.array([1, 2, 3], np.int32)),
+            "gap": (("seed",), np.array([np.nan, np.inf, -0.0])),
+        },
+        {"utility": ["log", "σ"], "seed": [3, 5, 8], "kind": ("seed", ["a", "b", "c"])},
+        {"provenance": json.dumps({"members": 6}), "note": "kept"},
+    )
+
+
+def test_save_and_load_give_back_the_same_arrays_labels_and_attributes(tmp_path, dataset):
+    path = results.save(dataset, tmp_path / "new" / "folder")
+    assert path.parent == tmp_path / "new" / "folder"
+    again = results.load(tmp_path / "new" / "folder")
+    xr.testing.assert_identical(again, dataset)
+    for name in dataset.data_vars:
+        assert again[name].dtype == dataset[name].dtype, name
+    assert again["loss"].sel(utility="σ", seed=5) == 4
+    assert json.loads((path.parent / "provenance.json").read_text()) == {"members": 6}
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["provenance.json", "results.nc"]
+
+
+def test_what_a_sweep_returns_can_be_saved_again_and_again(tmp_path):
+    dataset = sweep(make_walk(3), walk_axes(2), progress=False)
+    for _ in range(2):
+        results.save(dataset, tmp_path)
+        dataset = results.load(tmp_path)
+    assert json.loads((tmp_path / "provenance.json").read_text())["members"] == 6
+    assert dataset["positive"].dtype == bool
+    assert dataset["place"].sel(rate="fast", seed=1).dims == ("step", "coordinate")
+
+
+def test_loaded_results_outlive_their_file(tmp_path, dataset):
+    path = results.save(dataset, tmp_path)
+    again = results.load(tmp_path)
+    path.unlink()
+    xr.testing.assert_identical(again, dataset)
+
+
+def test_missing_results_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        results.load(tmp_path / "nowhere")
+    assert str(tmp_path / "nowhere") in str(caught.value)
+
+
+def test_a_full_disk_leaves_the_old_results_and_names_the_file(tmp_path, dataset):
+    path = results.save(dataset, tmp_path)
+    larger = dataset.assign(big=(("utility", "seed", "item"), np.ones((2, 3, 50_000))))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="could not write") as caught:
+            results.save(larger, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(path) in str(caught.value)
+    xr.testing.assert_identical(results.load(tmp_path), dataset)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["provenance.json", "results.nc"]
+    results.save(larger, tmp_path)
+    xr.testing.assert_identical(results.load(tmp_path), larger)
+
+
+def test_equal_configurations_share_a_folder_and_others_do_not(tmp_path):
+    configs = [
+        Config(),
+        Config(steps=200),
+        Config(rate=0.2),
+        Config(rate=np.nextafter(0.1, 1)),
+        Config(utilities=("linear", "log")),
+        Config(part=Part(3)),
+    ]
+    folders = [results.folder(tmp_path, "study", config) for config in configs]
+    assert len(set(folders)) == len(configs)
+    assert [results.folder(str(tmp_path), "study", dataclasses.replace(config)) for config in configs] == folders
+    assert results.folder(tmp_path, "other", Config()) != folders[0]
+    assert all(path.parent == tmp_path / "study" for path in folders)
+
+
+def test_a_folder_says_what_it_stands_for(tmp_path):
+    path = results.folder(tmp_path, "study", Config())
+    content = json.loads((path / "config.json").read_text())
+    assert content == {"steps": 100, "rate": 0.1, "utilities": ["log", "linear"], "part": {"depth": 2}}
