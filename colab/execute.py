@@ -33,7 +33,8 @@ def main() -> None:
         code = [cell for cell in written.cells if "%pip" not in cell.source]
         written.cells = code
         begin = time.perf_counter()
-        NotebookClient(written, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
+        resources = {"metadata": {"path": str(FOLDER)}}
+        NotebookClient(written, timeout=600, kernel_name="python3", resources=resources).execute()
         print(f"{path.name}: {len(written.cells)} cells in {time.perf_counter() - begin:.0f} s")
 
 

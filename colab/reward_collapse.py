@@ -16,8 +16,8 @@
 #
 # A reward model trained on rankings ends with the *same* reward distribution for every prompt, because the ranking
 # objective holds nothing about the prompt (Song, Cai, Lee, Su, [arXiv 2305.17608](https://arxiv.org/abs/2305.17608)).
-# Which distribution depends on the utility alone. Here: one sweep, its law, and a utility of your own. It runs on a CPU,
-# a GPU or a TPU as it stands.
+# Which distribution depends on the utility alone. Here: one sweep, its law, and a utility of your own. It runs on a
+# CPU, a GPU or a TPU as it stands.
 
 # %%
 # %pip install --quiet "collapse_jax @ git+https://github.com/collapse-jax/collapse_jax" 2>/dev/null || true
@@ -35,7 +35,8 @@ SMALL = bool(os.environ.get("COLLAPSE_SMALL"))  # a quick pass, for automatic ch
 # %% [markdown]
 # ## The law
 # A utility `U(gap)` says what the objective pays for the gap between a better and a worse completion's rewards. With
-# eight completions a prompt, these are the rewards that every prompt will get, and a certificate that nothing is better:
+# eight completions a prompt, these are the rewards that every prompt will get, worst first, and a certified bound on
+# what they miss of the optimum:
 
 # %%
 for name in ("linear", "log", "inverse_power", "log_sigmoid"):
@@ -44,8 +45,8 @@ for name in ("linear", "log", "inverse_power", "log_sigmoid"):
 
 # %% [markdown]
 # ## Rankings of real text
-# The Python documentation that comes with every Python: about 380 prompts, each with eight completions ranked by length,
-# as in the paper. A fair coin makes each prompt open-ended or closed-ended, and the prompt says which.
+# The Python documentation that comes with every Python: some 320 prompts, each with eight completions ranked by
+# length, as in the paper. A fair coin makes each prompt open-ended or closed-ended, and the prompt says which.
 
 # %%
 train, test = cj.data.ranking_sets()
@@ -55,8 +56,8 @@ rankings, held_out = (cj.make_rankings(*cj.data.featurize(part), part.types) for
 
 # %% [markdown]
 # ## One sweep
-# Utilities x seeds train in one compiled program. A scheme is a utility for all prompts, or one for each type of prompt:
-# *prompt-aware* is just another row.
+# Utilities x seeds train in one compiled program. A scheme is a utility for all prompts, or one for each type of
+# prompt: *prompt-aware* is just another row.
 
 # %%
 linear, inverse = (cj.choose(cj.UTILITIES[name], offset=0.1) for name in ("linear", "inverse_power"))

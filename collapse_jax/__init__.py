@@ -8,11 +8,11 @@
 from collapse_jax import data, metrics
 from collapse_jax.engine import sweep
 from collapse_jax.process import Axis, Process
+from collapse_jax.reward.closed_forms import LimitLaw
 from collapse_jax.reward.finite_law import FiniteLaw, certified_gap, finite_law, objective
 from collapse_jax.reward.limit_law import limit_law
-from collapse_jax.reward.closed_forms import LimitLaw
 from collapse_jax.reward.models import Model, mlp
-from collapse_jax.reward.prediction import limit_values, predict
+from collapse_jax.reward.prediction import limit_values, predict, wasserstein_to_limit
 from collapse_jax.reward.rankings import Rankings, make_rankings
 from collapse_jax.reward.schemes import Schemes, make_schemes
 from collapse_jax.reward.summary import summarize
@@ -51,4 +51,5 @@ __all__ = [
     "summarize",
     "sweep",
     "utility",
+    "wasserstein_to_limit",
 ]

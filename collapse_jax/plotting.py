@@ -56,7 +56,7 @@ def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[st
 
 def rewards_by_rank(dataset: xr.Dataset) -> Figure:
     """Return a panel a utility: reward against rank, of the limit law, the exact optimum and a trained population."""
-    figure, axes = _panels(dataset["utility"].to_numpy())
+    figure, axes = _panels(dataset["utility"].to_numpy().tolist())
     n = dataset.sizes["item"]
     rank = (np.arange(n) + 0.5) / n
     for ax, utility in axes:
@@ -71,11 +71,11 @@ def rewards_by_rank(dataset: xr.Dataset) -> Figure:
 
 def densities(dataset: xr.Dataset) -> Figure:
     """Return a panel a utility: density and atoms of the limit law over the histogram of a trained population."""
-    figure, axes = _panels(dataset["utility"].to_numpy())
+    figure, axes = _panels(dataset["utility"].to_numpy().tolist())
     for ax, utility in axes:
         row = dataset.sel(utility=utility)
         trained = row["rewards"].isel(step=-1, prompt=0).to_numpy().ravel()
-        ax.hist(trained, bins=np.linspace(0, 1, 17), weights=np.full(trained.size, 1 / trained.size), color=COLOURS[5])
+        ax.hist(trained, bins=np.linspace(0, 1, 17).tolist(), weights=np.full(trained.size, 1 / trained.size), color=COLOURS[5])
         ax.stem(
             row["limit_atom"],
             row["limit_weight"],

@@ -1,13 +1,13 @@
 """What one member of a population computes: the record that both halves of the library hand to the engine."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from jaxtyping import Array, Int, Key, PyTree
 
-State = PyTree
-Hyper = Mapping[str, PyTree]
-Record = Mapping[str, Array]
+State: TypeAlias = PyTree
+Hyper: TypeAlias = Mapping[str, PyTree]
+Record: TypeAlias = Mapping[str, Array]
 
 
 class Axis(NamedTuple):

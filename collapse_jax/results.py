@@ -16,10 +16,10 @@ _RESULTS = "results.nc"
 def folder(root: str | Path, experiment: str, config: Any) -> Path:
     """Return <root>/<experiment>/<fingerprint of config>, created, with `config.json` in it.
 
-    `config` is a dataclass of plain values. Equal configurations share a folder, unequal ones never do.
+    `config` is a dataclass of plain values and paths. Equal configurations share a folder, unequal ones never do.
+    Raises TypeError for a value that JSON can't hold.
     """
-    content = dataclasses.asdict(config)
-    text = json.dumps(content, sort_keys=True, default=str)
+    text = json.dumps(dataclasses.asdict(config), sort_keys=True, default=_plain)
     path = make_writable(Path(root) / experiment / hashlib.sha256(text.encode()).hexdigest()[:12])
     if not (path / "config.json").exists():
         write_json(path / "config.json", json.loads(text))
@@ -44,3 +44,9 @@ def load(directory: str | Path) -> xr.Dataset:
     if not path.exists():
         raise FileNotFoundError(f"no results in {directory}: run the experiment first, without --plot-only")
     return xr.load_dataset(path, engine="h5netcdf")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a configuration holds plain values, not {value!r}")

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from collapse_jax.reward.calculus import on_host
 from experiments.free_rewards import free_rankings
 from experiments.launch import launch
 from experiments.reward_collapse import make_schemes
@@ -70,7 +71,7 @@ def _edges(config: Config, directory: Path) -> xr.Dataset:
     slopes = []
     for label, choice in fixed.items():
         below = 1.0 - law.sel(utility=label).to_numpy()[1:]
-        host = cj.on_host(choice.fn, choice.params["offset"], choice.params["min_gap"])
+        host = on_host(choice.fn, choice.params["offset"], choice.params["min_gap"])
         pairs = config.edge_items * (config.edge_items - 1) / 2
         slopes.append(host.slope(below).sum() / pairs)
     return xr.Dataset(

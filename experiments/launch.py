@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,7 +66,7 @@ def launch(
         dataset = run(config, directory)
         results.save(dataset, directory)
     for file, figure in draw(dataset).items():
-        write_atomically(directory / file, lambda path, figure=figure: figure.savefig(path, dpi=150))
+        write_atomically(directory / file, partial(figure.savefig, dpi=150))
         print(f"figure: {directory / file}")
     print(f"results: {directory}\n")
     print(table(dataset))

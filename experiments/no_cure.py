@@ -7,7 +7,6 @@ new law, and open-ended and closed-ended prompts still share it. A prompt-aware 
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -97,8 +96,8 @@ def table(dataset: xr.Dataset) -> str:
     """Return, by remedy, how far its law moved, how near the rewards are to it, and whether prompts separate."""
     rows = _remedies(dataset)
     law = rows["law"]
-    moved = np.sqrt(((law - law.isel(utility=0)) ** 2).mean(["type", "item"]))
-    apart = np.abs(law.sel(type="open") - law.sel(type="closed")).mean("item")
+    moved = ((law - law.isel(utility=0)) ** 2).mean(["type", "item"]) ** 0.5
+    apart = abs(law.sel(type="open") - law.sel(type="closed")).mean("item")
     lines = [
         f"{'remedy':<16} {'law moved by':>12} {'rms to law':>14} {'separation':>11} {'train':>14} {'test':>14}",
         f"{'':<16} {'(predicted)':>12} {'(train)':>14} {'(predicted)':>11} {'(measured)':>14} {'(measured)':>14}",

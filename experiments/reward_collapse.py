@@ -7,7 +7,6 @@ that predicts it: reward against item index by type of prompt, for four fixed ut
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -69,7 +68,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
 def table(dataset: xr.Dataset) -> str:
     """Return measured beside predicted, a line a utility."""
     law = dataset["law"]
-    apart = np.abs(law.sel(type="open") - law.sel(type="closed")).mean("item")
+    apart = abs(law.sel(type="open") - law.sel(type="closed")).mean("item")
     lines = [
         "mean over seeds ± their standard deviation; separation is mean |open - closed| over the items\n",
         f"{'utility':<12} {'separation':>11} {'train':>13} {'test':>13} {'rms to law':>13} {'accuracy':>9} {'gap':>9}",

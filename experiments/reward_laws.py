@@ -75,8 +75,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     parts = []
     for label, (name, params) in SCHEMES.items():
         choice = cj.choose(cj.UTILITIES[name], **params)
-        limit = cj.limit_law(choice.utility, **params)
-        optima = [cj.finite_law(choice.utility, n, **params) for n in config.sizes]
+        limit = cj.limit_law(choice.utility, closed_form=True, **params)
+        optima = [cj.finite_law(choice.utility, n, pairs="all", centring=0.0, **params) for n in config.sizes]
         sizes = np.array(config.sizes)
         zero = choice.shape.value_at_zero
         # With U(0) finite: I* - I_n, U shifted to U(0) = 0.

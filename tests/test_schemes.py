@@ -18,7 +18,7 @@ def choices():
 def row_of(schemes: cj.Schemes, label: str) -> tuple[jax.Array, jax.Array]:
     """Return index and parameters of a scheme for its first type of prompt."""
     row, at = schemes.axis.values, schemes.axis.labels.index(label)
-    return jnp.asarray(row.index[at, 0]), jnp.asarray(row.params[at, 0])
+    return jnp.asarray(row.branch[at, 0]), jnp.asarray(row.params[at, 0])
 
 
 def expected(choice: cj.Choice, gaps: np.ndarray) -> np.ndarray:
@@ -50,13 +50,13 @@ def test_gradients_under_vmap_are_finite_and_those_of_the_meant_branch(name):
         return apply_utility(schemes.branches, index, params, gap)
 
     slopes = jax.vmap(jax.vmap(jax.grad(value, 2), (None, None, 0)), (0, 0, None))(
-        row.index[:, 0], row.params[:, 0], GAPS
+        row.branch[:, 0], row.params[:, 0], GAPS
     )
     assert slopes.shape == (rows, len(GAPS))
     assert np.isfinite(slopes).all()
     assert (slopes >= 0).all()
     at = schemes.axis.labels.index(name)
-    alone = jax.vmap(jax.grad(value, 2), (None, None, 0))(row.index[at, 0], row.params[at, 0], GAPS)
+    alone = jax.vmap(jax.grad(value, 2), (None, None, 0))(row.branch[at, 0], row.params[at, 0], GAPS)
     np.testing.assert_allclose(slopes[at], alone, rtol=1e-5)
 
 
@@ -64,7 +64,7 @@ def test_a_prompt_aware_scheme_is_another_row_of_the_same_array():
     linear, inverse = cj.choose(cj.UTILITIES["linear"]), cj.choose(cj.UTILITIES["inverse_power"], offset=0.1)
     schemes = cj.make_schemes({"fixed": linear, "aware": {"closed": linear, "open": inverse}})
     assert isinstance(schemes.axis.values, Row)
-    np.testing.assert_array_equal(schemes.axis.values.index, [[0, 0], [1, 0]])
+    np.testing.assert_array_equal(schemes.axis.values.branch, [[0, 0], [1, 0]])
     assert schemes.choices["aware"] == (inverse, linear)
 
 

@@ -12,7 +12,7 @@ import collapse_jax as cj
 
 N = 5
 TRAINING = cj.Training(steps=3000, records=3, batch_size=8)
-FREE = {**cj.ADAMW_HYPER, "learning_rate": 0.05, "weight_decay": 0.0}
+FREE = {**cj.ADAMW_HYPER, "learning_rate": 0.2, "weight_decay": 0.0}
 
 
 def free_rankings(masks=((True,) * N,), types=(0,), type_names=("all",)) -> cj.Rankings:

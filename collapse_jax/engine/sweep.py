@@ -56,6 +56,8 @@ def sweep(
             raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
     if not isinstance(process.num_steps, int) or process.num_steps < 1:
         raise ValueError(f"the process has num_steps {process.num_steps!r}; it must be a whole number from 1 on")
+    if jax.process_count() > 1:
+        raise NotImplementedError(f"sweep runs in one process so far; here are {jax.process_count()}")
     population = make_population(process, axes)
     mesh = mesh or default_mesh()
     segment = min(segment or -(-process.num_steps // _SEGMENTS), process.num_steps)
@@ -73,6 +75,8 @@ def sweep(
         "steps": process.num_steps,
         "segment": segment,
         "chunk": chunk,
+        "vmap_members": vmap_members or "all",
+        "platform": mesh.devices.flat[0].platform,
         "jax": jax.__version__,
     }
     store = Store(Path(directory), config) if directory is not None else None

@@ -56,6 +56,6 @@ def mmd_gap(objective: Any, n_items: int, limit_value: Any, value_at_zero: Any) 
     """Return MMD²(rewards, limit law) under the kernel -U, from a prompt's mean of U over all pairs of its rewards.
 
     It is I* - 2 S / n² for every reward vector, U shifted to U(0) = 0; `limit_value` is I* and `value_at_zero` U(0),
-    which must be finite; arguments are numbers or arrays, labelled or not. What an optimum of n items keeps, of order U'(0)/(6 n²), is what the limit law rounds off.
+    which must be finite. Arguments are numbers or arrays, labelled or not. The optimum of n items keeps U'(0)/(6 n²).
     """
     return limit_value - value_at_zero - (1.0 - 1.0 / n_items) * (objective - value_at_zero)

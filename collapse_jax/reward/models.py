@@ -1,7 +1,7 @@
 """Reward models: pure functions from the features of completions to rewards in [0, 1]."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -37,4 +37,8 @@ def mlp(hidden: Sequence[int] = (128,), *, link: Link = jax.nn.sigmoid) -> Model
             return link(nn.Dense(1, name="head")(x)[..., 0])
 
     module = RewardMLP()
-    return Model(module.init, module.apply)
+
+    def apply(params: PyTree, features: Array) -> Array:
+        return cast(Array, module.apply(params, features))
+
+    return Model(module.init, apply)

@@ -36,7 +36,7 @@ def predict(schemes: Schemes, n_items: int, *, pairs: Pairs = "all", centring: f
 def limit_values(schemes: Schemes) -> xr.Dataset:
     """Return, by utility and type, the limit law's value I* and U(0), as `summarize` takes them."""
     over = ("utility", "type")
-    laws = [[limit_law(c.utility, **c.params).value for c in row] for row in schemes.choices.values()]
+    laws = [[limit_law(c.utility, closed_form=True, **c.params).value for c in row] for row in schemes.choices.values()]
     zeros = [[c.shape.value_at_zero for c in row] for row in schemes.choices.values()]
     coords: dict[str, Any] = {"utility": list(schemes.choices), "type": list(schemes.type_names)}
     return xr.Dataset({"limit_value": (over, np.array(laws)), "value_at_zero": (over, np.array(zeros))}, coords)

@@ -21,10 +21,10 @@ Scheme = Choice | Mapping[str, Choice]
 
 
 class Row(NamedTuple):
-    """One scheme, or with leading axes many: for each type of prompt a utility's index and its parameters."""
+    """One scheme, or with leading axes many: for each type of prompt the number of a utility and its parameters."""
 
-    index: Int[Array, "*row type"]
-    params: Float[Array, "*row type parameter"]
+    branch: Int[Array | np.ndarray, "*row type"]
+    params: Float[Array | np.ndarray, "*row type parameter"]
 
 
 class Schemes(NamedTuple):
@@ -77,20 +77,21 @@ def make_schemes(schemes: Mapping[str, Scheme], type_names: Sequence[str] = ("op
 
 
 def apply_utility(
-    branches: Sequence[Utility], index: Int[Array, ""], params: Float[Array, " parameter"], gap: Float[Array, "..."]
+    branches: Sequence[Utility], branch: Int[Array, ""], params: Float[Array, " parameter"], gap: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    """Return the extended utility number `index` at `gap`, with its offset, min_gap and own `params`."""
+    """Return the extended utility number `branch` at `gap`, with its offset, min_gap and own `params`."""
 
-    def branch(number: int, utility: Utility) -> Array:
+    def evaluate(number: int, utility: Utility) -> Array:
         names = _parameters(utility)
         # Under vmap every branch runs. Where another one is meant, these parameters are not this branch's own: replace
         # them by some with which it is smooth, or a NaN would enter the gradient as 0 · NaN.
         harmless = jnp.array([0.0, 0.5, *utility.defaults.values()], params.dtype)
-        own = jnp.where(index == number, params[: len(names)], harmless)
+        own = jnp.where(branch == number, params[: len(names)], harmless)
         offset, min_gap, *rest = (own[i] for i in range(len(names)))
         return extend(partial(utility.fn, **dict(zip(utility.defaults, rest, strict=True))), offset, min_gap)(gap)
 
-    return jax.lax.switch(index, [partial(branch, number, utility) for number, utility in enumerate(branches)])
+    result: Array = jax.lax.switch(branch, [partial(evaluate, number, u) for number, u in enumerate(branches)])
+    return result
 
 
 def _parameters(utility: Utility) -> list[str]:

@@ -58,15 +58,15 @@ def examine(label: str, function: HostFunction) -> Shape:
         rise, fall = _slope_changes(slope)
         if rise is not None and fall is not None:
             raise ValueError(
-                f"{label} is neither concave nor convex on (0, 1]: its slope rises at gap {_GRID[rise]:.6g} and falls at "
-                f"gap {_GRID[fall]:.6g}; no law is known for such a utility"
+                f"{label} is neither concave nor convex on (0, 1]: its slope rises at gap {_GRID[rise]:.6g} and falls "
+                f"at gap {_GRID[fall]:.6g}; no law is known for such a utility"
             )
         kinks, drops = _kinks(function, slope) if rise is None else (np.zeros(0), np.zeros(0))
         return Shape(rise is None, fall is None, kinks, drops, *_limits_at_zero(function))
 
 
 def _refuse_jumps(label: str, function: HostFunction, value: np.ndarray, slope: np.ndarray) -> None:
-    """Between two points the mean slope lies between slopes taken there; where it does not, U jumps or jax.grad errs."""
+    """A mean slope lies between slopes taken on the way; where it does not, U jumps or jax.grad errs."""
     # Far out on a steep utility's plateau, gradients underflow before values do.
     negligible = 1e-9 * np.abs(value[-1] - value[_GRID.searchsorted(1e-3)])
 
@@ -76,7 +76,8 @@ def _refuse_jumps(label: str, function: HostFunction, value: np.ndarray, slope: 
         rounding = 8 * np.finfo(float).eps * np.maximum(np.abs(function.value(left)), np.abs(function.value(right)))
         mean = rise / (right - left)
         tolerance = 1e-3 * (np.abs(mean) + np.abs(inner).max(0)) + rounding / (right - left) + negligible
-        return np.maximum(mean - inner.max(0), inner.min(0) - mean) - tolerance
+        difference: np.ndarray = np.maximum(mean - inner.max(0), inner.min(0) - mean) - tolerance
+        return difference
 
     left, right = _GRID[:-1], _GRID[1:]
     suspect = excess(left, right) > 0

@@ -37,7 +37,7 @@ def summarize(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dataset | N
     dims = tuple(str(dim) for dim in dataset["rewards"].dims if dim not in ("prompt", "item"))
     parts = []
     for split in np.unique(dataset["prompt_split"]):
-        whole = np.isfinite(dataset["rewards"]).any([*dims]).all("item")
+        whole = dataset["rewards"].notnull().any([*dims]).all("item")
         part = dataset.isel(prompt=np.flatnonzero((dataset["prompt_split"] == split) & whole))
         parts.append(_of_split(part, dims, predicted, limits).expand_dims(split=[str(split)]))
     return xr.concat(parts, "split").transpose(*dims, "split", ...)
@@ -71,13 +71,14 @@ def _of_split(part: xr.Dataset, dims: tuple[str, ...], predicted: xr.Dataset, li
 def _measure(
     rewards: Float[Array, "prompt item"], law: Float[Array, "type item"], types: Int[np.ndarray, " prompt"]
 ) -> dict[str, Array]:
-    curve = type_curves(rewards, types, law.shape[0])
+    kinds = jnp.asarray(types)
+    curve = type_curves(rewards, kinds, law.shape[0])
     low, high = atom_masses(rewards)
     metrics = {
         "curve": curve,
         "law_rmse": jnp.sqrt(jnp.nanmean((curve - law) ** 2)),
-        "wasserstein_to_law": jax.vmap(wasserstein)(rewards, law[types]).mean(),
-        "ks_to_law": jax.vmap(kolmogorov_smirnov)(rewards, law[types]).mean(),
+        "wasserstein_to_law": jax.vmap(wasserstein)(rewards, law[kinds]).mean(),
+        "ks_to_law": jax.vmap(kolmogorov_smirnov)(rewards, law[kinds]).mean(),
         "prompt_distance": prompt_distance(rewards),
         "variance": jax.vmap(reward_variance)(rewards).mean(),
         "atom_low": low,
@@ -85,7 +86,7 @@ def _measure(
     }
     if law.shape[0] == 2 and len(np.unique(types)) == 2:
         first, second = rewards[types == 0].ravel(), rewards[types == 1].ravel()
-        metrics["separation"] = separation(rewards, types)
+        metrics["separation"] = separation(rewards, kinds)
         metrics["wasserstein_between_types"] = wasserstein(first, second)
         metrics["ks_between_types"] = kolmogorov_smirnov(first, second)
     return metrics

@@ -87,8 +87,8 @@ def make_training(
 
     Further axes: `centring`, the coefficient of a penalty (better + worse - 1)² a pair, and every name of `hyper`,
     which `optimizer(hyper)` (by default `adamw`) reads. Each record covers all prompts, those of `test` after those of
-    `rankings` (coordinates `prompt_split` and `prompt_type`): `rewards` (prompt, item; NaN where there is no item), and per prompt
-    `objective` and its certified `gap` (means over pairs) and `accuracy`, the share of rightly ordered pairs.
+    `rankings` (coordinates `prompt_split` and `prompt_type`): `rewards` (prompt, item; NaN where there is no item), and
+    per prompt `objective` and its certified `gap` (means over pairs) and `accuracy`, the share of pairs in order.
 
     Raises ValueError for a training plan or test rankings that don't fit.
     """
@@ -102,7 +102,9 @@ def make_training(
         row: Row = hyper["utility"]
 
         def at(fn: Callable[..., Any], kind: Array, mask: Array, rewards: Array) -> Any:
-            utility = partial(apply_utility, schemes.branches, row.index[kind], row.params[kind])
+            utility = partial(
+                apply_utility, schemes.branches, jnp.asarray(row.branch)[kind], jnp.asarray(row.params)[kind]
+            )
             return fn(make_objective(utility, mask, pairs=training.pairs, centring=hyper["centring"]), rewards)
 
         return lambda fn, rewards: jax.vmap(partial(at, fn))(data.types, data.mask, rewards)
@@ -111,7 +113,8 @@ def make_training(
         def value(objective: Objective, rewards: Array) -> Array:
             return objective(rewards)
 
-        return -objectives(hyper, batch)(value, model.apply(params, batch.features)).mean()
+        mean: Array = objectives(hyper, batch)(value, model.apply(params, batch.features)).mean()
+        return -mean
 
     def init(key: Key[Array, ""], hyper: Hyper) -> State:
         key, model_key = jax.random.split(key)

@@ -92,7 +92,7 @@ def _shape(fn: Callable[..., Array], name: str, params: tuple[tuple[str, float],
         return examine(label, on_host(lambda gap: fn(gap, **own), dict(params)["offset"], dict(params)["min_gap"]))
     except (TypeError, jax.errors.JAXTypeError) as error:
         raise ValueError(
-            f"{label} can't be traced by JAX: write it in jax.numpy, elementwise, with no Python `if` on the gap ({error})"
+            f"{label} can't be traced by JAX: write it in jax.numpy, elementwise, with no Python `if` on gaps ({error})"
         ) from error
 
 
