@@ -12,7 +12,7 @@ from collapse_jax.reward.closed_forms import LimitLaw
 from collapse_jax.reward.finite_law import FiniteLaw, certified_gap, finite_law, objective
 from collapse_jax.reward.limit_law import limit_law
 from collapse_jax.reward.models import Model, mlp
-from collapse_jax.reward.prediction import limit_values, predict, wasserstein_to_limit
+from collapse_jax.reward.prediction import limit_values, predict, quantile_distance, wasserstein_to_limit
 from collapse_jax.reward.rankings import Rankings, make_rankings
 from collapse_jax.reward.schemes import Schemes, make_schemes
 from collapse_jax.reward.summary import summarize
@@ -48,6 +48,7 @@ __all__ = [
     "mlp",
     "objective",
     "predict",
+    "quantile_distance",
     "summarize",
     "sweep",
     "utility",

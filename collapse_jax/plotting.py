@@ -75,7 +75,8 @@ def densities(dataset: xr.Dataset) -> Figure:
     for ax, utility in axes:
         row = dataset.sel(utility=utility)
         trained = row["rewards"].isel(step=-1, prompt=0).to_numpy().ravel()
-        ax.hist(trained, bins=np.linspace(0, 1, 17).tolist(), weights=np.full(trained.size, 1 / trained.size), color=COLOURS[5])
+        share = np.full(trained.size, 1 / trained.size)
+        ax.hist(trained, bins=np.linspace(0, 1, 17).tolist(), weights=share, color=COLOURS[5], label="trained")
         ax.stem(
             row["limit_atom"],
             row["limit_weight"],
@@ -103,7 +104,7 @@ def convergence(dataset: xr.Dataset) -> Figure:
         if row["rate"] < np.inf and np.isfinite(row["missed"]).all():
             right.semilogx(row["n"], row["n"] ** 2 * row["missed"] / row["rate"], label=utility, **style)
     right.axhline(1.0, color="black", ls="--", lw=1, label="predicted")
-    left.set(xlabel="items n", ylabel="W1(optimum of n items, limit law)")
+    left.set(xlabel="items n", ylabel="mean |optimum of n items - limit law|, by rank")
     right.set(xlabel="items n", ylabel="n² (I* - I_n) / (U'(0)/6)", ylim=(0, 2))
     left.legend(fontsize=7, ncols=2)
     right.legend(fontsize=7, ncols=2)

@@ -95,7 +95,7 @@ def _refuse_other(path: Path, config: dict[str, Any]) -> None:
         if there.get(name) != value:
             raise ValueError(
                 f"directory {path.parent} holds another sweep: its {name} is {there.get(name)}, this one's is {value}; "
-                "give another directory, or run what was started there"
+                "give another directory, or remove this one if its results are no longer wanted"
             )
 
 

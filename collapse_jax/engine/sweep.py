@@ -70,14 +70,15 @@ def sweep(
     program = make_program(process, population, mesh=mesh, width=width, segment=segment, vmap_members=vmap_members)
     _check_coords(process, population, program)
     config = {
-        "program": program.digest,
-        "axes": _digest(population),
+        "axes": {name: labels.tolist() for name, labels in population.labels.items()},
         "steps": process.num_steps,
         "segment": segment,
         "chunk": chunk,
         "vmap_members": vmap_members or "all",
         "platform": mesh.devices.flat[0].platform,
         "jax": jax.__version__,
+        "values": _digest(population),
+        "program": program.digest,
     }
     store = Store(Path(directory), config) if directory is not None else None
     try:
