@@ -49,9 +49,7 @@ def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[st
             if column == 0:
                 ax.set_ylabel(f"reward, {split} prompts")
     axes[0, 0].set_ylim(-0.04, 1.04)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    return figure
+    return _with_legend(figure, axes[0, 0])
 
 
 def rewards_by_rank(dataset: xr.Dataset) -> Figure:
@@ -103,12 +101,11 @@ def convergence(dataset: xr.Dataset) -> Figure:
         left.loglog(row["n"], row["distance"].where(row["distance"] > 1e-12), label=utility, **style)
         if row["rate"] < np.inf and np.isfinite(row["missed"]).all():
             right.semilogx(row["n"], row["n"] ** 2 * row["missed"] / row["rate"], label=utility, **style)
-    right.axhline(1.0, color="black", ls="--", lw=1, label="predicted")
+    right.axhline(1.0, color="black", ls="--", lw=1)
+    left.plot([], [], color="black", ls="--", lw=1, label="predicted (right)")
     left.set(xlabel="items n", ylabel="mean |optimum of n items - limit law|, by rank")
-    right.set(xlabel="items n", ylabel="n² (I* - I_n) / (U'(0)/6)", ylim=(0, 2))
-    left.legend(fontsize=7, ncols=2)
-    right.legend(fontsize=7, ncols=2)
-    return figure
+    right.set(xlabel="items n", ylabel="n² (I* - I_n) / (U'(0)/6)", ylim=(0.5, 1.5))
+    return _with_legend(figure, left, columns=6)
 
 
 def over_steps(metrics: xr.Dataset) -> Figure:
@@ -160,7 +157,7 @@ def _panels(titles: Sequence[str], columns: int = 4) -> tuple[Figure, list[tuple
     return figure, list(zip(axes, titles, strict=False))
 
 
-def _with_legend(figure: Figure, ax: Axes) -> Figure:
+def _with_legend(figure: Figure, ax: Axes, columns: int = 4) -> Figure:
     handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure

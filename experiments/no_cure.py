@@ -22,13 +22,13 @@ class Config(TextConfig):
 
     seeds: int = 3
     """Reward models trained for each scheme and each centring."""
-    scale: float = 0.5
+    scale: float = 0.35
     """Temperature of the likelihood."""
     margin: float = 0.2
     """Subtracted from every gap."""
     temperature: float = 0.1
     """Another temperature."""
-    smoothing: float = 0.1
+    smoothing: float = 0.05
     """Share of flipped labels assumed."""
     centring: float = 1.0
     """Coefficient of the penalty (better + worse - 1)² a pair."""
