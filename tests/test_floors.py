@@ -22,9 +22,12 @@ FLOORS = [
 ]
 # A prediction shares no code with what it judges beyond the utilities themselves.
 LAWS = {
+    "reward.exact_optimum",
     "reward.finite_law",
+    "reward.interior_point",
     "reward.limit_law",
     "reward.prediction",
+    "reward.ranking_program",
     "reward.summary",
 }
 

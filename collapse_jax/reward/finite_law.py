@@ -44,7 +44,7 @@ def finite_law(
 
     Rewards are right to about 1e-12 where U is strictly concave, and ties are exact. Where optima are many, as for
     U = t and odd n, they are symmetric about ½ (middle reward ½). A convex U has two points: ⌊n/2⌋ ones, the rest
-    zeros. `gap` holds up to rounding, some 1e-14 of S; it is that of rewards before they are rounded to float64. Takes
+    zeros, optimal by U(t) <= (1-t) U(0) + t U(1); no certificate holds, and its gap is nan. `gap` holds up to rounding, some 1e-14 of S; it is that of rewards before they are rounded to float64. Takes
     O(n³) time: a few seconds for n = 512.
 
     Raises ValueError for `n_items` below 2, unknown `pairs`, a negative `centring`, as `choose` does, and for a convex
@@ -66,7 +66,7 @@ def finite_law(
                 f"utility {program.trained.choice.label!r} is convex and centring is {centring:g}: two points are then "
                 "not known to be optimal, and nothing else is"
             )
-        return law._replace(gap=gap)
+        return law
     optimum = solve(program)
     # Reflection r -> 1 - r maps optima onto optima, hence so does the mean with the reflected.
     slacks = 0.5 * (optimum.slacks + optimum.slacks[::-1])
@@ -91,8 +91,8 @@ def certified_gap(
 
     For a concave U it is max(0, max_k Σ_{i>=k} g_i) - g·r, with g a supergradient of S: no optimum is searched for, and
     at the optimum it is zero, up to the resolution of float64 rewards near 1 (for √t at n = 512, 1e-5 of S). Where g
-    doesn't exist or isn't unique (ties with an infinite slope, kinks, a convex U) it is the value of `finite_law` plus
-    its own gap, less S. inf if S is -inf. Raises ValueError as `objective` and `finite_law` do.
+    doesn't exist or isn't unique (ties with an infinite slope, kinks) it is the value of `finite_law` plus its own gap,
+    less S. inf if S is -inf, nan for a convex U. Raises ValueError as `objective` and `finite_law` do.
     """
     program = _program(utility, rewards, pairs, centring, params)
     slacks = _slacks(rewards)
@@ -101,7 +101,7 @@ def certified_gap(
         if np.isfinite(bound):
             return bound
     law = finite_law(utility, len(rewards), pairs=pairs, centring=centring, **params)
-    return max(0.0, law.value + law.gap - program.objective(slacks))
+    return float(np.maximum(0.0, law.value + law.gap - program.objective(slacks)))
 
 
 def _program(

@@ -70,7 +70,7 @@ def adamw(steps: int, warmup: float = 0.1) -> Optimizer:
     return optimizer
 
 
-ADAMW_HYPER: Mapping[str, float] = {"learning_rate": 3e-3, "weight_decay": 0.01, "clip": 2.0}
+ADAMW_HYPER: Mapping[str, float] = {"learning_rate": 1e-2, "weight_decay": 0.01, "clip": 2.0}
 
 
 def make_training(
