@@ -43,9 +43,10 @@ def finite_law(
     penalty that draws the centre of each pair to ½. `params` are the utility's, `offset` and `min_gap`.
 
     Rewards are right to about 1e-12 where U is strictly concave, and ties are exact. Where optima are many, as for
-    U = t and odd n, they are symmetric about ½ (middle reward ½). A convex U has two points: ⌊n/2⌋ ones, the rest
-    zeros, optimal by U(t) <= (1-t) U(0) + t U(1); no certificate holds, and its gap is nan. `gap` holds up to rounding, some 1e-14 of S; it is that of rewards before they are rounded to float64. Takes
-    O(n³) time: a few seconds for n = 512.
+    U = t and odd n, they are symmetric about ½ (middle reward ½). A convex U has two points, ⌊n/2⌋ ones and the rest
+    zeros, optimal by U(t) <= (1-t) U(0) + t U(1); no certificate holds for it, and its gap is nan. Else `gap` holds up
+    to rounding, some 1e-14 of S; it is that of rewards before they are rounded to float64. Takes O(n³) time: a few
+    seconds for n = 512.
 
     Raises ValueError for `n_items` below 2, unknown `pairs`, a negative `centring`, as `choose` does, and for a convex
     U with centring where two points aren't known to be optimal.
