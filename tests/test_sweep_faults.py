@@ -265,7 +265,7 @@ OTHERS = {
         make_walk()._replace(hyper=make_walk().hyper | {"shift": {"start": 1.0, "sides": np.zeros(2, np.int32)}}),
         walk_axes(),
         {},
-        "axes",
+        "values",
     ),
     "Python number closed over": (make_walk(scale=1.5), walk_axes(), {}, "program"),
     "array closed over": (make_walk(turn=np.eye(8, dtype=np.float32)), walk_axes(), {}, "program"),
