@@ -31,8 +31,9 @@ def save(dataset: xr.Dataset, directory: str | Path) -> Path:
     directory = make_writable(Path(directory))
     path = directory / _RESULTS
     # Through memory: HDF5 that fails to flush to a full disk crashes the interpreter later, when its handles are freed.
-    content = dataset.to_netcdf(engine="h5netcdf")
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    # The view is released here, since a buffer collected before its views complains.
+    with dataset.to_netcdf(engine="h5netcdf") as content:
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
     if "provenance" in dataset.attrs:
         write_json(directory / "provenance.json", json.loads(dataset.attrs["provenance"]))
     return path
