@@ -4,8 +4,10 @@ The construction of the reward-collapse experiment (Song, Cai, Lee, Su, arXiv:23
 sentence added to it, and its completions are prefixes of one passage; longer is better.
 """
 
+import contextlib
 import dataclasses
 import hashlib
+import io
 import math
 import os
 from collections import Counter
@@ -194,7 +196,9 @@ def ranking_sets(
     """
     config = RankingSetsConfig(source=source or python_docs(), seed=seed, test_share=test_share)
     builder = RankingSets(config=config, data_dir=data_dir)
-    builder.download_and_prepare()
+    # TFDS speaks of downloads and of unknown sizes; what happens here takes a moment, and errors still come through.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        builder.download_and_prepare()
     return RankingSplits(**{split: _ranked(builder.as_data_source(split)) for split in RankingSplits._fields})
 
 
