@@ -23,8 +23,8 @@ def kolmogorov_smirnov(x: Float[Array, " n"], y: Float[Array, " m"]) -> Float[Ar
     >>> float(kolmogorov_smirnov(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])))
     0.5
     """
-    _, below_x, below_y = _distribution_functions(x, y)
-    return jnp.abs(below_x - below_y).max()
+    points, below_x, below_y = _distribution_functions(x, y)
+    return jnp.where(jnp.isnan(points).any(), jnp.nan, jnp.abs(below_x - below_y).max())
 
 
 def mmd_squared(

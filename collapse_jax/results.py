@@ -13,15 +13,15 @@ from collapse_jax.files import make_writable, write_atomically, write_json
 _RESULTS = "results.nc"
 
 
-def folder(root: str | Path, experiment: str, config: Any) -> Path:
-    """Return <root>/<experiment>/<fingerprint of config>, created, with `config.json` in it.
+def folder(root: str | Path, experiment: str, config: Any, *, create: bool = True) -> Path:
+    """Return <root>/<experiment>/<fingerprint of config>, by default created, with `config.json` in it.
 
     `config` is a dataclass of plain values and paths. Equal configurations share a folder, unequal ones never do.
     Raises TypeError for a value that JSON can't hold.
     """
     text = json.dumps(dataclasses.asdict(config), sort_keys=True, default=_plain)
-    path = make_writable(Path(root) / experiment / hashlib.sha256(text.encode()).hexdigest()[:12])
-    if not (path / "config.json").exists():
+    path = Path(root) / experiment / hashlib.sha256(text.encode()).hexdigest()[:12]
+    if create and not (make_writable(path) / "config.json").exists():
         write_json(path / "config.json", json.loads(text))
     return path
 

@@ -3,6 +3,11 @@
 On real text: certified gap to the collapsed optimum, separation of prompt types and ranking accuracy against steps, for
 fixed and prompt-aware utilities. With free rewards under plain gradient descent: the edge 1 - (largest reward) against
 the prediction 1/(F t), F the slope of the objective at the best item of the optimum and t steps x learning rate.
+
+    python -m experiments.early_stopping     about a minute on two CPU cores
+
+Expected: under fixed utilities the separation of held-out prompts peaks at .05 to .09 within 80 steps and falls to .02
+to .03; .172 under the prompt-aware one; edge x F t between 1.00 and 1.05.
 """
 
 from dataclasses import dataclass

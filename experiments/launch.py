@@ -30,6 +30,8 @@ class Options:
     """Redraw the figures and the table from saved results, without running anything."""
     progress: bool = True
     """Show a progress bar."""
+    data_dir: Path | None = None
+    """Folder for prepared data sets, by default TFDS's own, ~/tensorflow_datasets."""
 
 
 C = TypeVar("C", bound=Options)
@@ -53,13 +55,26 @@ def launch(
     use_all_cores()
     default = dataclasses.replace(config, **small) if "--small" in sys.argv else config
     config = tyro.cli(type(config), default=default, description=description)
+    try:
+        _run(name, config, run, draw, table)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last saved segment", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(
+    name: str,
+    config: C,
+    run: Callable[[C, Path], xr.Dataset],
+    draw: Callable[[xr.Dataset], Mapping[str, Figure]],
+    table: Callable[[xr.Dataset], str],
+) -> None:
     options = {field.name for field in dataclasses.fields(Options)}
-    identity = dataclasses.make_dataclass(
-        "Identity", [field.name for field in dataclasses.fields(config) if field.name not in options]
-    )
-    directory = results.folder(
-        config.results, name, identity(**{k: v for k, v in vars(config).items() if k not in options})
-    )
+    own = {name: value for name, value in vars(config).items() if name not in options}
+    identity = dataclasses.make_dataclass("Identity", list(own))(**own)
+    directory = results.folder(config.results, name, identity, create=not config.plot_only)
     if config.plot_only:
         dataset = results.load(directory)
     else:

@@ -2,6 +2,11 @@
 
 Each common remedy is trained on rankings of real English text beside the law predicted for it: the rewards follow the
 new law, and open-ended and closed-ended prompts still share it. A prompt-aware utility separates them.
+
+    python -m experiments.no_cure     two and a half minutes on two CPU cores
+
+Expected: remedies move the law by .02 to .16; rewards stay within .011 of it; separation of the types on training
+prompts at most .003, but .185 under the prompt-aware utility.
 """
 
 from dataclasses import dataclass

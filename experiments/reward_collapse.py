@@ -2,6 +2,11 @@
 
 The main figure of Song, Cai, Lee, Su (arXiv 2305.17608), on rankings of real English text, each curve beside the law
 that predicts it: reward against item index by type of prompt, for four fixed utilities and a prompt-aware one.
+
+    python -m experiments.reward_collapse     about a minute on two CPU cores
+
+Expected: separation of the types on training prompts at most .002 for every fixed utility and .186 for the prompt-aware
+one (.186 predicted; .174 on held-out titles); curves within .003 of their laws.
 """
 
 from dataclasses import dataclass

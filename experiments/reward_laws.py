@@ -2,6 +2,11 @@
 
 Reproduces the limit laws of Song, Cai, Lee, Su (arXiv 2305.17608) and those of eight more utilities: densities and
 atoms, and how fast n items approach the limit (for a bounded slope, n² (I* - I_n) tends to U'(0)/6).
+
+    python -m experiments.reward_laws     about a minute on two CPU cores
+
+Expected: trained rewards within .0006 of the exact optimum for 32 items, on average over ranks (.005 where the optimum
+is not unique), and n² (I* - I_n) within .6 % of U'(0)/6 at n = 256.
 """
 
 from dataclasses import dataclass

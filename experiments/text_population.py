@@ -37,7 +37,7 @@ def train_on_text(
     config: TextConfig, schemes: cj.Schemes, directory: Path, axes: Mapping[str, Any] | None = None
 ) -> xr.Dataset:
     """Return the records of `schemes` x `axes` x seeds, resumed from `directory` where an earlier call was stopped."""
-    train, test = cj.data.ranking_sets(_source(config))
+    train, test = cj.data.ranking_sets(_source(config), data_dir=config.data_dir)
     process = cj.make_training(
         cj.make_rankings(*cj.data.featurize(train), train.types),
         cj.mlp((config.hidden,)),
@@ -56,7 +56,7 @@ def _source(config: TextConfig) -> cj.data.Source:
             raise ValueError("--source text_files needs --path, a folder of UTF-8 text files")
         return cj.data.text_files(config.path)
     if config.source == "longform":
-        return cj.data.longform(config.path)
+        return cj.data.longform(config.path, data_dir=config.data_dir)
     if config.path is not None:
         raise ValueError(f"--path is {config.path}, but --source python_docs reads no file")
     return cj.data.python_docs()

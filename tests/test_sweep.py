@@ -337,4 +337,4 @@ def test_the_fingerprint_of_a_training_step_does_not_depend_on_the_process():
     children = [spawn(FINGERPRINT, PYTHONHASHSEED=seed) for seed in ("1", "77")]
     first, second = (json.loads(finish(child)) for child in children)
     assert first == second
-    assert len(first["program"]) == 64
+    assert len(first["program_and_data"]) == 64

@@ -267,8 +267,8 @@ OTHERS = {
         {},
         "values",
     ),
-    "Python number closed over": (make_walk(scale=1.5), walk_axes(), {}, "program"),
-    "array closed over": (make_walk(turn=np.eye(8, dtype=np.float32)), walk_axes(), {}, "program"),
+    "Python number closed over": (make_walk(scale=1.5), walk_axes(), {}, "program_and_data"),
+    "array closed over": (make_walk(turn=np.eye(8, dtype=np.float32)), walk_axes(), {}, "program_and_data"),
     "more steps": (make_walk(12), walk_axes(), {}, "steps"),
     "segment": (make_walk(), walk_axes(), {"segment": 3}, "segment"),
     "chunk": (make_walk(), walk_axes(), {"max_members": 4}, "chunk"),
@@ -306,7 +306,7 @@ def test_one_entry_of_a_large_array_closed_over_makes_another_sweep(tmp_path, ji
         return make_state(())._replace(step=lambda state, hyper, index: (state, {"entry": look(index)}))
 
     run(process(1.0), {}, tmp_path)
-    with pytest.raises(ValueError, match="its program is"):
+    with pytest.raises(ValueError, match="its program_and_data is"):
         run(process(2.0), {}, tmp_path)
 
 

@@ -81,6 +81,8 @@ def test_ones_own_utility_is_a_record_in_the_table(table):
         (lambda t: 3 * t**2 - 2 * t**3, "neither concave nor convex .* rises at gap .* falls at"),
         (lambda t: t if t > 0.5 else 2 * t, "can't be traced by JAX"),
         (lambda t: np.log(t), "can't be traced by JAX"),
+        (lambda t: jnp.stack([t, t]), r"can't be traced .* it returns ShapeDtypeStruct\(shape=\(2,\)"),
+        (lambda t: jnp.floor(t).astype(int), "can't be traced"),
     ],
 )
 def test_a_bad_function_is_refused_with_the_point_where_it_fails(fn, message, table):
@@ -88,6 +90,21 @@ def test_a_bad_function_is_refused_with_the_point_where_it_fails(fn, message, ta
     with pytest.raises(ValueError, match=message):
         cj.utility(name="mine")(fn)
     assert len(table) == known
+
+
+@pytest.mark.parametrize("steepness", [5.0, 18.0, 50.0, 1000.0])
+def test_a_plateau_in_float64_is_neither_convex_nor_a_kink(steepness):
+    shape = examine("mine", on_host(lambda t: jnp.tanh(steepness * t)))
+    assert (shape.concave, shape.convex) == (True, False)
+    assert shape.kinks.size == 0
+
+
+@pytest.mark.parametrize("given", ["log", cj.choose(cj.UTILITIES["log"])])
+def test_what_is_no_utility_is_named(given):
+    for call in (cj.choose, cj.limit_law, lambda u: cj.finite_law(u, 8)):
+        with pytest.raises(Exception, match="utility") as caught:
+            getattr(call, "__wrapped__", call)(given)
+        assert "record such as" in str(caught.value) or "type" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +125,9 @@ def test_bad_parameters_are_refused(name, params, message):
 
 
 def test_parameters_of_ones_own_need_numbers_and_names_of_their_own():
-    with pytest.raises(ValueError, match="must not define 'offset'"):
-        cj.utility(lambda gap, offset=1.0: gap)
+    for name in ("offset", "centring"):
+        with pytest.raises(ValueError, match=f"must not define {name!r}"):
+            exec(f"cj.utility(lambda gap, {name}=1.0: gap)", {"cj": cj})
     with pytest.raises(ValueError, match=r"'slope' of utility .* needs a number"):
         cj.utility(lambda gap, slope: gap)
 

@@ -89,6 +89,8 @@ def _check_defaults(hyper: Hyper) -> None:
                     f"hyperparameter {name!r} has the default {leaf!r}; expected numbers, or arrays of them "
                     "(names become records before they reach the engine)"
                 )
+            if not np.isfinite(np.asarray(leaf, np.float64)).all():
+                raise ValueError(f"hyperparameter {name!r} has a non-finite default: {leaf}")
 
 
 def _strong(leaf: Any) -> np.ndarray:

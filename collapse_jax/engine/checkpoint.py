@@ -76,6 +76,18 @@ class Store:
         with np.load(self._path(position), allow_pickle=False) as archive:
             return dict(archive)
 
+    def add_seconds(self, compiling: float, running: float) -> tuple[float, float, int]:
+        """Add the seconds of a call that ran to its end; return the totals and the number of such calls.
+
+        A call that was killed isn't counted: its segments are, its seconds are lost.
+        """
+        path = self._directory / "seconds.json"
+        calls: list[list[float]] = json.loads(path.read_text()) if path.exists() else []
+        if running:
+            calls.append([compiling, running])
+            write_json(path, calls)
+        return sum(call[0] for call in calls), sum(call[1] for call in calls), len(calls)
+
     def close(self) -> None:
         """Release the checkpoint manager's threads."""
         self._manager.close()

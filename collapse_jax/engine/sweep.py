@@ -78,12 +78,15 @@ def sweep(
         "platform": mesh.devices.flat[0].platform,
         "jax": jax.__version__,
         "values": _digest(population),
-        "program": program.digest,
+        "program_and_data": program.digest,
     }
     store = Store(Path(directory), config) if directory is not None else None
     try:
         run = _Run(program, population, chunk, segments, segment, store, progress)
         pieces = list(run.pieces())
+        compile_seconds, run_seconds, calls = run.compile_seconds, run.run_seconds, 1
+        if store:
+            compile_seconds, run_seconds, calls = store.add_seconds(compile_seconds, run_seconds)
     finally:
         if store:
             store.close()
@@ -102,8 +105,9 @@ def sweep(
                 "segments": segments,
                 "vmap_members": vmap_members or "all",
                 "programs_compiled": 2 if run.compile_seconds else 0,
-                "compile_seconds": round(run.compile_seconds, 3),
-                "run_seconds": round(run.run_seconds, 3),
+                "calls": calls,
+                "compile_seconds": round(compile_seconds, 3),
+                "run_seconds": round(run_seconds, 3),
                 "devices": [device.device_kind for device in mesh.devices.flat],
                 "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy", "xarray")},
                 "python": platform.python_version(),

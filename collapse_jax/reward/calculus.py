@@ -49,12 +49,17 @@ class HostFunction(NamedTuple):
 def on_host(fn: Function, offset: float = 0.0, min_gap: float = 0.0) -> HostFunction:
     """Return `extend(fn, offset, min_gap)` for gaps in [0, 1], in float64 on the CPU whatever the default device is.
 
-    With `min_gap` 0 the function is not extended: an infinite value or slope at gap 0 stays infinite.
+    With `min_gap` 0 the function is not extended: an infinite value or slope at gap 0 stays infinite. Raises TypeError
+    for a function that isn't elementwise.
     """
 
     def shifted(gap: Array) -> Array:
         return fn(gap + offset)
 
+    with jax.enable_x64(True):
+        out = jax.eval_shape(shifted, jax.ShapeDtypeStruct((), np.float64))
+    if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
+        raise TypeError(f"for a gap, a float of shape (), it returns {out}")
     effective = extend(fn, offset, min_gap) if min_gap > 0.0 else shifted
     slope = jax.grad(effective)
 

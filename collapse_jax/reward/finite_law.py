@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from collapse_jax.reward.exact_optimum import solve
-from collapse_jax.reward.ranking_program import Pairs, RankingProgram, Slacks, as_trained
+from collapse_jax.reward.ranking_program import RankingProgram, Slacks, as_trained
+from collapse_jax.reward.rankings import Pairs
 from collapse_jax.reward.utilities import Utility
 
 Rewards = Float[np.ndarray, " item"]

@@ -15,7 +15,6 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from collapse_jax.reward.ranking_program import RankingProgram, Shares, Slacks
 
 _LEAST_BARRIER = 1e-16
-_LEAST_BARRIER_KINKED = 1e-16
 _MAX_STEPS = 300
 
 

@@ -12,15 +12,15 @@ bound, so that the bound holds for any shares.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from collapse_jax.reward.calculus import HostArray, HostFunction, on_host
+from collapse_jax.reward.calculus import HostFunction, on_host
+from collapse_jax.reward.rankings import Pairs
 from collapse_jax.reward.utilities import Choice, Utility, choose
 
-Pairs = Literal["all", "chain", "star"]
 Slacks = Float[np.ndarray, " slack"]
 Gaps = Float[np.ndarray, " pair"]
 Shares = Float[np.ndarray, "kink pair"]
@@ -39,6 +39,8 @@ class Trained(NamedTuple):
 
 def as_trained(utility: Utility, params: Mapping[str, float]) -> Trained:
     """Return the utility as trained with these parameters; raises ValueError as `choose` does."""
+    if not isinstance(utility, Utility):
+        choose(utility)
     return _as_trained(utility.name, utility.fn, tuple(utility.defaults.items()), tuple(params.items()))
 
 
@@ -48,22 +50,11 @@ def _as_trained(
     name: str, fn: Callable[..., Array], defaults: tuple[tuple[str, float], ...], params: tuple[tuple[str, float], ...]
 ) -> Trained:
     choice = choose(Utility(name, fn, dict(defaults)), **dict(params))
-    exact = on_host(choice.fn, choice.params["offset"], choice.params["min_gap"])
-    function = HostFunction(_padded(exact.value), _padded(exact.slope), _padded(exact.curvature))
+    function = on_host(choice.fn, choice.params["offset"], choice.params["min_gap"])
     slope = choice.shape.slope_at_zero
     with np.errstate(all="ignore"):
         nearer = float(function.slope(np.array(_TINY)))
     return Trained(choice, function, nearer if np.isfinite(slope) and np.isclose(nearer, slope, rtol=0.02) else slope)
-
-
-def _padded(fn: Callable[[HostArray], HostArray]) -> Callable[[HostArray], HostArray]:
-    """Return fn evaluated at a power of two of gaps: one compilation then serves many numbers of items."""
-
-    def evaluate(gap: HostArray) -> HostArray:
-        padding = (1 << max(5, (gap.size - 1).bit_length())) - gap.size
-        return fn(np.pad(gap.ravel(), (0, padding), constant_values=1.0))[: gap.size].reshape(gap.shape)
-
-    return evaluate
 
 
 @dataclass(frozen=True)

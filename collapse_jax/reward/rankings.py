@@ -29,9 +29,16 @@ def make_rankings(
 ) -> Rankings:
     """Return checked rankings.
 
-    Raises ValueError for no prompts, a non-finite feature, a prompt with fewer than two completions or with a gap
-    between them, or a type outside `type_names`; it names the prompt.
+    Raises ValueError for shapes or types that don't fit, no prompts, a non-finite feature, a prompt with fewer than two
+    completions or with a gap between them, or a type outside `type_names`; it names the argument and the prompt.
     """
+    features, mask, types = np.asarray(features), np.asarray(mask), np.asarray(types)
+    if features.ndim != 3 or features.dtype.kind != "f":
+        raise ValueError(f"features are {features.dtype}{features.shape}; expected floats (prompt, item, feature)")
+    if mask.shape != features.shape[:2] or mask.dtype != bool:
+        raise ValueError(f"mask is {mask.dtype}{mask.shape}; expected bool{features.shape[:2]}, as features have")
+    if types.shape != features.shape[:1] or types.dtype.kind not in "iu":
+        raise ValueError(f"types are {types.dtype}{types.shape}; expected one integer for each prompt of features")
     if not len(features):
         raise ValueError("rankings need at least one prompt; features is empty")
     if not np.isfinite(features).all():

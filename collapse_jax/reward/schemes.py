@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from collapse_jax.process import Axis
 from collapse_jax.reward.calculus import extend
@@ -21,10 +21,11 @@ Scheme = Choice | Mapping[str, Choice]
 
 
 class Row(NamedTuple):
-    """One scheme, or with leading axes many: for each type of prompt the number of a utility and its parameters."""
+    """One scheme, or with leading axes many: by type of prompt, a utility's number, parameters and concavity."""
 
     branch: Int[Array | np.ndarray, "*row type"]
     params: Float[Array | np.ndarray, "*row type parameter"]
+    concave: Bool[Array | np.ndarray, "*row type"]
 
 
 class Schemes(NamedTuple):
@@ -48,6 +49,10 @@ def make_schemes(schemes: Mapping[str, Scheme], type_names: Sequence[str] = ("op
     for label, scheme in schemes.items():
         if isinstance(scheme, Choice):
             scheme = dict.fromkeys(type_names, scheme)
+        if not (isinstance(scheme, Mapping) and all(isinstance(choice, Choice) for choice in scheme.values())):
+            raise ValueError(
+                f"scheme {label!r} is {scheme!r}; give cj.choose(utility, ...), or one for each prompt type"
+            )
         if set(scheme) != set(type_names):
             raise ValueError(
                 f"scheme {label!r} is for the types {', '.join(scheme)}; prompts are {', '.join(type_names)}"
@@ -72,6 +77,7 @@ def make_schemes(schemes: Mapping[str, Scheme], type_names: Sequence[str] = ("op
     row = Row(
         np.array([[branches.index(choice.utility) for choice in row] for row in choices.values()], np.int32),
         np.array([[params(choice) for choice in row] for row in choices.values()], np.float32),
+        np.array([[choice.shape.concave for choice in row] for row in choices.values()]),
     )
     return Schemes(tuple(branches), Axis(row, list(choices)), choices, tuple(type_names))
 

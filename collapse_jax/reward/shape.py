@@ -55,14 +55,16 @@ def examine(label: str, function: HostFunction) -> Shape:
                 )
         _refuse_jumps(label, function, value, slope)
         _refuse_decrease(label, value, slope)
-        rise, fall = _slope_changes(slope)
+        limits = _limits_at_zero(function)
+        noise = _noise(value, slope, bounded=bool(np.isfinite(limits[1])))
+        rise, fall = _slope_changes(slope, noise)
         if rise is not None and fall is not None:
             raise ValueError(
                 f"{label} is neither concave nor convex on (0, 1]: its slope rises at gap {_GRID[rise]:.6g} and falls "
                 f"at gap {_GRID[fall]:.6g}; no law is known for such a utility"
             )
-        kinks, drops = _kinks(function, slope) if rise is None else (np.zeros(0), np.zeros(0))
-        return Shape(rise is None, fall is None, kinks, drops, *_limits_at_zero(function))
+        kinks, drops = _kinks(function, slope, noise) if rise is None else (np.zeros(0), np.zeros(0))
+        return Shape(rise is None, fall is None, kinks, drops, *limits)
 
 
 def _refuse_jumps(label: str, function: HostFunction, value: np.ndarray, slope: np.ndarray) -> None:
@@ -105,10 +107,16 @@ def _refuse_decrease(label: str, value: np.ndarray, slope: np.ndarray) -> None:
         raise ValueError(f"{label} is not increasing on (0, 1]: at gap {_GRID[at]:.6g} its slope is {slope[at]:.6g}")
 
 
-def _slope_changes(slope: np.ndarray) -> tuple[int | None, int | None]:
+def _noise(value: np.ndarray, slope: np.ndarray, bounded: bool) -> float:
+    """Return what rounding can add to a slope: on the plateau of tanh(20 t) it is all there is."""
+    typical = max(np.median(np.abs(slope)), value[-1] - value[_GRID.searchsorted(0.01)])
+    return float(1e-10 * typical + (64 * np.finfo(float).eps * slope.max() if bounded else 0.0))
+
+
+def _slope_changes(slope: np.ndarray, noise: float) -> tuple[int | None, int | None]:
     """Return where the slope rises most and where it falls most, None where it never does."""
     change = np.diff(slope)
-    tolerance = 1e-8 * np.maximum(np.abs(slope[:-1]), np.abs(slope[1:])) + 1e-10 * np.median(np.abs(slope))
+    tolerance = 1e-8 * np.maximum(np.abs(slope[:-1]), np.abs(slope[1:])) + noise
     rise, fall = change > tolerance, change < -tolerance
     return (
         int(np.argmax(np.where(rise, change, 0))) if rise.any() else None,
@@ -116,10 +124,10 @@ def _slope_changes(slope: np.ndarray) -> tuple[int | None, int | None]:
     )
 
 
-def _kinks(function: HostFunction, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _kinks(function: HostFunction, slope: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
     curvature = np.abs(function.curvature(_GRID))
     width, drop = np.diff(_GRID), -np.diff(slope)
-    floor = 1e-6 * np.maximum(np.abs(slope[:-1]), np.median(np.abs(slope)))
+    floor = 1e-6 * np.maximum(np.abs(slope[:-1]), np.median(np.abs(slope))) + 1e3 * noise
     suspect = drop > 4 * width * np.maximum(curvature[:-1], curvature[1:]) + floor
     left, right, floor = _GRID[:-1][suspect], _GRID[1:][suspect], floor[suspect]
     for _ in range(_BISECTIONS):

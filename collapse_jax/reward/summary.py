@@ -28,16 +28,23 @@ def summarize(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dataset | N
     - `law_rmse`: the root-mean-square distance of the curves from the law;
     - `wasserstein_to_law`, `ks_to_law`: between a prompt's rewards and the law, the mean over prompts;
     - `wasserstein_between_types`, `ks_between_types`: between the pooled rewards of the two types;
-    - `prompt_distance`: the mean 1-Wasserstein distance between two prompts; `variance` of a prompt's rewards;
+    - `prompt_distance`: the mean 1-Wasserstein distance between two prompts; `ks_between_prompts`: the mean over
+      neighbouring prompts; `variance` of a prompt's rewards;
     - `atom_low`, `atom_high`: shares of rewards within .05 of 0 and of 1; `accuracy`; the certified `gap` a pair;
     - `mmd_gap`, with `limits`: the squared MMD to the limit law.
 
     Prompts with fewer items than others have another law and are left out.
     """
     dims = tuple(str(dim) for dim in dataset["rewards"].dims if dim not in ("prompt", "item"))
+    for dim in set(map(str, predicted["rewards"].dims)) - {"type", "item", *dims}:
+        raise ValueError(f"predicted varies along {dim!r}, the sweep doesn't: select one with predicted.sel({dim}=...)")
+    if predicted.sizes["item"] != dataset.sizes["item"]:
+        raise ValueError(f"predicted is for {predicted.sizes['item']} items, the sweep has {dataset.sizes['item']}")
     parts = []
     for split in np.unique(dataset["prompt_split"]):
         whole = dataset["rewards"].notnull().any([*dims]).all("item")
+        if not bool((whole & (dataset["prompt_split"] == split)).any()):
+            raise ValueError(f"no {split} prompt has finite rewards for all items in any member: see `diverged`")
         part = dataset.isel(prompt=np.flatnonzero((dataset["prompt_split"] == split) & whole))
         parts.append(_of_split(part, dims, predicted, limits).expand_dims(split=[str(split)]))
     return xr.concat(parts, "split").transpose(*dims, "split", ...)
@@ -80,6 +87,7 @@ def _measure(
         "wasserstein_to_law": jax.vmap(wasserstein)(rewards, law[kinds]).mean(),
         "ks_to_law": jax.vmap(kolmogorov_smirnov)(rewards, law[kinds]).mean(),
         "prompt_distance": prompt_distance(rewards),
+        "ks_between_prompts": jax.vmap(kolmogorov_smirnov)(rewards, jnp.roll(rewards, 1, axis=0)).mean(),
         "variance": jax.vmap(reward_variance)(rewards).mean(),
         "atom_low": low,
         "atom_high": high,

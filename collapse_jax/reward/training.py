@@ -18,7 +18,7 @@ from collapse_jax.process import Hyper, Process
 from collapse_jax.reward.metrics import ranking_accuracy
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.objective import Objective, make_objective, value_and_gap
-from collapse_jax.reward.rankings import Pairs, Rankings
+from collapse_jax.reward.rankings import Pairs, Rankings, pair_indices
 from collapse_jax.reward.schemes import Row, Schemes, apply_utility
 
 Optimizer = Callable[[Hyper], optax.GradientTransformation]
@@ -88,11 +88,13 @@ def make_training(
     Further axes: `centring`, the coefficient of a penalty (better + worse - 1)² a pair, and every name of `hyper`,
     which `optimizer(hyper)` (by default `adamw`) reads. Each record covers all prompts, those of `test` after those of
     `rankings` (coordinates `prompt_split` and `prompt_type`): `rewards` (prompt, item; NaN where there is no item), and
-    per prompt `objective` and its certified `gap` (means over pairs) and `accuracy`, the share of pairs in order.
+    per prompt `objective` and its certified `gap` (means over pairs; the gap NaN for a utility that isn't concave) and
+    `accuracy`, the share of pairs in order.
 
     Raises ValueError for a training plan or test rankings that don't fit.
     """
     _check(rankings, schemes, training, test)
+    hyper = hyper if optimizer else {**ADAMW_HYPER, **hyper}
     optimizer = optimizer or adamw(training.steps)
     train, everything = _data([rankings]), _data([rankings, *([test] if test else [])])
     every = training.steps // training.records
@@ -135,10 +137,11 @@ def make_training(
         state = jax.lax.fori_loop(0, every, lambda _, state: update(state, hyper), state)
         rewards = model.apply(state.params, everything.features)
         value, gap = objectives(hyper, everything)(value_and_gap, rewards)
+        certified = jnp.asarray(hyper["utility"].concave)[everything.types]
         record = {
             "rewards": jnp.where(everything.mask, rewards, jnp.nan),
             "objective": value,
-            "gap": gap,
+            "gap": jnp.where(certified, gap, jnp.nan),
             "accuracy": jax.vmap(ranking_accuracy)(rewards, everything.mask),
         }
         return state, record
@@ -171,6 +174,7 @@ def _check(rankings: Rankings, schemes: Schemes, training: Training, test: Ranki
     for name in ("steps", "records", "batch_size"):
         if getattr(training, name) < 1:
             raise ValueError(f"training.{name} is {getattr(training, name)}; it must be at least 1")
+    pair_indices(2, training.pairs)
     if training.steps % training.records:
         raise ValueError(f"training.steps is {training.steps}; it must be a multiple of records, {training.records}")
     if rankings.type_names != schemes.type_names:

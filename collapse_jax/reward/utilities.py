@@ -13,6 +13,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import NamedTuple, overload
 
 import jax
@@ -26,6 +27,7 @@ from collapse_jax.reward.closed_forms import LimitLaw
 from collapse_jax.reward.shape import Shape, examine
 
 COMMON = {"offset": 0.0, "min_gap": 0.0}
+_RESERVED = ("utility", "n_items", "pairs", "centring", "closed_form", "rewards")  # of the laws that take parameters
 
 
 Law = Callable[..., LimitLaw | None]
@@ -72,11 +74,16 @@ def choose(utility: Utility, **params: float) -> Choice:
     Raises ValueError for an unknown or non-finite parameter, a negative `min_gap`, or a function that, with these
     parameters, is not finite, increasing and differentiable there, or is neither concave nor convex.
     """
+    if not isinstance(utility, Utility):
+        raise ValueError(
+            f"utility is {utility!r}; it must be a record such as cj.UTILITIES['log'] (of a Choice, pass its "
+            "`utility` and `**params`)"
+        )
     known = {**utility.defaults, **COMMON}
     for name, value in params.items():
         if name not in known:
             raise ValueError(f"utility {utility.name!r} has no parameter {name!r}; it takes {', '.join(known)}")
-        if isinstance(value, bool) or not math.isfinite(value):
+        if isinstance(value, bool) or not (isinstance(value, Real) and math.isfinite(value)):
             raise ValueError(f"parameter {name} of utility {utility.name!r} is {value}; it must be a finite number")
     full = {name: float(params.get(name, default)) for name, default in known.items()}
     if not 0.0 <= full["min_gap"] < 1.0:
@@ -90,7 +97,7 @@ def _shape(fn: Callable[..., Array], name: str, params: tuple[tuple[str, float],
     label = f"utility {name!r} with {', '.join(f'{parameter}={value:g}' for parameter, value in params)}"
     try:
         return examine(label, on_host(lambda gap: fn(gap, **own), dict(params)["offset"], dict(params)["min_gap"]))
-    except (TypeError, jax.errors.JAXTypeError) as error:
+    except (TypeError, AttributeError, jax.errors.JAXTypeError) as error:
         raise ValueError(
             f"{label} can't be traced by JAX: write it in jax.numpy, elementwise, with no Python `if` on gaps ({error})"
         ) from error
@@ -139,8 +146,10 @@ def _record(fn: Callable[..., Array], name: str, law: Law | None, source: str) -
     name = name or fn.__name__
     defaults: dict[str, float] = {}
     for parameter in list(inspect.signature(fn).parameters.values())[1:]:
-        if parameter.name in COMMON:
-            raise ValueError(f"utility {name!r} must not define {parameter.name!r}: every utility has it already")
+        if parameter.name in COMMON or parameter.name in _RESERVED:
+            raise ValueError(
+                f"utility {name!r} must not define {parameter.name!r}: the name means something else already"
+            )
         if isinstance(parameter.default, bool) or not isinstance(parameter.default, int | float):
             raise ValueError(f"parameter {parameter.name!r} of utility {name!r} needs a number as its default")
         defaults[parameter.name] = float(parameter.default)
