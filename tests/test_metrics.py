@@ -41,6 +41,12 @@ def test_kolmogorov_smirnov_is_scipys(x, y):
     assert float(kolmogorov_smirnov(jnp.array(x), jnp.array(y))) == pytest.approx(want, abs=1e-6)
 
 
+def test_distances_to_what_is_not_a_number_are_not_numbers():
+    broken = jnp.array([jnp.nan, 1.0])
+    assert np.isnan(kolmogorov_smirnov(broken, jnp.array([0.5])))
+    assert np.isnan(wasserstein(broken, jnp.array([0.5])))
+
+
 @pytest.mark.parametrize(("x", "y"), PAIRS)
 def test_mmd_under_the_distance_kernel_is_the_energy_distance(x, y):
     got = float(mmd_squared(jnp.array(x), jnp.array(y), lambda t: -t))

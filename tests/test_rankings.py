@@ -32,6 +32,22 @@ def test_bad_rankings_are_refused(change, message):
         cj.make_rankings(**parts() | change)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": np.ones((2, 2), bool)}, r"mask is bool\(2, 2\); expected bool\(2, 3\)"),
+        ({"mask": np.ones((2, 3))}, "mask is float64"),
+        ({"types": np.zeros(3, int)}, "types are int64.*one integer for each prompt"),
+        ({"types": np.array([0.5, 1.0])}, "types are float64"),
+        ({"features": np.ones((2, 3))}, "features are float64"),
+    ],
+)
+def test_shapes_and_types_must_fit(change, message):
+    unchecked = getattr(cj.make_rankings, "__wrapped__", cj.make_rankings)  # the annotations would speak first
+    with pytest.raises(ValueError, match=message):
+        unchecked(**parts() | change)
+
+
 def test_no_prompts_are_refused():
     with pytest.raises(ValueError, match="at least one prompt"):
         cj.make_rankings(np.ones((0, 3, 4)), np.ones((0, 3), bool), np.zeros(0, int))

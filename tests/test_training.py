@@ -68,6 +68,29 @@ def test_fixed_utilities_collapse_and_a_prompt_aware_one_does_not():
     assert float(metrics["accuracy"].min()) == 1.0
 
 
+def test_a_convex_utility_trains_without_a_certificate():
+    schemes = cj.make_schemes({"square": cj.choose(cj.UTILITIES["power"], gamma=2.0)}, ("all",))
+    process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=TRAINING, hyper=FREE)
+    dataset = cj.sweep(process, {"utility": schemes.axis}, progress=False)
+    assert dataset["gap"].isnull().all()
+    rewards = dataset["rewards"].isel(utility=0, step=-1, prompt=0).to_numpy()
+    assert np.minimum(rewards, 1 - rewards).max() < 0.01
+    assert np.isnan(cj.predict(schemes, N)["gap"]).all()
+
+
+def test_summaries_need_laws_that_fit():
+    schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)}, ("all",))
+    process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=cj.Training(steps=2, records=1))
+    dataset = cj.sweep(process, {}, progress=False)
+    with pytest.raises(ValueError, match="predicted varies along 'utility'"):
+        cj.summarize(dataset, cj.predict(schemes, N))
+    with pytest.raises(ValueError, match="predicted is for 4 items, the sweep has 5"):
+        cj.summarize(dataset, cj.predict(schemes, 4).isel(utility=0))
+    broken = dataset.assign(rewards=dataset["rewards"] * np.nan)
+    with pytest.raises(ValueError, match="no train prompt has finite rewards"):
+        cj.summarize(broken, cj.predict(schemes, N).isel(utility=0))
+
+
 def test_a_prompt_with_fewer_items_has_the_law_of_its_own_number():
     masks = ((True,) * N, (True, True, True, False, False))
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)}, ("all",))
