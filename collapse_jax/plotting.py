@@ -111,12 +111,12 @@ def convergence(dataset: xr.Dataset) -> Figure:
 def over_steps(metrics: xr.Dataset) -> Figure:
     """Return certified gap, separation of prompt types and ranking accuracy against steps, a line a utility."""
     figure = Figure(figsize=(12, 3.6), layout="constrained")
-    for ax, (name, split, label) in zip(
+    for ax, (name, split, scale, label) in zip(
         figure.subplots(1, 3),
         (
-            ("gap", "train", "certified gap to the collapsed optimum"),
-            ("separation", "test", "separation, test prompts"),
-            ("accuracy", "test", "ranking accuracy, test prompts"),
+            ("gap", "train", "log", "certified gap to the collapsed optimum"),
+            ("separation", "test", "linear", "separation, test prompts"),
+            ("accuracy", "test", "linear", "ranking accuracy, test prompts"),
         ),
         strict=True,
     ):
@@ -125,11 +125,8 @@ def over_steps(metrics: xr.Dataset) -> Figure:
             mean, spread = values.mean("seed"), values.std("seed")
             ax.plot(mean["step"], mean, color=colour, label=utility)
             ax.fill_between(mean["step"], mean - spread, mean + spread, color=colour, alpha=0.2, lw=0)
-        ax.set(xlabel="optimiser step", ylabel=label)
-        if name == "gap":
-            ax.set_yscale("log")
-            ax.legend(fontsize=8)
-    return figure
+        ax.set(xlabel="optimiser step", ylabel=label, yscale=scale)
+    return _with_legend(figure, ax, columns=8)
 
 
 def edges(dataset: xr.Dataset) -> Figure:

@@ -65,7 +65,7 @@ def _of_split(part: xr.Dataset, dims: tuple[str, ...], predicted: xr.Dataset, li
     shape = rewards.shape[: len(dims)]
     result = xr.Dataset(coords={**{dim: part[dim] for dim in dims}, "type": names, "item": predicted["item"]})
     for name, values in metrics.items():
-        own = ("type", "item") if name == "curve" else ()
+        own = ("type", "item")[: values.ndim - 1]  # a curve, or a number
         result[name] = ((*dims, *own), np.asarray(values).reshape(*shape, *values.shape[1:]))
     result["accuracy"], result["gap"] = part["accuracy"].mean("prompt"), part["gap"].mean("prompt")
     if limits is not None:
