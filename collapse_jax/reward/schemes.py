@@ -9,7 +9,6 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -89,11 +88,8 @@ def apply_utility(
 
     def evaluate(number: int, utility: Utility) -> Array:
         names = _parameters(utility)
-        # Under vmap every branch runs. Where another one is meant, these parameters are not this branch's own: replace
-        # them by some with which it is smooth, or a NaN would enter the gradient as 0 · NaN.
-        harmless = jnp.array([0.0, 0.5, *utility.defaults.values()], params.dtype)
-        own = jnp.where(branch == number, params[: len(names)], harmless)
-        offset, min_gap, *rest = (own[i] for i in range(len(names)))
+        # Under vmap every branch runs, also with parameters that are not its own: JAX lets no NaN of it through.
+        offset, min_gap, *rest = (params[i] for i in range(len(names)))
         return extend(partial(utility.fn, **dict(zip(utility.defaults, rest, strict=True))), offset, min_gap)(gap)
 
     result: Array = jax.lax.switch(branch, [partial(evaluate, number, u) for number, u in enumerate(branches)])
