@@ -23,6 +23,7 @@
 # %pip install --quiet "collapse_jax @ git+https://github.com/collapse-jax/collapse_jax" 2>/dev/null || true
 
 # %%
+# %matplotlib inline
 import os
 
 import jax.numpy as jnp

@@ -103,7 +103,7 @@ def convergence(dataset: xr.Dataset) -> Figure:
             right.semilogx(row["n"], row["n"] ** 2 * row["missed"] / row["rate"], label=utility, **style)
     right.axhline(1.0, color="black", ls="--", lw=1)
     left.plot([], [], color="black", ls="--", lw=1, label="predicted (right)")
-    left.set(xlabel="items n", ylabel="mean |optimum of n items - limit law|, by rank")
+    left.set(xlabel="items n", ylabel="mean |optimum - limit law|")
     right.set(xlabel="items n", ylabel="n² (I* - I_n) / (U'(0)/6)", ylim=(0.5, 1.5))
     return _with_legend(figure, left, columns=6)
 
