@@ -26,7 +26,8 @@ class Process(NamedTuple):
 
     `hyper` names every hyperparameter with its default, a number, an array or a pytree of them: `sweep` may vary any
     of these. `dims` names the own axes of each record entry that has some, e.g. {"rewards": ("prompt", "item")}.
-    `coords` are coordinates of the results along these axes and along `time`, the name of the axis of steps.
+    `coords` are coordinates of the results along these axes and along `time`, the name of the axis of steps. `ranges`
+    holds the lowest and the highest value allowed of hyperparameters that have such bounds.
     """
 
     init: Callable[[Key[Array, ""], Hyper], State]
@@ -36,3 +37,4 @@ class Process(NamedTuple):
     dims: Mapping[str, tuple[str, ...]] = {}
     coords: Mapping[str, Any] = {}
     time: str = "step"
+    ranges: Mapping[str, tuple[float, float]] = {}

@@ -46,7 +46,8 @@ def make_population(process: Process, axes: Mapping[str, Any]) -> Population:
     """Return the product of `axes`, each a sequence of values or an `Axis`, over the hyperparameters of `process`.
 
     Raises ValueError, naming the axis, for one that the process doesn't know, that is empty, whose values and labels
-    differ in number, whose values are not finite or don't have the shape of the default, or whose labels repeat.
+    differ in number, whose values are not finite, out of range or don't have the shape of the default, or whose labels
+    repeat.
     """
     _check_defaults(process.hyper)
     reserved = {process.time, "diverged", *(name for names in process.dims.values() for name in names)}
@@ -63,6 +64,8 @@ def make_population(process: Process, axes: Mapping[str, Any]) -> Population:
         if jax.tree_util.treedef_is_leaf(jax.tree.structure(default)) and not isinstance(axis.values, Mapping):
             axis = axis._replace(values=_array(f"axis {name!r} has values", axis.values))
         values[name], length = _conform(name, axis.values, default)
+        if name in process.ranges:
+            _check_range(name, values[name], *process.ranges[name])
         labels[name] = _labels(name, axis, length)
 
     shape = tuple(len(one) for one in labels.values())
@@ -134,6 +137,14 @@ def _conform(name: str, values: PyTree, default: PyTree) -> tuple[PyTree, int]:
         return cast_leaf
 
     return jax.tree.map(cast, values, default), int(length)
+
+
+def _check_range(name: str, values: PyTree, low: float, high: float) -> None:
+    for leaf in jax.tree.leaves(values):
+        outside = np.argwhere((leaf < low) | (leaf > high))
+        if outside.size:
+            at = tuple(int(i) for i in outside[0])
+            raise ValueError(f"axis {name!r} has the value {leaf[at]:g}; it must lie in [{low:g}, {high:g}]")
 
 
 def _array(what: str, given: Any) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Generative collapse: regimes, families, selections, and the populations that recurse through them."""

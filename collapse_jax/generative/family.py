@@ -1,0 +1,64 @@
+"""Families: what can be fitted to weighted examples and emits examples of the same kind.
+
+Write your own as a `Family` of pure functions; those at hand are in `FAMILIES`, with their default parameters, and in
+`collapse_jax.families` as functions of them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from jaxtyping import Array, Float, PyTree
+
+from collapse_jax.generative.decoding import Decoding
+from collapse_jax.registry import Table
+
+Params: TypeAlias = PyTree
+Examples: TypeAlias = PyTree
+
+
+class Moments(NamedTuple):
+    """The mean of a model and its total variance, the trace of its covariance (for a probability vector, 1 - Σp²)."""
+
+    mean: Float[Array, " d"]
+    variance: Float[Array, ""]
+
+
+class Statistics(NamedTuple):
+    """Sufficient statistics of a family, drawn at once in the place of examples: the recursion has the same law.
+
+    `draw(key, params, samples)` returns the statistics of that many (a traced whole number) independent examples.
+    `fit(statistics, weights)` fits a model to several sources at once: leaves have a leading axis of sources, and
+    `weights` is the weight of each source's examples (0 where it is not used).
+    """
+
+    draw: Callable[..., PyTree]
+    fit: Callable[..., Params]
+
+
+class Family(NamedTuple):
+    """A family of generators, as pure functions that JAX can trace and batch.
+
+    Examples are arrays, or pytrees of arrays, with a leading axis of examples. `init(key, examples, weights)` returns
+    parameters to start from, their shapes; `fit(key, params, examples, weights)` the parameters fitted to weighted
+    examples from there (weights >= 0, of any sum; 0 is padding); `sample(key, params, n)` draws n examples.
+
+    Optional: `log_prob(params, examples)`, one number an example; `moments(params)`; `respond(key, params, examples)`,
+    the examples with their answers (labels, next tokens) drawn anew, for families that model answers to given inputs;
+    `decodings`, the maps of decoding that have a meaning here; `statistics` for the fused step; `truth`, parameters of
+    a standard truth to collapse from.
+    """
+
+    name: str
+    init: Callable[..., Params]
+    fit: Callable[..., Params]
+    sample: Callable[..., Examples]
+    log_prob: Callable[..., Array] | None = None
+    moments: Callable[..., Moments] | None = None
+    respond: Callable[..., Examples] | None = None
+    decodings: Mapping[str, Decoding] = {}
+    statistics: Statistics | None = None
+    truth: Params | None = None
+    source: str = ""
+
+
+FAMILIES: Table[Family] = Table("family")

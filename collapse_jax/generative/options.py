@@ -1,0 +1,103 @@
+"""What both kinds of recursion make of their arguments: the truth, what is measured, the axes; with clear errors."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from collapse_jax.generative.family import Examples, Family, Params
+from collapse_jax.generative.plan import Plan
+from collapse_jax.generative.selection import Selection
+from collapse_jax.process import Hyper
+
+Measure = Callable[[Key[Array, ""], Params], Mapping[str, Array]]
+Truth = Callable[[Key[Array, ""], int], Examples]
+Dims = Mapping[str, tuple[str, ...]]
+
+PLAN_AXES = ("regime", "samples", "ratio")
+
+
+def resolve_truth(family: Family, truth: Truth | Params | None) -> Truth:
+    """Return the function (key, n) -> examples of a truth given as one, as parameters of the family, or not at all."""
+    if truth is None:
+        if family.truth is None:
+            raise ValueError(
+                f"truth is missing: family {family.name!r} has no standard truth to draw real examples from"
+            )
+        truth = family.truth
+    if callable(truth):
+        return truth
+    params = jax.tree.map(jnp.asarray, truth)
+    return lambda key, n: family.sample(key, params, n)
+
+
+def resample(examples: Examples) -> Truth:
+    """Return the truth that draws from given examples, uniformly without replacement.
+
+    Raises ValueError for examples of different lengths or with non-finite values; the truth itself raises ValueError
+    when more examples are asked for than there are.
+    """
+    lengths = {len(leaf) for leaf in jax.tree.leaves(examples)}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"examples have the lengths {sorted(lengths)}; they need one, of at least 1")
+    (size,) = lengths
+    data = jax.tree.map(jnp.asarray, examples)
+    for leaf in jax.tree.leaves(data):
+        if not jnp.isfinite(leaf).all():
+            raise ValueError("examples have non-finite values")
+
+    def truth(key: Key[Array, ""], n: int) -> Examples:
+        if n > size:
+            raise ValueError(f"the regime asks for {n} real examples at once; there are {size}")
+        chosen = jax.random.choice(key, size, (n,), replace=False)
+        return jax.tree.map(lambda leaf: leaf[chosen], data)
+
+    return truth
+
+
+def hyperparameters(
+    family: Family, plan: Plan, decoding: Iterable[str], selections: Iterable[Selection | None]
+) -> tuple[Hyper, dict[str, tuple[float, float]]]:
+    """Return the axes with their defaults, and the ranges of those that have one."""
+    sizes = (len(plan.regimes), len(plan.samples), len(plan.ratios))
+    hyper: dict[str, Any] = dict.fromkeys(PLAN_AXES, 0)
+    ranges: dict[str, tuple[float, float]] = {name: (0, n - 1) for name, n in zip(PLAN_AXES, sizes, strict=True)}
+    for name in decoding:
+        if name not in family.decodings:
+            known = ", ".join(family.decodings) or "none"
+            raise ValueError(f"family {family.name!r} has no decoding {name!r}; it has {known}")
+        if name in hyper:
+            raise ValueError(f"decoding names {name!r} twice")
+        one = family.decodings[name]
+        hyper[name], ranges[name] = one.neutral, (one.low, one.high)
+    for selection in selections:
+        for name, default in selection.defaults.items() if selection is not None else ():
+            if name in hyper:
+                raise ValueError(f"parameter {name!r} of selection {selection.name!r} clashes with another axis")
+            hyper[name] = default
+            ranges |= {name: selection.ranges[name]} if name in selection.ranges else {}
+    return hyper, ranges
+
+
+def resolve_measure(
+    family: Family, measure: Measure | None, dims: Dims | None, params: Params, models: int
+) -> tuple[Measure, dict[str, tuple[str, ...]]]:
+    """Return the measure, and the dims of all that it records of `params` (shapes suffice), models first."""
+    if measure is None:
+        if family.moments is None:
+            raise ValueError(f"measure is missing: family {family.name!r} has no moments to record by default")
+        measure = partial(_moments, family)
+        dims = dims or {"mean": ("dim",)}
+    recorded = jax.eval_shape(measure, jax.eval_shape(lambda: jax.random.key(0)), params)
+    if not isinstance(recorded, Mapping) or not recorded:
+        raise ValueError("measure must return a dict of named arrays")
+    lead = ("model",) if models > 1 else ()
+    return measure, {name: (*lead, *(dims or {}).get(name, ())) for name in recorded}
+
+
+def _moments(family: Family, key: Key[Array, ""], params: Params) -> dict[str, Array]:
+    assert family.moments is not None
+    return dict(family.moments(params)._asdict())

@@ -1,0 +1,207 @@
+"""A population of generators that train on what they emit, as a process for `sweep`."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from collapse_jax.generative.family import Examples, Family, Params
+from collapse_jax.generative.options import (
+    PLAN_AXES,
+    Dims,
+    Measure,
+    Truth,
+    hyperparameters,
+    resolve_measure,
+    resolve_truth,
+)
+from collapse_jax.generative.plan import Plan, make_layout
+from collapse_jax.generative.regimes import FRESH, REAL
+from collapse_jax.generative.selection import Candidates, Selection
+from collapse_jax.generative.survival import keep, subsample
+from collapse_jax.process import Hyper, Process
+
+
+class State(NamedTuple):
+    """A lineage: its models, and the pool of what is stored, slot by slot, each example with the weight it is kept by."""
+
+    params: Params
+    examples: Examples
+    kept: Float[Array, "slot width"]
+    key: Key[Array, ""]
+
+
+def make_recursion(
+    family: Family,
+    plan: Plan,
+    truth: Truth | Params | None = None,
+    *,
+    decoding: Iterable[str] = (),
+    curate: Selection | None = None,
+    reweigh: Selection | None = None,
+    respond: bool = False,
+    warm_start: bool = False,
+    growing_compute: bool = False,
+    measure: Measure | None = None,
+    dims: Dims | None = None,
+    coords: Mapping[str, Any] | None = None,
+) -> Process:
+    """Return the process in which each generation of `family` is trained as the plan's regime says, then emits.
+
+    Sweep it over `plan.axes` and `seed`, and over the maps of the family named in `decoding` and the parameters of the
+    selections, each an axis of its own name. `truth` is what real examples are drawn from: a function (key, n) ->
+    examples, or parameters of the family (by default the family's own truth).
+
+    `curate` selects among what a generation emits, `reweigh` among the examples it is trained on. With `respond` a
+    generation answers the inputs of the real set anew instead of emitting inputs of its own (real prompts). Models
+    start from scratch in every generation, or with `warm_start` from the generation before; with `growing_compute`
+    the fit is repeated in proportion to the number of examples.
+
+    `measure(key, params)` returns what is recorded of each generation's model, before decoding: by default the mean and
+    the total variance of the family's `moments`. `dims` and `coords` name its axes. With several models an axis `model`
+    comes first. Members of fewer examples than the plan's largest are padded to it.
+
+    Raises ValueError for a decoding the family doesn't have, names that clash, and options that don't fit the family.
+    """
+    decoding = tuple(decoding)
+    draw_real = resolve_truth(family, truth)
+    if respond and family.respond is None:
+        raise ValueError(f"respond needs a family that answers given inputs; {family.name!r} has no `respond`")
+    if respond and plan.models > 1:
+        raise ValueError(f"respond is for one model; this plan has {plan.models}")
+    hyper, ranges = hyperparameters(family, plan, decoding, (curate, reweigh))
+    layout = make_layout(plan, keep_real=respond)
+    per_model = -(-layout.width // plan.models)
+    width = per_model * plan.models
+    repeats = np.maximum(1, layout.draws // layout.draws[..., :1])
+    tables = {"counts": layout.counts, "weights": layout.weights, "draws": layout.draws, "repeats": repeats}
+
+    def at(name: str, hyper: Hyper, index: Int[Array, ""]) -> Array:
+        return jnp.asarray(tables[name])[(*(hyper[axis] for axis in PLAN_AXES), index)]
+
+    def pool_of(state: State, index: Int[Array, ""]) -> Candidates:
+        """Return the stored sources that generation index + 1 may use."""
+        occupant = jnp.asarray(layout.occupant)[index, :-1]
+        return Candidates(
+            jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), state.examples),
+            jnp.where((occupant < plan.generations)[:, None], state.kept, 0.0).reshape(-1),
+            jnp.repeat(occupant, width),
+            jnp.tile(jnp.arange(width) % plan.models, layout.slots),
+        )
+
+    def training_set(key: Key[Array, ""], state: State, hyper: Hyper, index: Int[Array, ""]) -> Candidates:
+        """Return all examples that may train generation index + 1, with the weights of its regime."""
+        pool = pool_of(state, index)
+        counts, weights = at("counts", hyper, index), at("weights", hyper, index)
+        counted = (jnp.arange(width)[None] < counts[:-1, None]) * weights[:-1, None]
+        pool = pool._replace(weights=pool.weights * counted.reshape(-1))
+        if not layout.fresh:
+            return pool
+        real = Candidates(
+            draw_real(key, layout.fresh),
+            (jnp.arange(layout.fresh) < counts[-1]) * weights[-1],
+            jnp.full(layout.fresh, FRESH, pool.generation.dtype),
+            jnp.zeros(layout.fresh, pool.origin.dtype),
+        )
+        return jax.tree.map(lambda *parts: jnp.concatenate(parts), pool, real)
+
+    def train(key: Key[Array, ""], params: Params, candidates: Candidates, hyper: Hyper, index: Array) -> Params:
+        draw_key, weigh_key, init_key, fit_key = jax.random.split(key, 4)
+        if layout.subsamples:
+            candidates = subsample(draw_key, candidates, at("draws", hyper, index), layout.drawn)
+        if reweigh is not None:
+            own = {name: hyper[name] for name in reweigh.defaults}
+            if reweigh.correct is not None:
+                candidates = candidates._replace(examples=reweigh.correct(candidates.examples, candidates, **own))
+            weights = reweigh.weigh(weigh_key, candidates, candidates, **own)
+            candidates = candidates._replace(weights=weights * (candidates.weights > 0))
+        if not warm_start:
+            params = family.init(init_key, candidates.examples, candidates.weights)
+        if not growing_compute:
+            return family.fit(fit_key, params, candidates.examples, candidates.weights)
+
+        def again(number: Array, params: Params) -> Params:
+            return family.fit(jax.random.fold_in(fit_key, number), params, candidates.examples, candidates.weights)
+
+        return jax.lax.fori_loop(0, at("repeats", hyper, index), again, params)
+
+    def decode(params: Params, hyper: Hyper) -> Params:
+        for name in decoding:
+            params = family.decodings[name].apply(params, hyper[name])
+        return params
+
+    def emit(key: Key[Array, ""], state: State, hyper: Hyper, index: Array) -> tuple[Examples, Array]:
+        """Return what the models emit, in turn, and the weights it is kept by."""
+        sample_key, select_key = jax.random.split(key)
+        times = curate.oversample if curate is not None else 1
+        if respond:
+            assert family.respond is not None
+            prompts = jax.tree.map(lambda leaf: jnp.concatenate([leaf[REAL]] * times), state.examples)
+            examples = family.respond(sample_key, decode(state.params, hyper), prompts)
+        else:
+            examples = over_models(
+                lambda key, params: family.sample(key, decode(params, hyper), per_model * times),
+                sample_key,
+                state.params,
+            )
+            if plan.models > 1:
+                examples = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), examples)
+        if curate is None:
+            return examples, jnp.ones(width)
+        candidates = Candidates(
+            examples,
+            jnp.ones(width * times),
+            jnp.full(width * times, index + 1),
+            jnp.arange(width * times) % plan.models,
+        )
+        # What may train the next generation is what the candidates are compared with.
+        later = jnp.minimum(index + 1, plan.generations - 1)
+        return keep(select_key, curate, candidates, pool_of(state, later), hyper, width)
+
+    def over_models(fn: Callable[..., Any], key: Key[Array, ""], *trees: PyTree) -> Any:
+        """Return fn(key, ...) of each model, stacked; of one model as it is."""
+        if plan.models == 1:
+            return fn(key, *trees)
+        return jax.vmap(fn)(jax.random.split(key, plan.models), *trees)
+
+    def start(key: Key[Array, ""], hyper: Hyper) -> State:
+        key, real_key, fresh_key, init_key = jax.random.split(key, 4)
+        real = draw_real(real_key, width)
+        examples = jax.tree.map(
+            lambda leaf: jnp.zeros((layout.slots, *leaf.shape), leaf.dtype).at[REAL].set(leaf), real
+        )
+        state = State(None, examples, jnp.ones((layout.slots, width)), key)
+        first = training_set(fresh_key, state, hyper, jnp.int32(0))
+        if layout.subsamples:
+            first = jax.tree.map(lambda leaf: leaf[: layout.drawn], first)
+        params = over_models(lambda key: family.init(key, first.examples, first.weights), init_key)
+        return state._replace(params=params)
+
+    shapes = jax.eval_shape(start, jax.eval_shape(lambda: jax.random.key(0)), hyper).params
+    one = shapes if plan.models == 1 else jax.eval_shape(lambda p: jax.tree.map(lambda leaf: leaf[0], p), shapes)
+    measure, dims = resolve_measure(family, measure, dims, one, plan.models)
+
+    def step(state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[State, Mapping[str, Array]]:
+        key, fresh_key, train_key, measure_key, emit_key = jax.random.split(state.key, 5)
+        candidates = training_set(fresh_key, state, hyper, index)
+        params = over_models(lambda key, params: train(key, params, candidates, hyper, index), train_key, state.params)
+        state = state._replace(params=params, key=key)
+        record = over_models(measure, measure_key, params)
+        examples, kept = emit(emit_key, state, hyper, index)
+        slot = jnp.asarray(layout.write)[index]
+        pool = jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), state.examples, examples)
+        return state._replace(examples=pool, kept=state.kept.at[slot].set(kept, mode="drop")), dict(record)
+
+    return Process(
+        start,
+        step,
+        num_steps=plan.generations,
+        hyper=hyper,
+        dims=dims,
+        coords={"generation": np.arange(1, plan.generations + 1), **(coords or {})},
+        time="generation",
+        ranges=ranges,
+    )

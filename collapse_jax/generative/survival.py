@@ -1,0 +1,40 @@
+"""Drawing from weighted examples without replacement, in static shapes: who trains, and who is kept."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from collapse_jax.generative.family import Examples
+from collapse_jax.generative.selection import Candidates, Selection
+
+
+def subsample(key: Key[Array, ""], candidates: Candidates, draws: Int[Array, ""], size: int) -> Candidates:
+    """Return `draws` of the candidates with a weight above 0, uniformly without replacement, padded to `size`."""
+    alive = candidates.weights > 0
+    # Uniform order of the living; the dead come last.
+    order = jnp.where(alive, jax.random.uniform(key, alive.shape, minval=1e-6), 0.0)
+    drawn = jax.lax.top_k(order, size)[1]
+    chosen = jax.tree.map(lambda leaf: leaf[drawn], candidates)
+    return chosen._replace(weights=jnp.where(jnp.arange(size) < draws, chosen.weights, 0.0))
+
+
+def keep(
+    key: Key[Array, ""],
+    selection: Selection,
+    candidates: Candidates,
+    pool: Candidates,
+    hyper: dict[str, Array],
+    size: int,
+) -> tuple[Examples, Float[Array, " {size}"]]:
+    """Return `size` examples that survive a selection, and the weights they are kept by (0: there was none left)."""
+    weigh_key, draw_key = jax.random.split(key)
+    own = {name: hyper[name] for name in selection.defaults}
+    if selection.correct is not None:
+        candidates = candidates._replace(examples=selection.correct(candidates.examples, pool, **own))
+    weights = selection.weigh(weigh_key, candidates, pool, **own)
+    if selection.oversample == 1:
+        return candidates.examples, weights
+    # The largest of log weight + Gumbel noise: draws in proportion to the weights, without replacement.
+    score = jnp.log(weights) + jax.random.gumbel(draw_key, weights.shape)
+    drawn = jax.lax.top_k(score, size)[1]
+    return jax.tree.map(lambda leaf: leaf[drawn], candidates.examples), (weights[drawn] > 0).astype(weights.dtype)
