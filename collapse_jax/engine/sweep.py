@@ -174,7 +174,10 @@ class _Run:
             piece = {name: np.asarray(values)[:real] for name, values in records.items()}
             piece["diverged"] = ~np.asarray(finite)[:real]
             if self.store:
-                self.store.save(offset + index + 1, piece, jax.tree.map(lambda leaf: leaf[:real], state))
+                # Nobody goes on from the last segment of a chunk: its records are all that is kept.
+                last = index + 1 == self.segments
+                kept = () if last else jax.tree.map(lambda leaf: leaf[:real], state)
+                self.store.save(offset + index + 1, piece, kept)
             yield piece
 
 

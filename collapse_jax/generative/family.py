@@ -5,7 +5,7 @@ Write your own as a `Family` of pure functions; those at hand are in `FAMILIES`,
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from jaxtyping import Array, Float, PyTree
 
@@ -26,13 +26,15 @@ class Moments(NamedTuple):
 class Statistics(NamedTuple):
     """Sufficient statistics of a family, drawn at once in the place of examples: the recursion has the same law.
 
-    `draw(key, params, samples)` returns the statistics of that many (a traced whole number) independent examples.
-    `fit(statistics, weights)` fits a model to several sources at once: leaves have a leading axis of sources, and
-    `weights` is the weight of each source's examples (0 where it is not used).
+    `draw(key, params, samples)` returns the statistics of that many (a traced whole number) independent examples. The
+    others take several sources at once, leaves with a leading axis of sources, and `weights`, one a source (0 where it
+    is not used): `fit(statistics, weights)` fits a model in which each example of a source has its weight;
+    `merge(statistics, weights)`, for weights of 0 and 1, returns the statistics of the union, by default the sum.
     """
 
     draw: Callable[..., PyTree]
     fit: Callable[..., Params]
+    merge: Callable[..., PyTree] | None = None
 
 
 class Family(NamedTuple):
@@ -44,8 +46,8 @@ class Family(NamedTuple):
 
     Optional: `log_prob(params, examples)`, one number an example; `moments(params)`; `respond(key, params, examples)`,
     the examples with their answers (labels, next tokens) drawn anew, for families that model answers to given inputs;
-    `decodings`, the maps of decoding that have a meaning here; `statistics` for the fused step; `truth`, parameters of
-    a standard truth to collapse from.
+    `decodings`, the maps of decoding that have a meaning here; `statistics` for the fused step; `truth`, a standard
+    truth to collapse from: parameters, or a function (key, n) -> examples.
     """
 
     name: str
@@ -57,7 +59,7 @@ class Family(NamedTuple):
     respond: Callable[..., Examples] | None = None
     decodings: Mapping[str, Decoding] = {}
     statistics: Statistics | None = None
-    truth: Params | None = None
+    truth: Params | Callable[..., Examples] | None = None
     source: str = ""
 
 

@@ -73,8 +73,8 @@ def hyperparameters(
             raise ValueError(f"decoding names {name!r} twice")
         one = family.decodings[name]
         hyper[name], ranges[name] = one.neutral, (one.low, one.high)
-    for selection in selections:
-        for name, default in selection.defaults.items() if selection is not None else ():
+    for selection in filter(None, selections):
+        for name, default in selection.defaults.items():
             if name in hyper:
                 raise ValueError(f"parameter {name!r} of selection {selection.name!r} clashes with another axis")
             hyper[name] = default

@@ -90,7 +90,6 @@ class Layout(NamedTuple):
     counts: Int[np.ndarray, "regime samples ratio generation slot+1"]
     weights: Float[np.ndarray, "regime samples ratio generation slot+1"]
     draws: Int[np.ndarray, "regime samples ratio generation"]
-    held: Int[np.ndarray, "regime samples ratio generation+1"]
     occupant: Int[np.ndarray, "generation slot+1"]
     write: Int[np.ndarray, " generation"]
     slots: int
@@ -140,7 +139,7 @@ def make_layout(plan: Plan, *, keep_real: bool = False) -> Layout:
     shape = (len(plan.regimes), len(plan.samples), len(plan.ratios))
 
     def table(values: list[np.ndarray], dtype: type) -> np.ndarray:
-        stacked = np.stack(values).astype(dtype)
+        stacked: np.ndarray = np.stack(values).astype(dtype)
         return stacked.reshape(*shape, *stacked.shape[1:])
 
     counts = table([by_slot(one.counts) for one in every], np.int32)
@@ -149,7 +148,6 @@ def make_layout(plan: Plan, *, keep_real: bool = False) -> Layout:
         counts,
         table([by_slot(one.weights) for one in every], np.float32),
         draws,
-        table([one.counts.max(axis=0) for one in every], np.int32),
         occupant,
         np.where(slot_of[1:] >= 0, slot_of[1:], slots).astype(np.int32),
         slots,

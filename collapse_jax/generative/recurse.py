@@ -26,7 +26,7 @@ from collapse_jax.process import Hyper, Process
 
 
 class State(NamedTuple):
-    """A lineage: its models, and the pool of what is stored, slot by slot, each example with the weight it is kept by."""
+    """A lineage: its models, and the pool of what is stored, slot by slot, with the weights it is kept by."""
 
     params: Params
     examples: Examples
@@ -106,7 +106,8 @@ def make_recursion(
             jnp.full(layout.fresh, FRESH, pool.generation.dtype),
             jnp.zeros(layout.fresh, pool.origin.dtype),
         )
-        return jax.tree.map(lambda *parts: jnp.concatenate(parts), pool, real)
+        both: Candidates = jax.tree.map(lambda *parts: jnp.concatenate(parts), pool, real)
+        return both
 
     def train(key: Key[Array, ""], params: Params, candidates: Candidates, hyper: Hyper, index: Array) -> Params:
         draw_key, weigh_key, init_key, fit_key = jax.random.split(key, 4)
@@ -182,14 +183,14 @@ def make_recursion(
 
     shapes = jax.eval_shape(start, jax.eval_shape(lambda: jax.random.key(0)), hyper).params
     one = shapes if plan.models == 1 else jax.eval_shape(lambda p: jax.tree.map(lambda leaf: leaf[0], p), shapes)
-    measure, dims = resolve_measure(family, measure, dims, one, plan.models)
+    recorded, dims = resolve_measure(family, measure, dims, one, plan.models)
 
     def step(state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[State, Mapping[str, Array]]:
         key, fresh_key, train_key, measure_key, emit_key = jax.random.split(state.key, 5)
         candidates = training_set(fresh_key, state, hyper, index)
         params = over_models(lambda key, params: train(key, params, candidates, hyper, index), train_key, state.params)
         state = state._replace(params=params, key=key)
-        record = over_models(measure, measure_key, params)
+        record = over_models(recorded, measure_key, params)
         examples, kept = emit(emit_key, state, hyper, index)
         slot = jnp.asarray(layout.write)[index]
         pool = jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), state.examples, examples)

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Selection
+from collapse_jax.process import Hyper
 
 
 def subsample(key: Key[Array, ""], candidates: Candidates, draws: Int[Array, ""], size: int) -> Candidates:
@@ -14,7 +15,7 @@ def subsample(key: Key[Array, ""], candidates: Candidates, draws: Int[Array, ""]
     # Uniform order of the living; the dead come last.
     order = jnp.where(alive, jax.random.uniform(key, alive.shape, minval=1e-6), 0.0)
     drawn = jax.lax.top_k(order, size)[1]
-    chosen = jax.tree.map(lambda leaf: leaf[drawn], candidates)
+    chosen: Candidates = jax.tree.map(lambda leaf: leaf[drawn], candidates)
     return chosen._replace(weights=jnp.where(jnp.arange(size) < draws, chosen.weights, 0.0))
 
 
@@ -23,7 +24,7 @@ def keep(
     selection: Selection,
     candidates: Candidates,
     pool: Candidates,
-    hyper: dict[str, Array],
+    hyper: Hyper,
     size: int,
 ) -> tuple[Examples, Float[Array, " {size}"]]:
     """Return `size` examples that survive a selection, and the weights they are kept by (0: there was none left)."""

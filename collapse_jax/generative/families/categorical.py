@@ -38,10 +38,10 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
         return Moments(params, 1.0 - params @ params)
 
     def draw(key: Key[Array, ""], params: Array, samples: Int[Array, ""]) -> Float[Array, " v"]:
-        return jax.random.multinomial(key, samples.astype(float), params)
+        return draw_frequencies(key, params, samples)
 
     def fit_statistics(statistics: Float[Array, "source v"], weights: Float[Array, " source"]) -> Array:
-        total = weights @ statistics
+        total: Array = weights @ statistics
         return total / total.sum()
 
     return Family(
@@ -77,6 +77,22 @@ def draw_tokens(key: Key[Array, ""], p: Float[Array, " v"], n: int) -> Int[Array
     # A model without living tokens (p is NaN) is flagged by its parameters; any token will do.
     at = jax.random.randint(key, (n,), 0, jnp.maximum(below[-1], 1))
     return jnp.minimum(jnp.searchsorted(below, at, side="right"), len(p) - 1).astype(jnp.int32)
+
+
+def draw_frequencies(key: Key[Array, ""], p: Float[Array, " v"], n: Int[Array, ""]) -> Float[Array, " v"]:
+    """Return how often each token comes in n independent draws: one binomial after another."""
+    rest = jnp.cumsum(p[::-1])[::-1]
+    ratios = jnp.where(p > 0, jnp.clip(p / jnp.where(rest > 0, rest, 1.0), 0.0, 1.0), 0.0)
+    # What is left after the last living token, through rounding, belongs to it.
+    ratios = jnp.where(jnp.arange(len(p)) == len(p) - 1 - jnp.argmax(p[::-1] > 0), 1.0, ratios)
+
+    def one(carry: tuple[Array, Array], ratio: Array) -> tuple[tuple[Array, Array], Array]:
+        left, key = carry
+        key, draw_key = jax.random.split(key)
+        hits = jax.random.binomial(draw_key, left, ratio)
+        return (left - hits, key), hits
+
+    return jax.lax.scan(one, (n.astype(p.dtype), key), ratios)[1]
 
 
 FAMILIES.add(categorical())

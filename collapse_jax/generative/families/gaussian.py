@@ -69,15 +69,19 @@ def gaussian(d: int = 1, *, unbiased: bool = False) -> Family:
         half = factor @ bartlett(scatter_key, d, n - 1.0)
         return GaussianStatistics(n, mean, half @ half.T)
 
-    def fit_statistics(statistics: GaussianStatistics, weights: Float[Array, " source"]) -> Gaussian:
-        # Sources that are not used may hold nothing yet.
-        size = jnp.where(weights > 0, statistics.size, 0.0)
-        total = weights @ size
-        share = weights * size / total
+    def merge(statistics: GaussianStatistics, weights: Float[Array, " source"]) -> GaussianStatistics:
+        counted = weights * statistics.size
+        size = counted.sum()
+        share = counted / jnp.maximum(size, 1.0)
         mean = share @ statistics.mean
         apart = statistics.mean - mean[None]
-        covariance = jnp.tensordot(weights / total, statistics.scatter, 1) + (share[:, None] * apart).T @ apart
-        squares = (weights**2 @ size) / total**2
+        within = jnp.tensordot(weights, statistics.scatter, 1)
+        return GaussianStatistics(size, mean, within + (counted[:, None] * apart).T @ apart)
+
+    def fit_statistics(statistics: GaussianStatistics, weights: Float[Array, " source"]) -> Gaussian:
+        size, mean, scatter = merge(statistics, weights)
+        covariance = scatter / size
+        squares = weights**2 @ statistics.size / size**2
         return Gaussian(mean, covariance / (1.0 - squares) if unbiased else covariance)
 
     return Family(
@@ -88,7 +92,7 @@ def gaussian(d: int = 1, *, unbiased: bool = False) -> Family:
         log_prob,
         moments,
         decodings={"bias": scale, "temperature": scale},
-        statistics=Statistics(draw, fit_statistics),
+        statistics=Statistics(draw, fit_statistics, merge),
         truth=Gaussian(jnp.zeros(d), jnp.eye(d)),
         source="Shumailov et al., Nature 631:755; Alemohammad et al., arXiv 2307.01850",
     )
@@ -101,8 +105,9 @@ def root(covariance: Float[Array, "d d"]) -> Float[Array, "d d"]:
         return jnp.sqrt(covariance)
     # Rounding leaves a singular covariance slightly indefinite, which Cholesky's factorisation refuses: lift it by
     # about as much as rounding may have lowered it.
-    lift = d * jnp.finfo(covariance.dtype).eps * jnp.max(jnp.diagonal(covariance)) + _TINY
-    return jnp.linalg.cholesky(covariance + lift * jnp.eye(d))
+    lift: Array = d * jnp.finfo(covariance.dtype).eps * jnp.max(jnp.diagonal(covariance)) + _TINY
+    factor: Array = jnp.linalg.cholesky(covariance + lift * jnp.eye(d))
+    return factor
 
 
 def bartlett(key: Key[Array, ""], d: int, freedom: Float[Array, ""]) -> Float[Array, "d d"]:
@@ -113,7 +118,7 @@ def bartlett(key: Key[Array, ""], d: int, freedom: Float[Array, ""]) -> Float[Ar
     diagonal_key, below_key = jax.random.split(key)
     left = freedom - jnp.arange(d)
     diagonal = jnp.sqrt(2.0 * jax.random.gamma(diagonal_key, jnp.maximum(left, 1.0) / 2.0))
-    below = jnp.tril(jax.random.normal(below_key, (d, d)), -1)
+    below: Array = jnp.tril(jax.random.normal(below_key, (d, d)), -1)
     return jnp.where((left > 0.5)[None, :], below + jnp.diag(diagonal), 0.0)
 
 
