@@ -7,6 +7,27 @@
 
 from collapse_jax import data, metrics
 from collapse_jax.engine import sweep
+from collapse_jax.generative import families, laws
+from collapse_jax.generative.decoding import Decoding
+from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
+from collapse_jax.generative.fused import make_fused_recursion
+from collapse_jax.generative.laws import MomentLaw, moment_law
+from collapse_jax.generative.options import resample
+from collapse_jax.generative.plan import Plan, make_plan
+from collapse_jax.generative.prediction import predict_moments
+from collapse_jax.generative.recurse import make_recursion
+from collapse_jax.generative.regimes import (
+    FRESH,
+    REAL,
+    REGIMES,
+    Regime,
+    count_matrix,
+    ecosystem,
+    regime,
+    sliding_window,
+    weighted,
+)
+from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.process import Axis, Process
 from collapse_jax.reward.closed_forms import LimitLaw
 from collapse_jax.reward.finite_law import FiniteLaw, certified_gap, finite_law, objective
@@ -23,34 +44,60 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ADAMW_HYPER",
+    "FAMILIES",
+    "FRESH",
+    "REAL",
+    "REGIMES",
     "UTILITIES",
     "Axis",
+    "Candidates",
     "Choice",
+    "Decoding",
+    "Family",
     "FiniteLaw",
     "LimitLaw",
     "Model",
+    "MomentLaw",
+    "Moments",
+    "Plan",
     "Process",
     "Rankings",
+    "Regime",
     "Schemes",
+    "Selection",
+    "Statistics",
     "Training",
     "Utility",
     "adamw",
     "certified_gap",
     "choose",
+    "count_matrix",
     "data",
+    "ecosystem",
+    "families",
     "finite_law",
+    "laws",
     "limit_law",
     "limit_values",
+    "make_fused_recursion",
+    "make_plan",
     "make_rankings",
+    "make_recursion",
     "make_schemes",
     "make_training",
     "metrics",
     "mlp",
+    "moment_law",
     "objective",
     "predict",
+    "predict_moments",
     "quantile_distance",
+    "regime",
+    "resample",
+    "sliding_window",
     "summarize",
     "sweep",
     "utility",
     "wasserstein_to_limit",
+    "weighted",
 ]

@@ -27,7 +27,8 @@ class Process(NamedTuple):
     `hyper` names every hyperparameter with its default, a number, an array or a pytree of them: `sweep` may vary any
     of these. `dims` names the own axes of each record entry that has some, e.g. {"rewards": ("prompt", "item")}.
     `coords` are coordinates of the results along these axes and along `time`, the name of the axis of steps. `ranges`
-    holds the lowest and the highest value allowed of hyperparameters that have such bounds.
+    holds the lowest and the highest value allowed of hyperparameters that have such bounds. `watch(state)` returns the
+    part of a state that is looked at, each step, to tell whether the member has diverged: by default all of it.
     """
 
     init: Callable[[Key[Array, ""], Hyper], State]
@@ -38,3 +39,4 @@ class Process(NamedTuple):
     coords: Mapping[str, Any] = {}
     time: str = "step"
     ranges: Mapping[str, tuple[float, float]] = {}
+    watch: Callable[[State], PyTree] | None = None

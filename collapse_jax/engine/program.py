@@ -116,7 +116,7 @@ def make_program(
             state, record = jax.lax.cond(
                 index < process.num_steps, lambda state: step.evaluate(consts, state, hyper, index), idle, state
             )
-            return state, (record, _finite(state))
+            return state, (record, _finite(state if process.watch is None else process.watch(state)))
 
         state, (records, finite) = jax.lax.scan(body, state, start + jnp.arange(segment, dtype=np.int32))
         return state, records, finite

@@ -205,4 +205,6 @@ def make_recursion(
         coords={"generation": np.arange(1, plan.generations + 1), **(coords or {})},
         time="generation",
         ranges=ranges,
+        # A pool may hold a hundred thousand examples; what is wrong with them shows in the next model.
+        watch=lambda state: (state.params, state.kept),
     )

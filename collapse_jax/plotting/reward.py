@@ -1,14 +1,12 @@
-"""One function a figure: results in, a matplotlib Figure out, drawn without a display or a device."""
+"""Figures of reward collapse."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which readers with any colour vision tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+from collapse_jax.plotting.style import COLOURS, panels, with_legend
 
 
 def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[str, str] | None = None) -> Figure:
@@ -49,12 +47,12 @@ def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[st
             if column == 0:
                 ax.set_ylabel(f"reward, {split} prompts")
     axes[0, 0].set_ylim(-0.04, 1.04)
-    return _with_legend(figure, axes[0, 0])
+    return with_legend(figure, axes[0, 0])
 
 
 def rewards_by_rank(dataset: xr.Dataset) -> Figure:
     """Return a panel a utility: reward against rank, of the limit law, the exact optimum and a trained population."""
-    figure, axes = _panels(dataset["utility"].to_numpy().tolist())
+    figure, axes = panels(dataset["utility"].to_numpy().tolist())
     n = dataset.sizes["item"]
     rank = (np.arange(n) + 0.5) / n
     for ax, utility in axes:
@@ -64,12 +62,12 @@ def rewards_by_rank(dataset: xr.Dataset) -> Figure:
         ax.plot(rank, row["law"][::-1], "o", mfc="none", color=COLOURS[0], ms=6, label=f"exact optimum, n = {n}")
         ax.plot(rank, trained.mean("seed")[::-1], ".", color=COLOURS[1], ms=4, label="trained")
         ax.set(xlabel="rank", ylabel="reward", ylim=(-0.05, 1.05))
-    return _with_legend(figure, axes[0][0])
+    return with_legend(figure, axes[0][0])
 
 
 def densities(dataset: xr.Dataset) -> Figure:
     """Return a panel a utility: density and atoms of the limit law over the histogram of a trained population."""
-    figure, axes = _panels(dataset["utility"].to_numpy().tolist())
+    figure, axes = panels(dataset["utility"].to_numpy().tolist())
     for ax, utility in axes:
         row = dataset.sel(utility=utility)
         trained = row["rewards"].isel(step=-1, prompt=0).to_numpy().ravel()
@@ -88,7 +86,7 @@ def densities(dataset: xr.Dataset) -> Figure:
             row["reward"], row["limit_density"] / 16, color="black", ls="--", lw=1, label="density of the limit law"
         )
         ax.set(xlabel="reward", ylabel="mass (1/16 wide bins)", xlim=(-0.05, 1.05), ylim=(0, 0.55))
-    return _with_legend(figure, axes[0][0])
+    return with_legend(figure, axes[0][0])
 
 
 def convergence(dataset: xr.Dataset) -> Figure:
@@ -105,7 +103,7 @@ def convergence(dataset: xr.Dataset) -> Figure:
     left.plot([], [], color="black", ls="--", lw=1, label="predicted (right)")
     left.set(xlabel="items n", ylabel="mean |optimum - limit law|")
     right.set(xlabel="items n", ylabel="n² (I* - I_n) / (U'(0)/6)", ylim=(0.5, 1.5))
-    return _with_legend(figure, left, columns=6)
+    return with_legend(figure, left, columns=6)
 
 
 def over_steps(metrics: xr.Dataset) -> Figure:
@@ -126,7 +124,7 @@ def over_steps(metrics: xr.Dataset) -> Figure:
             ax.plot(mean["step"], mean, color=colour, label=utility)
             ax.fill_between(mean["step"], mean - spread, mean + spread, color=colour, alpha=0.2, lw=0)
         ax.set(xlabel="optimiser step", ylabel=label, yscale=scale)
-    return _with_legend(figure, ax, columns=8)
+    return with_legend(figure, ax, columns=8)
 
 
 def edges(dataset: xr.Dataset) -> Figure:
@@ -140,21 +138,4 @@ def edges(dataset: xr.Dataset) -> Figure:
         ax.loglog(row["time"], row["edge_law"], color=colour, ls="--", lw=1)
     ax.set(xlabel="steps x learning rate", ylabel="1 - largest reward (dashed: 1/(F t))")
     ax.legend(fontsize=8)
-    return figure
-
-
-def _panels(titles: Sequence[str], columns: int = 4) -> tuple[Figure, list[tuple[Axes, str]]]:
-    rows = -(-len(titles) // columns)
-    figure = Figure(figsize=(3 * columns, 2.4 * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[len(titles) :]:
-        ax.set_visible(False)
-    for ax, title in zip(axes, titles, strict=False):
-        ax.set_title(title, fontsize=10)
-    return figure, list(zip(axes, titles, strict=False))
-
-
-def _with_legend(figure: Figure, ax: Axes, columns: int = 4) -> Figure:
-    handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure

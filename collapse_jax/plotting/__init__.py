@@ -1,0 +1,18 @@
+"""One function a figure: results in, a matplotlib Figure out, drawn without a display or a device."""
+
+from collapse_jax.plotting.recursion import Curve, curves, phase_diagram
+from collapse_jax.plotting.reward import convergence, densities, edges, over_steps, reward_curves, rewards_by_rank
+from collapse_jax.plotting.style import COLOURS
+
+__all__ = [
+    "COLOURS",
+    "Curve",
+    "convergence",
+    "curves",
+    "densities",
+    "edges",
+    "over_steps",
+    "phase_diagram",
+    "reward_curves",
+    "rewards_by_rank",
+]

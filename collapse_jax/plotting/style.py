@@ -1,0 +1,28 @@
+"""What all figures share: colours, a grid of titled panels, a legend below."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which readers with any colour vision tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+
+
+def panels(titles: Sequence[str], columns: int = 4) -> tuple[Figure, list[tuple[Axes, str]]]:
+    """Return a figure with a titled panel each, at most `columns` a row, and the panels with their titles."""
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(3 * columns, 2.4 * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(titles) :]:
+        ax.set_visible(False)
+    for ax, title in zip(axes, titles, strict=False):
+        ax.set_title(title, fontsize=10)
+    return figure, list(zip(axes, titles, strict=False))
+
+
+def with_legend(figure: Figure, ax: Axes, columns: int = 4) -> Figure:
+    """Return the figure with the legend of one of its panels below all of them."""
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    return figure

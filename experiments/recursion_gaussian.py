@@ -1,0 +1,144 @@
+"""Gaussians trained on what they emit follow exact laws: replaced data collapse, accumulated data stay.
+
+The grid of Kazdan et al. (arXiv 2410.16713): dimension x sample size x {replace, accumulate, accumulate and subsample}
+x seeds x generations, variance and squared error of the mean beside their exact expectations. Replacing and accumulating
+run on sufficient statistics, a program a dimension for all sizes; subsampling needs the examples, a program a shape.
+
+    python -m experiments.recursion_gaussian     MINUTES
+
+Expected: EXPECTED
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+from matplotlib.figure import Figure
+
+import collapse_jax as cj
+from collapse_jax import plotting
+from collapse_jax.generative.families.gaussian import Gaussian
+from experiments.launch import Options, launch
+
+REGIMES = ("replace", "accumulate", "accumulate_subsample")
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """The grid; maximum likelihood fits."""
+
+    dims: tuple[int, ...] = (1, 3, 10, 31, 100)
+    """Dimensions of the Gaussians."""
+    samples: tuple[int, ...] = (10, 32, 100, 316, 1000)
+    """Real examples, and examples emitted by each generation."""
+    seeds: int = 100
+    """Lineages for each dimension, size and regime."""
+    generations: int = 100
+    """Models in a row."""
+    pool_bytes: int = 2**30
+    """Memory for the pools of accumulated examples at any one time."""
+
+
+SMALL = {"dims": (1, 3), "samples": (10, 100), "seeds": 30, "generations": 30}
+
+
+def measure(key: Array, params: Gaussian) -> dict[str, Array]:
+    """Return the variance and the squared error of the mean, both a dimension, of a model of the standard normal."""
+    d = len(params.mean)
+    return {"variance": jnp.trace(params.covariance) / d, "mean_error": params.mean @ params.mean / d}
+
+
+def run(config: Config, directory: Path) -> xr.Dataset:
+    """Sweep the whole grid; return records and laws."""
+    regimes = [cj.REGIMES[name] for name in REGIMES]
+    seeds = {"seed": range(config.seeds)}
+    whole = cj.make_plan(regimes[:2], config.generations, config.samples)
+    by_dim = []
+    for d in config.dims:
+        family = cj.families.gaussian(d)
+        parts = [
+            cj.sweep(
+                cj.make_fused_recursion(family, whole, measure=measure),
+                {"regime": whole.axes["regime"], "samples": whole.axes["samples"], **seeds},
+                directory=directory / f"d{d}",
+                progress=config.progress,
+            )
+        ]
+        subsampled = []
+        for samples in config.samples:
+            plan = cj.make_plan(regimes[2], config.generations, samples)
+            subsampled.append(
+                cj.sweep(
+                    cj.make_recursion(family, plan, measure=measure),
+                    {"regime": plan.axes["regime"], "samples": plan.axes["samples"], **seeds},
+                    directory=directory / f"d{d}-subsample-{samples}",
+                    segment=config.generations,
+                    max_members=max(jax.device_count(), config.pool_bytes // (4 * d * samples * config.generations)),
+                    progress=config.progress,
+                )
+            )
+        parts.append(xr.concat(subsampled, "samples"))
+        by_dim.append(xr.concat(parts, "regime", combine_attrs="drop"))
+    dataset = xr.concat(by_dim, xr.DataArray(list(config.dims), dims="dim", name="dim"), combine_attrs="drop")
+    law = cj.predict_moments(cj.make_plan(regimes, config.generations, config.samples)).isel(ratio=0, drop=True)
+    return dataset.drop_vars("diverged").merge(law.rename(variance="variance_law", mean_error="mean_error_law"))
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Figure]:
+    """Return variance and squared error of the mean against generations, a panel a regime and a dimension."""
+    figures = {}
+    for name, label in (("variance", "variance"), ("mean_error", "squared error of the mean")):
+        rows = {
+            f"{label}\n{regime}": plotting.Curve(
+                dataset[name].sel(regime=regime), dataset[f"{name}_law"].sel(regime=regime), "log"
+            )
+            for regime in dataset["regime"].to_numpy()
+        }
+        figures[f"{name}.png"] = plotting.curves(rows, x="generation", hue="samples", column="dim")
+    return figures
+
+
+def table(dataset: xr.Dataset) -> str:
+    """Return, by regime and size, variance at the last generation beside its law, and the largest |z| over the grid.
+
+    z compares means over seeds with the law. Means of a replaced variance are heavy-tailed once generations outnumber
+    half the samples: those are left out of it.
+    """
+    light = dataset["generation"] <= dataset["samples"] / 2
+    light = light | (dataset["regime"] != "replace")
+    n = np.sqrt(dataset.sizes["seed"])
+    z = {
+        name: abs(
+            (dataset[name].mean("seed") - dataset[f"{name}_law"]) / (dataset[name].std("seed", ddof=1) / n)
+        ).where(light)
+        for name in ("variance", "mean_error")
+    }
+    last = dataset.isel(generation=-1)
+    lines = [
+        f"{'regime':<22}{'samples':>8} {'variance (law)':>22} {'mean error (law)':>24} {'share |z| < 2 / < 3':>20}",
+    ]
+    for regime in dataset["regime"].to_numpy():
+        for samples in dataset["samples"].to_numpy():
+            row = last.sel(regime=regime, samples=samples)
+            zs = np.concatenate([z[name].sel(regime=regime, samples=samples).to_numpy().ravel() for name in z])
+            zs = zs[np.isfinite(zs)]
+            v, m = float(row["variance"].mean()), float(row["mean_error"].mean())
+            lines.append(
+                f"{regime:<22}{samples:>8} {v:>12.4g} ({float(row['variance_law']):.4g})"
+                f" {m:>14.4g} ({float(row['mean_error_law']):.4g})"
+                f" {np.mean(zs < 2):>12.3f} / {np.mean(zs < 3):.3f}"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run from the command line."""
+    launch("recursion_gaussian", Config(), SMALL, run, draw, table, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()
