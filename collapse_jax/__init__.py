@@ -7,7 +7,7 @@
 
 from collapse_jax import data, metrics
 from collapse_jax.engine import sweep
-from collapse_jax.generative import families, laws
+from collapse_jax.generative import families, laws, selections
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
 from collapse_jax.generative.fused import make_fused_recursion
@@ -29,6 +29,7 @@ from collapse_jax.generative.regimes import (
 )
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.process import Axis, Process
+from collapse_jax.profile import collapse_profile
 from collapse_jax.reward.closed_forms import LimitLaw
 from collapse_jax.reward.finite_law import FiniteLaw, certified_gap, finite_law, objective
 from collapse_jax.reward.limit_law import limit_law
@@ -71,6 +72,7 @@ __all__ = [
     "adamw",
     "certified_gap",
     "choose",
+    "collapse_profile",
     "count_matrix",
     "data",
     "ecosystem",
@@ -94,6 +96,7 @@ __all__ = [
     "quantile_distance",
     "regime",
     "resample",
+    "selections",
     "sliding_window",
     "summarize",
     "sweep",

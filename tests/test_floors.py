@@ -11,13 +11,18 @@ PACKAGE = ROOT / "collapse_jax"
 # Floors from the ground up; a module may import from its own floor's folder-mates listed before it, and from below.
 FLOORS = [
     {"registry", "process", "files"},
+    {"generative.laws"},
+    {"generative.decoding", "generative.selection", "generative.regimes"},
+    {"generative.family", "generative.plan", "generative.merging"},
+    {"generative.families", "generative.selections", "generative.survival", "generative.options"},
+    {"generative.recurse", "generative.fused", "generative.prediction"},
     {"reward.calculus"},
     {"reward.shape", "reward.closed_forms"},
     {"reward.utilities", "reward.rankings", "metrics"},
     {"reward.schemes", "reward.models", "reward.objective", "reward.metrics"},
     {"reward.training"},
     {"engine"},
-    {"results"},
+    {"results", "profile"},
     {"plotting"},
 ]
 # A prediction shares no code with what it judges beyond the utilities themselves.
@@ -78,6 +83,18 @@ def test_imports_come_from_floors_below(module):
 @pytest.mark.parametrize("module", ["reward.training", "reward.objective", "reward.schemes", "reward.models"])
 def test_what_trains_never_imports_a_law(module):
     assert not imports(MODULES[module]) & LAWS
+
+
+def is_law(module):
+    return module == "generative.laws" or module.startswith("generative.laws.")
+
+
+@pytest.mark.parametrize("module", [one for one in MODULES if one.startswith("generative.")])
+def test_what_recurses_and_its_laws_share_no_code(module):
+    if is_law(module):
+        assert all(is_law(other) for other in imports(MODULES[module]))
+    elif module != "generative.prediction":
+        assert not any(is_law(other) for other in imports(MODULES[module]))
 
 
 @pytest.mark.parametrize("module", MODULES)

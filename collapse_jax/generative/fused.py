@@ -29,6 +29,7 @@ def make_fused_recursion(
     plan: Plan,
     truth: Params | None = None,
     *,
+    initial: Params | None = None,
     decoding: Iterable[str] = (),
     measure: Measure | None = None,
     dims: Dims | None = None,
@@ -37,8 +38,8 @@ def make_fused_recursion(
     """Return the process of `make_recursion`, with sufficient statistics drawn in the place of examples.
 
     Its law is the same, its random numbers are not. The cost of a generation doesn't depend on the number of samples,
-    and members of different sizes need no padding. Arguments as for `make_recursion`; `truth` are parameters of the
-    family (by default its own).
+    and members of different sizes need no padding. Arguments as for `make_recursion`; `truth` and
+    `initial` are parameters of the family (by default its own truth).
 
     Raises ValueError for a family without `statistics`, for what needs examples (a subsample of the pool, several
     models, a part of a source), and as `make_recursion` does.
@@ -51,7 +52,10 @@ def make_fused_recursion(
     truth = family.truth if truth is None else truth
     if truth is None or callable(truth):
         raise ValueError(f"truth is {truth!r}; the fused recursion needs parameters of family {family.name!r}")
+    if callable(initial):
+        raise ValueError(f"initial is {initial!r}; the fused recursion needs parameters of family {family.name!r}")
     truth = jax.tree.map(jnp.asarray, truth)
+    initial = truth if initial is None else jax.tree.map(jnp.asarray, initial)
     hyper, ranges = hyperparameters(family, plan, decoding, ())
     _check(plan)
     merging = make_merging(plan)
@@ -77,7 +81,7 @@ def make_fused_recursion(
 
     def init(key: Key[Array, ""], hyper: Hyper) -> State:
         key, real_key = jax.random.split(key)
-        real = draw(real_key, truth, hyper, REAL)
+        real = draw(real_key, initial, hyper, REAL)
         stored = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (merging.slots, *leaf.shape[1:])), real)
         return State(truth, stored, key)
 

@@ -39,6 +39,7 @@ def make_recursion(
     plan: Plan,
     truth: Truth | Params | None = None,
     *,
+    initial: Truth | Params | None = None,
     decoding: Iterable[str] = (),
     curate: Selection | None = None,
     reweigh: Selection | None = None,
@@ -53,7 +54,8 @@ def make_recursion(
 
     Sweep it over `plan.axes` and `seed`, and over the maps of the family named in `decoding` and the parameters of the
     selections, each an axis of its own name. `truth` is what real examples are drawn from: a function (key, n) ->
-    examples, or parameters of the family (by default the family's own truth).
+    examples, or parameters of the family (by default the family's own truth); `initial`, if given, is what the fixed
+    real set is drawn from instead, a biased start.
 
     `curate` selects among what a generation emits, `reweigh` among the examples it is trained on. With `respond` a
     generation answers the inputs of the real set anew instead of emitting inputs of its own (real prompts). Models
@@ -68,6 +70,7 @@ def make_recursion(
     """
     decoding = tuple(decoding)
     draw_real = resolve_truth(family, truth)
+    draw_initial = draw_real if initial is None else resolve_truth(family, initial)
     if respond and family.respond is None:
         raise ValueError(f"respond needs a family that answers given inputs; {family.name!r} has no `respond`")
     if respond and plan.models > 1:
@@ -170,7 +173,7 @@ def make_recursion(
 
     def start(key: Key[Array, ""], hyper: Hyper) -> State:
         key, real_key, fresh_key, init_key = jax.random.split(key, 4)
-        real = draw_real(real_key, width)
+        real = draw_initial(real_key, width)
         examples = jax.tree.map(
             lambda leaf: jnp.zeros((layout.slots, *leaf.shape), leaf.dtype).at[REAL].set(leaf), real
         )

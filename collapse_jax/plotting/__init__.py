@@ -1,15 +1,18 @@
 """One function a figure: results in, a matplotlib Figure out, drawn without a display or a device."""
 
-from collapse_jax.plotting.recursion import Curve, curves, phase_diagram
+from collapse_jax.plotting.profile import collapse_profile
+from collapse_jax.plotting.recursion import Curve, curves, density_maps, phase_diagram
 from collapse_jax.plotting.reward import convergence, densities, edges, over_steps, reward_curves, rewards_by_rank
 from collapse_jax.plotting.style import COLOURS
 
 __all__ = [
     "COLOURS",
     "Curve",
+    "collapse_profile",
     "convergence",
     "curves",
     "densities",
+    "density_maps",
     "edges",
     "over_steps",
     "phase_diagram",

@@ -1,11 +1,11 @@
 """Figures of generative collapse: what was measured over seeds as lines with bands, what was predicted dashed."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from collapse_jax.plotting.style import COLOURS, with_legend
@@ -27,7 +27,7 @@ def curves(
     column: str | None = None,
     xscale: str = "linear",
     xlabel: str | None = None,
-    titles: Mapping[object, str] | None = None,
+    titles: Mapping[Any, str] | None = None,
 ) -> Figure:
     """Return a row of panels a quantity: lines over `x` by `hue`, a panel a value of `column`.
 
@@ -66,36 +66,66 @@ def curves(
 
 
 def phase_diagram(
-    maps: Mapping[str, xr.DataArray], *, x: str, y: str, label: str, log: bool = True, lines: xr.DataArray | None = None
+    maps: Mapping[str, xr.DataArray],
+    *,
+    x: str,
+    y: str,
+    label: str,
+    log: bool = True,
+    lines: xr.DataArray | None = None,
+    levels: Sequence[float] | None = None,
 ) -> Figure:
-    """Return a map over `x` and `y` a panel, on one scale of colours; `lines`, if given, as contours over each."""
-    figure = Figure(figsize=(4.2 * len(maps) + 0.8, 3.8), layout="constrained")
-    axes = figure.subplots(1, len(maps), sharex=True, sharey=True, squeeze=False)[0]
+    """Return a map over `x` and `y` a panel, on one scale of colours, with contours of `lines` at `levels` over each.
+
+    Levels are by default six between the smallest and the largest value, evenly in proportion.
+    """
+    columns = min(len(maps), 3)
+    rows = -(-len(maps) // columns)
+    figure = Figure(figsize=(3.8 * columns + 1.0, 3.3 * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     values = np.concatenate([one.to_numpy().ravel() for one in maps.values()])
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    norm = LogNorm(low, high) if log else None
-    for ax, (title, one) in zip(axes, maps.items(), strict=True):
+    norm = LogNorm(low, high) if log else Normalize(low, high)
+    for ax in axes.ravel()[len(maps) :]:
+        ax.set_visible(False)
+    for ax, (title, one) in zip(axes.ravel(), maps.items(), strict=False):
         one = one.transpose(y, x)
-        image = ax.pcolormesh(
-            np.arange(one.sizes[x]), np.arange(one.sizes[y]), one, norm=norm, cmap="viridis", shading="nearest"
-        )
+        at = np.arange(one.sizes[x]), np.arange(one.sizes[y])
+        image = ax.pcolormesh(*at, one, norm=norm, cmap="viridis", shading="nearest")
         if lines is not None:
-            levels = np.geomspace(float(lines.min()), float(lines.max()), 8)[1:-1]
-            ax.contour(
-                np.arange(one.sizes[x]),
-                np.arange(one.sizes[y]),
-                lines.transpose(y, x),
-                levels,
-                colors="white",
-                linewidths=0.8,
-            )
-        ax.set_xticks(range(one.sizes[x]), [f"{v:g}" for v in one[x].to_numpy()], rotation=45)
-        ax.set_yticks(range(one.sizes[y]), [f"{v:g}" for v in one[y].to_numpy()])
-        ax.set(xlabel=x, title=title)
-    axes[0].set_ylabel(y)
+            if levels is None:
+                levels = np.geomspace(float(lines.min()), float(lines.max()), 8)[1:-1].tolist()
+            ax.contour(*at, lines.transpose(y, x), levels, colors="white", linewidths=1.2, linestyles="--")
+        ax.set_xticks(at[0], [f"{v:g}" for v in one[x].to_numpy()], rotation=45, fontsize=8)
+        ax.set_yticks(at[1], [f"{v:g}" for v in one[y].to_numpy()], fontsize=8)
+        ax.set_title(title, fontsize=10)
+    for ax in axes[-1]:
+        ax.set_xlabel(x)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(y)
     figure.colorbar(image, ax=axes, label=label)
     return figure
 
 
 def _at(array: xr.DataArray, place: Mapping[str, object]) -> xr.DataArray:
     return array.sel({dim: value for dim, value in place.items() if dim in array.dims})
+
+
+def density_maps(density: xr.DataArray, *, row: str, column: str) -> Figure:
+    """Return a map of the density over its dimensions `x` and `y` for each `row` and `column`.
+
+    Each panel has its own scale of colours: a density that shrinks to a point grows without bound.
+    """
+    rows, columns = density[row].to_numpy(), density[column].to_numpy()
+    figure = Figure(figsize=(2.1 * len(columns) + 0.6, 2.1 * len(rows) + 0.5), layout="constrained")
+    axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
+    for i, one in enumerate(rows):
+        for j, other in enumerate(columns):
+            ax, panel = axes[i, j], density.sel({row: one, column: other})
+            ax.pcolormesh(panel["x"], panel["y"], panel.transpose("y", "x"), cmap="magma", shading="nearest")
+            ax.set_aspect("equal")
+            if i == 0:
+                ax.set_title(f"generation {other}", fontsize=10)
+            if j == 0:
+                ax.set_ylabel(str(one).replace("_", " "), fontsize=9)
+    return figure

@@ -1,0 +1,106 @@
+"""Laws of generative collapse: what recursions of generators must show, on the host in float64."""
+
+from collapse_jax.generative.laws.categorical import (
+    accumulate_heterozygosity,
+    fresh_share_heterozygosity,
+    fresh_share_heterozygosity_limit,
+    heterozygosity,
+    missing_mass,
+    replace_heterozygosity,
+    zipf_missing_mass,
+)
+from collapse_jax.generative.laws.curation import (
+    best_of,
+    curated,
+    curated_limit,
+    curated_pair,
+    curated_pair_fixed_point,
+    importance_resampled,
+    verified,
+    verified_and_refilled,
+    verified_gaussian,
+)
+from collapse_jax.generative.laws.decoding import (
+    FixedPoints,
+    iterate_decoding,
+    temperature_fixed_points,
+    tempered,
+    top_k,
+    top_p,
+)
+from collapse_jax.generative.laws.density import kernel_accumulate, kernel_replace
+from collapse_jax.generative.laws.ecosystem import EcosystemLaw, ecosystem_heterozygosity
+from collapse_jax.generative.laws.evolution import evolve_and_accumulate, evolve_and_replace
+from collapse_jax.generative.laws.gaussian import (
+    accumulate_variance_limit,
+    replace_log_determinant,
+    replace_log_variance,
+    replace_wasserstein,
+    replace_wasserstein_leading,
+)
+from collapse_jax.generative.laws.mixing import (
+    fresh_share_error,
+    golden_weight,
+    pooled_error,
+    replayed_share_error,
+    weighted_error,
+    weighted_fit_error,
+)
+from collapse_jax.generative.laws.moment_law import MomentLaw, moment_law
+from collapse_jax.generative.laws.regression import (
+    regression_accumulate,
+    regression_accumulate_fresh,
+    regression_replace,
+)
+from collapse_jax.generative.laws.survival import absorption_time, forgetting_time, survival_probability, survivors
+
+__all__ = [
+    "EcosystemLaw",
+    "FixedPoints",
+    "MomentLaw",
+    "absorption_time",
+    "accumulate_heterozygosity",
+    "accumulate_variance_limit",
+    "best_of",
+    "curated",
+    "curated_limit",
+    "curated_pair",
+    "curated_pair_fixed_point",
+    "ecosystem_heterozygosity",
+    "evolve_and_accumulate",
+    "evolve_and_replace",
+    "forgetting_time",
+    "fresh_share_error",
+    "fresh_share_heterozygosity",
+    "fresh_share_heterozygosity_limit",
+    "golden_weight",
+    "heterozygosity",
+    "importance_resampled",
+    "iterate_decoding",
+    "kernel_accumulate",
+    "kernel_replace",
+    "missing_mass",
+    "moment_law",
+    "pooled_error",
+    "regression_accumulate",
+    "regression_accumulate_fresh",
+    "regression_replace",
+    "replace_heterozygosity",
+    "replace_log_determinant",
+    "replace_log_variance",
+    "replace_wasserstein",
+    "replace_wasserstein_leading",
+    "replayed_share_error",
+    "survival_probability",
+    "survivors",
+    "temperature_fixed_points",
+    "tempered",
+    "top_k",
+    "top_p",
+    "verified",
+    "verified_and_refilled",
+    "verified_gaussian",
+    "weighted_error",
+    "weighted_fit_error",
+    "zipf_missing_mass",
+]

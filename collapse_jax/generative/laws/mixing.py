@@ -1,0 +1,95 @@
+"""Stationary errors of models that mix fresh or replayed real examples with those of their predecessor.
+
+Each generation fits n_real real examples and n_synthetic ones that the generation before emitted.
+"""
+
+import math
+
+from collapse_jax.generative.laws.arguments import check_whole, check_within
+
+
+def golden_weight(ratio: float) -> float:
+    """Return the weight w* = (√(k² + 4k) - k) / 2 of the real estimate that minimises `weighted_error`.
+
+    `ratio` is k = n_real / n_synthetic > 0; at k = 1 the weight is the inverse golden ratio.
+
+    >>> round(golden_weight(1.0), 6)
+    0.618034
+
+    Raises ValueError unless k > 0. Source: He, Xu, Cheng, arXiv 2502.18049.
+    """
+    check_within("ratio", ratio, 0, math.inf, ends="()")
+    # The conjugate of the published form, which cancels for large k.
+    return 2 / (1 + math.sqrt(1 + 4 / ratio))
+
+
+def weighted_error(weight: float, ratio: float) -> float:
+    """Return the stationary E |θ_t - θ|², in units of σ²/n_real, of θ_t = w θ̂(fresh real) + (1-w) θ̂(emitted).
+
+    The emitted examples scatter with the known σ² about θ_(t-1); `ratio` is k = n_real / n_synthetic. The least value,
+    taken at w = `golden_weight(k)`, is that weight itself.
+
+    >>> round(weighted_error(0.5, 1.0), 6)
+    0.666667
+
+    Raises ValueError unless 0 < w <= 1 and k > 0. Source: He, Xu, Cheng, arXiv 2502.18049.
+    """
+    check_within("weight", weight, 0, 1, ends="(]")
+    check_within("ratio", ratio, 0, math.inf, ends="()")
+    return (weight**2 + ratio * (1 - weight) ** 2) / (weight * (2 - weight))
+
+
+def pooled_error(ratio: float) -> float:
+    """Return `weighted_error` of plain pooling, where w = k / (1 + k): (1 + k) / (2 + k).
+
+    >>> round(pooled_error(1.0), 6)
+    0.666667
+
+    Raises ValueError unless k > 0. Source: He, Xu, Cheng, arXiv 2502.18049.
+    """
+    check_within("ratio", ratio, 0, math.inf, ends="()")
+    return (1 + ratio) / (2 + ratio)
+
+
+def weighted_fit_error(weight: float, real: int, synthetic: int) -> float:
+    """Return `weighted_error` with an emitted variance that is fitted too (MLE, moments of the weighted examples).
+
+    In units of the true variance. What the mean drifts is missing from the fitted variance, so that it is smaller than
+    `weighted_error` / n_real; the two agree as n_synthetic grows.
+
+    >>> round(weighted_fit_error(0.5, 50, 50), 6)
+    0.013245
+
+    Raises ValueError unless 0 < w <= 1 and both sizes are whole and at least 1.
+    """
+    check_within("weight", weight, 0, 1, ends="(]")
+    check_whole("real", real, 1)
+    check_whole("synthetic", synthetic, 1)
+    kept = (1 - weight) ** 2
+    return (weight**2 / real + kept / synthetic) / (1 - kept + kept / synthetic)
+
+
+def fresh_share_error(share: float, samples: int) -> float:
+    """Return the stationary E (μ̂ - μ)² = 1 / (M (1 - (1-α)²) + 1 - α) of MLE fits to αM fresh and (1-α)M emitted.
+
+    In units of the true variance; exact, the smaller variance of what is emitted included.
+
+    >>> round(fresh_share_error(0.1, 100), 6)
+    0.050251
+
+    Raises ValueError unless 0 < share <= 1 and M is whole and at least 1. Source: Alemohammad et al., arXiv 2307.01850.
+    """
+    check_within("share", share, 0, 1, ends="(]")
+    check_whole("samples", samples, 1)
+    return 1 / (samples * (1 - (1 - share) ** 2) + 1 - share)
+
+
+def replayed_share_error(share: float, samples: int) -> float:
+    """Return `fresh_share_error` if the same αM real examples are replayed: larger by 3 - 2α, exactly, for every M.
+
+    >>> round(replayed_share_error(0.1, 100), 6)
+    0.140704
+
+    Raises ValueError unless 0 < share <= 1 and M is whole and at least 1.
+    """
+    return (3 - 2 * share) * fresh_share_error(share, samples)

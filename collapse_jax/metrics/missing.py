@@ -1,0 +1,10 @@
+"""What is not a number stays not a number."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Shaped
+
+
+def unless_nan(value: Shaped[Array, ""], *inputs: Shaped[Array, "..."]) -> Shaped[Array, ""]:
+    """Return `value`, or NaN where an input holds one: comparisons with NaN are false and would hide it."""
+    broken = jnp.any(jnp.stack([jnp.isnan(x).any() for x in inputs]))
+    return jnp.where(broken, jnp.nan, value)

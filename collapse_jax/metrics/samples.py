@@ -1,0 +1,116 @@
+"""Distances between sample sets, and the diversity of one."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from collapse_jax.metrics.missing import unless_nan
+
+# Rows of a distance matrix that are computed at once: bounds memory at this many times the size of a sample set.
+_ROWS = 64
+
+
+class PrecisionRecall(NamedTuple):
+    """Shares in [0, 1]: of the generated samples that look real, and of the real samples that could be generated."""
+
+    precision: Float[Array, ""]
+    recall: Float[Array, ""]
+
+
+def wasserstein(x: Float[Array, " n"], y: Float[Array, " m"]) -> Float[Array, ""]:
+    """Return the 1-Wasserstein distance between two sample sets on the line, in units of the samples.
+
+    >>> float(wasserstein(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])))
+    0.5
+    """
+    points, below_x, below_y = _distribution_functions(x, y)
+    return jnp.sum(jnp.abs(below_x - below_y)[:-1] * jnp.diff(points))
+
+
+def kolmogorov_smirnov(x: Float[Array, " n"], y: Float[Array, " m"]) -> Float[Array, ""]:
+    """Return the largest distance, in [0, 1], between the distribution functions of two sample sets on the line.
+
+    >>> float(kolmogorov_smirnov(jnp.array([0.0, 1.0]), jnp.array([0.5, 0.5])))
+    0.5
+    """
+    points, below_x, below_y = _distribution_functions(x, y)
+    return jnp.where(jnp.isnan(points).any(), jnp.nan, jnp.abs(below_x - below_y).max())
+
+
+def mmd_squared(
+    x: Float[Array, " n"], y: Float[Array, " m"], kernel: Callable[[Float[Array, "..."]], Float[Array, "..."]]
+) -> Float[Array, ""]:
+    """Return the squared maximum mean discrepancy (V-statistic) under `kernel(|distance|)`.
+
+    With kernel -U for a concave utility with U(0) = 0, between rewards and their limit law, it is what the rewards miss
+    of the optimum: the natural distance to collapse.
+    """
+
+    def mean(a: Array, b: Array) -> Array:
+        return kernel(jnp.abs(a[:, None] - b[None, :])).mean()
+
+    return mean(x, x) + mean(y, y) - 2.0 * mean(x, y)
+
+
+def nearest_distances(x: Float[Array, "n d"], pool: Float[Array, "m d"]) -> Float[Array, " n"]:
+    """Return the Euclidean distance of each sample to the nearest of `pool`: the smaller, the less novel it is."""
+    return jnp.sqrt(_by_rows(lambda point: _squared_distances(point, pool).min(), x))
+
+
+def precision_recall(real: Float[Array, "n d"], generated: Float[Array, "m d"], *, k: int = 3) -> PrecisionRecall:
+    """Return the shares of each sample set that lie in the other's estimated support.
+
+    The support of a set is the union of balls about its samples, each reaching to that sample's k-th nearest neighbour
+    among the others. Precision falls with off-support samples, recall with lost tails and modes. Raises ValueError
+    unless 1 <= k < n, m. Source: Kynkäänniemi et al., arXiv 1904.06991, with their k = 3 by default.
+    """
+    smaller = min(len(real), len(generated))
+    if not 1 <= k < smaller:
+        raise ValueError(f"k={k} must be at least 1 and below the number of samples of either set, {smaller}")
+
+    def share(points: Array, support: Array) -> Array:
+        # The smallest distance is the sample's own, 0.
+        radii = _by_rows(lambda point: -jax.lax.top_k(-_squared_distances(point, support), k + 1)[0][-1], support)
+        return _by_rows(lambda point: (_squared_distances(point, support) <= radii).any(), points).mean()
+
+    precision, recall = share(generated, real), share(real, generated)
+    return PrecisionRecall(unless_nan(precision, real, generated), unless_nan(recall, real, generated))
+
+
+def similarity_matrix(
+    x: Float[Array, "n ..."], kernel: Callable[[Float[Array, "..."], Float[Array, "..."]], Float[Array, ""]]
+) -> Float[Array, "n n"]:
+    """Return `kernel(a, b)` of all pairs of samples, the matrix that `vendi_score` takes."""
+    return jax.vmap(lambda a: jax.vmap(lambda b: kernel(a, b))(x))(x)
+
+
+def vendi_score(similarity: Float[Array, "n n"]) -> Float[Array, ""]:
+    """Return the effective number of different samples, in [1, n], from their positive semidefinite similarities.
+
+    It is e to the entropy of the eigenvalues of K / tr K: n where no two are alike, 1 where all are the same. Source:
+    Friedman and Dieng, arXiv 2210.02410, where K has a diagonal of ones.
+
+    >>> round(float(vendi_score(jnp.eye(5))), 4)
+    5.0
+    """
+    spectrum = jnp.maximum(jnp.linalg.eigvalsh(similarity / jnp.trace(similarity)), 0.0)
+    return unless_nan(jnp.exp(jax.scipy.special.entr(spectrum).sum()), similarity)
+
+
+def _squared_distances(point: Array, points: Array) -> Array:
+    # By differences: through inner products, the distance of near points is lost to rounding.
+    return jnp.square(points - point[None]).sum(1)
+
+
+def _by_rows(fn: Callable[[Array], Array], x: Array) -> Array:
+    rows: Array = jax.lax.map(fn, x, batch_size=_ROWS)
+    return rows
+
+
+def _distribution_functions(x: Array, y: Array) -> tuple[Array, Array, Array]:
+    points = jnp.sort(jnp.concatenate([x, y]))
+    share = jax.vmap(lambda point: (jnp.mean(x <= point), jnp.mean(y <= point)))
+    return points, *share(points)

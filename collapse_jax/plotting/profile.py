@@ -1,0 +1,72 @@
+"""The collapse profile as a figure."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from collapse_jax.plotting.style import COLOURS
+
+LABELS = {
+    "risk_rises_much": ("risk rises much", "mean risk / control's - 1"),
+    "risk_rises": ("risk rises", "risk - control's"),
+    "risk_diverges": ("risk diverges", "growth beyond saturation"),
+    "scaling_law_changes": ("scaling law changes", "slope of log risk - control's"),
+    "variance_collapses": ("variance collapses", "variance, -1: none left"),
+    "modes_merge": ("modes merge", "modes - control's"),
+    "tail_disappears": ("real tail disappears", "tail covered - control's"),
+    "off_support_appears": ("off-support data appear", "off-support mass - control's"),
+}
+
+# Height of the row of one line at the foot of a panel, as a share of the panel.
+BAR = 0.035
+
+
+def collapse_profile(profile: xr.Dataset) -> Figure:
+    """Return a panel a definition of collapse: the difference from the control against generation, with its interval.
+
+    `profile` is a `collapse_profile`; of its other dimensions, each combination of labels is a line. The dashed line is
+    the control, a dotted one the threshold where that is another. Shaded along the foot of a panel, a row a line, are
+    the generations at which the definition holds; a definition that was not measured says so.
+    """
+    others = [str(dim) for dim in profile.dims if dim not in ("definition", "generation")]
+    lines = profile.stack(line=others) if others else profile.expand_dims("line")
+    figure = Figure(figsize=(12.8, 5.6), layout="constrained")
+    axes = figure.subplots(2, 4, sharex=True).ravel()
+    generation = profile["generation"].to_numpy()
+    for ax, definition in zip(axes, profile["definition"].to_numpy(), strict=True):
+        title, label = LABELS[definition]
+        row = lines.sel(definition=definition)
+        ax.set_title(title, fontsize=10)
+        if row["value"].isnull().all():
+            ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color=COLOURS[7])
+            ax.set_yticks([])
+            continue
+        ax.set_ylabel(label, fontsize=9)
+        ax.axhline(0.0, color="black", ls="--", lw=1, label="control")
+        if row["threshold"] != 0:
+            ax.axhline(float(row["threshold"]), color="black", ls=":", lw=1)
+        count = lines.sizes["line"]
+        for number in range(count):
+            one, colour = row.isel(line=number), COLOURS[number % len(COLOURS)]
+            ax.plot(generation, one["value"], color=colour, lw=1.5, label=_name(one, others))
+            ax.fill_between(generation, one["lower"], one["upper"], color=colour, alpha=0.25, lw=0)
+            # Half a generation either way, so that a definition that holds at one generation alone is seen.
+            holds = np.repeat(one["holds"].to_numpy() == 1, 2)
+            edges = np.stack([generation - 0.5, generation + 0.5], axis=1).ravel()
+            foot, where = BAR * (number + 0.1), ax.get_xaxis_transform()
+            ax.fill_between(edges, foot, foot + 0.8 * BAR, where=holds, color=colour, alpha=0.6, lw=0, transform=where)
+        low, high = ax.get_ylim()
+        ax.set_ylim(high - (high - low) / (1 - BAR * count), high)
+    for ax in axes[4:]:
+        ax.set_xlabel("generation")
+    measured = [ax for ax in axes if ax.get_legend_handles_labels()[1]]
+    if measured:
+        handles, names = measured[0].get_legend_handles_labels()
+        handles, names = [*handles, Patch(color="#666666", alpha=0.6, lw=0)], [*names, "bar: the definition holds"]
+        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False)
+    return figure
+
+
+def _name(line: xr.Dataset, dims: list[str]) -> str:
+    return ", ".join(f"{dim} {line[dim].item()}" for dim in dims) or "population"

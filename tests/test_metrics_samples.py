@@ -1,0 +1,88 @@
+"""Coverage, novelty and diversity of sample sets, against brute force in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from collapse_jax.metrics import nearest_distances, precision_recall, similarity_matrix, vendi_score
+
+RNG = np.random.default_rng(0)
+
+
+def inside(points, support, k):
+    """Return, point by point, whether some ball of the support holds it."""
+    radii = np.sort(cdist(support, support), axis=1)[:, k]
+    return (cdist(points, support) <= radii[None]).any(1)
+
+
+# More samples than rows computed at once, and fewer; one dimension and several.
+@pytest.mark.parametrize(("n", "m", "d", "k"), [(150, 90, 2, 3), (20, 70, 1, 1), (30, 30, 5, 7)])
+def test_precision_and_recall_count_points_in_nearest_neighbour_balls(n, m, d, k):
+    real, generated = RNG.normal(size=(n, d)), RNG.normal(0.8, 1.0, size=(m, d))
+    with jax.enable_x64():
+        got = precision_recall(jnp.array(real), jnp.array(generated), k=k)
+    want = [inside(generated, real, k).mean(), inside(real, generated, k).mean()]
+    np.testing.assert_allclose(got, want, atol=1e-12)  # the same counts
+    assert all(0.1 < share < 1 for share in want)
+
+
+def test_a_lost_mode_costs_recall_and_not_precision():
+    real = jnp.concatenate([jnp.linspace(0, 1, 20), jnp.linspace(5, 6, 20)])[:, None]
+    precision, recall = precision_recall(real, real[:20])
+    assert (float(precision), float(recall)) == (1.0, 0.5)
+
+
+def test_balls_are_closed():
+    # Of repeated samples, they have no extent, and yet hold their centres.
+    repeated = jnp.array([[0.0], [0.0], [1.0], [1.0]])
+    precision, recall = precision_recall(repeated, repeated, k=1)
+    assert (float(precision), float(recall)) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_too_many_neighbours_are_refused(k):
+    with pytest.raises(ValueError, match=f"k={k} must be at least 1 and below"):
+        precision_recall(jnp.zeros((9, 1)), jnp.zeros((4, 1)), k=k)
+
+
+def test_nearest_distances_are_brute_force():
+    x, pool = RNG.normal(size=(70, 3)), RNG.normal(size=(11, 3))
+    got = nearest_distances(jnp.array(x), jnp.array(pool))
+    np.testing.assert_allclose(got, cdist(x, pool).min(1), rtol=1e-5)  # float32
+
+
+def test_vendi_score_is_the_effective_number_of_samples():
+    # Groups of identical samples, different between groups: the eigenvalues are the groups' shares.
+    sizes = np.array([5, 3, 1, 1])
+    labels = np.repeat(np.arange(4), sizes)
+    shares = sizes / sizes.sum()
+    want = np.exp(-(shares * np.log(shares)).sum())
+    got = vendi_score(jnp.array((labels[:, None] == labels[None]).astype("f4")))
+    assert float(got) == pytest.approx(want, rel=1e-4)  # float32
+
+
+def test_vendi_score_of_a_linear_kernel_follows_from_the_second_moments():
+    # K = X Xᵀ and XᵀX have the same eigenvalues except zeros.
+    x = RNG.normal(size=(40, 3))
+    with jax.enable_x64():
+        got = float(vendi_score(similarity_matrix(jnp.array(x), jnp.dot)))
+    spectrum = np.linalg.eigvalsh(x.T @ x / np.trace(x.T @ x))
+    assert got == pytest.approx(np.exp(-(spectrum * np.log(spectrum)).sum()), rel=1e-9)
+
+
+def test_what_is_not_a_number_stays_so():
+    broken = jnp.array([[0.0], [1.0], [2.0], [3.0], [jnp.nan]])
+    assert np.isnan(precision_recall(broken, broken[:4], k=1)).all()
+    assert np.isnan(precision_recall(broken[:4], broken, k=1)).all()
+    assert np.isnan(nearest_distances(broken[:2], broken)).all()
+    assert np.isnan(vendi_score(jnp.array([[1.0, jnp.nan], [jnp.nan, 1.0]])))
+
+
+def test_members_are_batched_by_vmap():
+    real, generated = jnp.array(RNG.normal(size=(4, 12, 2))), jnp.array(RNG.normal(size=(4, 10, 2)))
+    together = jax.vmap(precision_recall)(real, generated)
+    for member in range(4):
+        alone = precision_recall(real[member], generated[member])
+        assert (float(together.precision[member]), float(together.recall[member])) == tuple(map(float, alone))

@@ -1,0 +1,287 @@
+"""The collapse profile, on synthetic populations whose trends are known."""
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.stats
+import xarray as xr
+
+from collapse_jax.plotting.profile import collapse_profile as plot
+from collapse_jax.profile import DEFINITIONS, VARIABLES, collapse_profile
+
+T, SEEDS = 24, 12
+TIME = np.arange(1, T + 1)
+COLLAPSE_ONLY = [name for name in DEFINITIONS if name != "scaling_law_changes"]
+
+
+def labelled(seeds=SEEDS, **variables):
+    """Return arrays (seed, generation) as a dataset."""
+    return xr.Dataset(
+        {name: (("seed", "generation"), values) for name, values in variables.items()},
+        {"seed": np.arange(seeds), "generation": np.arange(1, next(iter(variables.values())).shape[1] + 1)},
+    )
+
+
+def population(rng, strength, seeds=SEEDS, samples=None):
+    """Return lineages of all variables, which collapse at a rate of `strength` a generation."""
+    grown = np.broadcast_to(strength * (TIME - 1.0), (seeds, T))
+    dataset = labelled(
+        seeds,
+        risk=1 + grown + 0.1 * rng.normal(size=(seeds, T)),
+        variance=np.exp(-grown + 0.1 * rng.normal(size=(seeds, T))),
+        modes=np.round(5 - 2 * grown + 0.4 * rng.normal(size=(seeds, T))),
+        tail=0.9 * np.exp(-grown) + 0.02 * rng.normal(size=(seeds, T)),
+        off_support=0.1 + 0.1 * grown + 0.02 * rng.normal(size=(seeds, T)),
+    )
+    if samples is not None:
+        # Risk falls like samples^-(1 - grown/4): more slowly with each generation.
+        size = xr.DataArray(samples, {"samples": samples}, "samples")
+        exponent = 1 - (dataset["generation"] - 1) * strength / 4
+        dataset["risk"] = dataset["risk"] * size**-exponent
+    return dataset
+
+
+def test_a_collapsing_population_is_told_from_a_stable_one():
+    rng = np.random.default_rng(0)
+    samples = np.array([30.0, 100.0, 300.0])
+    collapsing, stable, control = (population(rng, s, samples=samples) for s in (0.1, 0.0, 0.0))
+    last = collapse_profile(collapsing, control, level=0.999).isel(generation=-1)
+    assert (last["holds"] == 1).all()
+    assert (np.sign(last["rate"]).drop_vars("sign")[:2] == 1).all()
+    last = collapse_profile(stable, control, level=0.999).isel(generation=-1)
+    assert (last["holds"] <= 0).all()
+
+
+def test_values_are_the_known_trends():
+    grown = np.broadcast_to(0.1 * (TIME - 1.0), (2, T))
+    flat = np.ones((2, T))
+    dataset = labelled(2, risk=2 + grown, variance=np.exp(-grown), tail=0.9 - 0.03 * grown, modes=5 - grown)
+    control = labelled(2, risk=2 * flat, variance=flat, tail=0.9 * flat, modes=5 * flat)
+    profile = collapse_profile(dataset, control)
+
+    def row(name, key="value"):
+        return profile[key].sel(definition=name).to_numpy()
+
+    np.testing.assert_allclose(row("risk_rises_much"), grown[0] / 2, atol=1e-12)
+    np.testing.assert_allclose(row("risk_rises"), grown[0], atol=1e-12)
+    np.testing.assert_allclose(row("variance_collapses"), -np.tanh(grown[0] / 2), atol=1e-12)
+    np.testing.assert_allclose(row("modes_merge"), -grown[0], atol=1e-12)
+    np.testing.assert_allclose(row("risk_rises", "rate")[1:], 0.1, atol=1e-12)
+    np.testing.assert_allclose(row("modes_merge", "rate")[1:], -0.1, atol=1e-12)
+    assert np.isnan(profile["rate"].isel(generation=0)).all()
+    # Without any spread, the verdict follows the values: from generation 2 on there is a difference,
+    assert row("risk_rises", "holds").tolist() == [0] + [1] * (T - 1)
+    # and the risk of 2 doubles at generation 21, where it is on the threshold up to rounding.
+    assert row("risk_rises_much", "holds")[[18, 19, 21, 22]].tolist() == [-1, -1, 1, 1]
+
+
+def test_the_scaling_law_is_a_slope_against_samples():
+    rng = np.random.default_rng(1)
+    samples = np.array([10.0, 40.0, 90.0, 1000.0])
+    dataset, control = (population(rng, s, samples=samples) for s in (0.03, 0.0))
+    for given in (dataset, control):
+        given["risk"] = given["risk"] * np.exp(0.1 * rng.normal(size=given["risk"].shape))
+    profile = collapse_profile(dataset, control).sel(definition="scaling_law_changes")
+
+    def slope(given, generation):
+        logs = np.log(given["risk"].sel(generation=generation)).transpose("seed", "samples").to_numpy()
+        return np.array([scipy.stats.linregress(np.log(samples), log).slope for log in logs])
+
+    for generation in (1, 17):
+        differences = slope(dataset, generation) - slope(control, generation)
+        want = scipy.stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+        got = profile.sel(generation=generation, samples=40.0)
+        np.testing.assert_allclose([got["value"], got["lower"], got["upper"]], [differences.mean(), *want], rtol=1e-9)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_intervals_are_scipys_tests_paired_or_welch(level):
+    rng = np.random.default_rng(2)
+    dataset, control = labelled(6, risk=rng.normal(size=(6, 3))), labelled(6, risk=rng.normal(size=(6, 3)) * 2)
+    unpaired = labelled(9, risk=rng.normal(size=(9, 3)) * 2)
+    # Lineages are paired by the label of their seed, wherever they stand.
+    for given, test in (
+        (control.isel(seed=[3, 5, 0, 1, 4, 2]), scipy.stats.ttest_rel(dataset["risk"], control["risk"])),
+        (unpaired, scipy.stats.ttest_ind(dataset["risk"], unpaired["risk"], equal_var=False)),
+    ):
+        row = collapse_profile(dataset, given, level=level).sel(definition="risk_rises")
+        want = test.confidence_interval(level)
+        np.testing.assert_allclose(row["lower"], want.low, rtol=1e-9)
+        np.testing.assert_allclose(row["upper"], want.high, rtol=1e-9)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("definition", COLLAPSE_ONLY)
+def test_intervals_cover_as_often_as_they_say(definition, paired):
+    # Many independent repetitions of one experiment, as another dimension.
+    rng, repetitions, generations, seeds = np.random.default_rng(3), 4000, 8, 5
+    dims, shape = ("repetition", "seed", "generation"), (repetitions, seeds, generations)
+    coords = {"seed": np.arange(seeds), "generation": np.arange(1, generations + 1)}
+    shared = rng.normal(size=shape)
+
+    def lineages(grown, offset):
+        # Half of the noise is shared by equal seeds. The variance does not change: there its interval is exact.
+        noise = 0.05 * ((shared if paired else rng.normal(size=shape)) + rng.normal(size=shape))
+        values = {name: (dims, 1 + grown * (name != "variance") + noise) for name in VARIABLES}
+        return xr.Dataset(values, coords | {"seed": np.arange(seeds) + offset})
+
+    grown = np.arange(generations) / 10
+    profile = collapse_profile(lineages(grown, 0), lineages(0.0, 0 if paired else 100), level=0.9)
+    assert profile.attrs["intervals"].startswith("paired" if paired else "unpaired")
+    row = profile.sel(definition=definition).isel(generation=-1)
+    known = {"variance_collapses": 0.0, "risk_diverges": 0.1 * (1 - kept(generations))}
+    truth = known.get(definition, grown[-1])
+    inside = float(((row["lower"] <= truth) & (truth <= row["upper"])).mean())
+    z = (inside - 0.9) / np.sqrt(0.9 * 0.1 / repetitions)
+    assert abs(z) < 4
+
+
+def kept(t):
+    """Return how much of its slope over t/4 ... t/2 a curve 1/√ keeps over t/2 ... t, by regression."""
+    late, early = (np.arange(int(np.ceil(t / a)), int(np.ceil(t / b)) + 1) for a, b in ((2, 1), (4, 2)))
+    return scipy.stats.linregress(late, late**-0.5).slope / scipy.stats.linregress(early, early**-0.5).slope
+
+
+CURVES = {
+    "linear": (TIME, True),
+    "quadratic": (TIME**2, True),
+    "square root": (np.sqrt(TIME), True),
+    "logarithm": (np.log(TIME), True),
+    "partial sums of 1/i^2": (np.cumsum(1.0 / TIME**2), False),
+    "partial sums of 2^-i": (1 - 0.5**TIME, False),
+    "constant rate": (1 - 0.8**TIME, False),
+    "fall": (-np.log(TIME), False),
+    "fall to a bound": (0.8**TIME, False),
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_divergence_is_told_from_saturation(name):
+    curve, diverges = CURVES[name]
+    rng = np.random.default_rng(4)
+    noise = 1e-3 * np.abs(curve).max() * rng.normal(size=(2, SEEDS, T))
+    profile = collapse_profile(labelled(risk=5 + curve + noise[0]), labelled(risk=5 + noise[1]))
+    assert float(profile["holds"].sel(definition="risk_diverges")[-1]) == (1 if diverges else -1)
+
+
+def test_divergence_on_a_thinned_record_of_generations():
+    rng = np.random.default_rng(5)
+    curves = {
+        name: labelled(risk=5 + curve + 1e-3 * rng.normal(size=(SEEDS, T))) for name, (curve, _) in CURVES.items()
+    }
+    control = labelled(risk=5 + 1e-3 * rng.normal(size=(SEEDS, T)))
+    for name in ("linear", "partial sums of 1/i^2"):
+        thin = collapse_profile(
+            curves[name][{"generation": slice(2, None, 3)}], control[{"generation": slice(2, None, 3)}]
+        )
+        assert float(thin["holds"].sel(definition="risk_diverges")[-1]) == (1 if CURVES[name][1] else -1)
+
+
+def test_what_was_not_measured_is_nan_and_named():
+    rng = np.random.default_rng(6)
+    dataset, control = population(rng, 0.1), population(rng, 0.0).drop_vars(["tail"])
+    profile = collapse_profile(dataset.drop_vars("modes"), control)
+    assert profile.attrs["not_measured"] == "scaling_law_changes, modes_merge, tail_disappears"
+    missing = profile.sel(definition=profile.attrs["not_measured"].split(", "))
+    assert all(np.isnan(missing[name]).all() for name in ("value", "lower", "upper", "rate", "holds"))
+    rest = profile.drop_sel(definition=missing["definition"]).isel(generation=slice(3, None))
+    assert all(np.isfinite(rest[name]).all() for name in ("value", "lower", "upper", "rate", "holds"))
+
+
+def test_a_lineage_that_is_not_a_number_spoils_its_generations_alone():
+    rng = np.random.default_rng(7)
+    dataset, control = population(rng, 0.1), population(rng, 0.0)
+    dataset["risk"][3, 10:] = np.nan
+    dataset["variance"][3, 10:] = np.nan
+    profile = collapse_profile(dataset, control)
+    spoiled = profile.sel(definition=["risk_rises_much", "risk_rises", "risk_diverges", "variance_collapses"])
+    assert np.isnan(spoiled["holds"].isel(generation=slice(10, None))).all()
+    assert np.isnan(spoiled["value"].isel(generation=slice(10, None))).all()
+    assert np.isfinite(spoiled["holds"].isel(generation=slice(2, 10))).all()
+
+
+def test_an_infinite_risk_and_a_lost_variance_are_results():
+    rng = np.random.default_rng(8)
+    dataset, control = population(rng, 0.0), population(rng, 0.0)
+    dataset["risk"][0, -1] = np.inf
+    dataset["variance"][:, -1] = 0.0
+    last = collapse_profile(dataset, control).isel(generation=-1)
+    for name in ("risk_rises", "risk_rises_much"):
+        row = last.sel(definition=name)
+        assert [float(row[key]) for key in ("value", "lower", "upper", "holds")] == [np.inf, np.inf, np.inf, 1]
+    assert float(last["value"].sel(definition="variance_collapses")) == pytest.approx(
+        -1, abs=0.01
+    )  # (2v/(v+m), curved)
+
+
+def test_risks_that_are_not_positive_have_no_ratio():
+    rng = np.random.default_rng(9)
+    dataset, control = population(rng, 0.1) - 9.0, population(rng, 0.0) - 9.0
+    last = collapse_profile(dataset, control).isel(generation=-1)
+    assert np.isnan(last["holds"].sel(definition="risk_rises_much"))
+    assert float(last["holds"].sel(definition="risk_rises")) == 1
+
+
+def test_the_order_of_dimensions_does_not_matter_and_the_control_is_broadcast():
+    rng = np.random.default_rng(10)
+    samples = np.array([10.0, 100.0])
+    members = [population(rng, s, samples=samples) for s in (0.0, 0.05, 0.1)]
+    dataset = xr.concat(members, xr.Variable("ratio", [1.0, 0.5, 0.0]))
+    control = population(rng, 0.0, samples=samples)
+    want = collapse_profile(dataset, control)
+    assert want["value"].dims[:2] == ("definition", "generation")
+    assert dict(want.sizes) == {"definition": 8, "generation": T, "ratio": 3, "samples": 2}
+    for order in itertools.islice(itertools.permutations(["ratio", "seed", "generation", "samples"]), 0, None, 5):
+        turned = collapse_profile(dataset.transpose(*order), control.transpose(*order, missing_dims="ignore"))
+        xr.testing.assert_allclose(turned.transpose(*want.dims), want, rtol=1e-9)
+    for position, member in enumerate(members):
+        alone = collapse_profile(member, control.assign_coords(ratio=1.0))
+        xr.testing.assert_allclose(alone, want.isel(ratio=position, drop=True), rtol=1e-9)
+
+
+def valid():
+    return population(np.random.default_rng(0), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "control", "message"),
+    [
+        (valid().drop_vars(VARIABLES), valid(), "dataset holds none of the variables risk, variance, modes"),
+        (valid(), valid().isel(seed=0), "control needs dimension and coordinate 'seed'"),
+        (valid().drop_vars("generation"), valid(), "dataset needs dimension and coordinate 'generation'"),
+        (valid(), valid().isel(seed=[0]), r"control needs at least two different seeds for intervals, not \[0\]"),
+        (valid().isel(seed=[1, 1]), valid(), r"dataset needs at least two different seeds for intervals, not \[1, 1\]"),
+        (valid(), valid().isel(generation=slice(3)), r"generation of control, \[1, 2, 3\], must be that of dataset"),
+        (valid().isel(generation=[1, 0]), valid(), r"dataset needs ascending generations from 1 on, not \[2, 1\]"),
+        (valid(), valid().expand_dims(ratio=[1.0]), "control has a dimension 'ratio', which dataset lacks"),
+        (
+            valid().expand_dims(ratio=[0.5]),
+            valid().expand_dims(ratio=[1.0]),
+            r"ratio of control, \[1.0\], must be that",
+        ),
+        (valid().expand_dims(samples=[0, 9]), valid(), r"dataset needs positive numbers of samples, not \[0, 9\]"),
+    ],
+)
+def test_what_cant_be_compared_is_refused(dataset, control, message):
+    with pytest.raises(ValueError, match=message):
+        collapse_profile(dataset, control)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
+def test_a_level_that_is_no_probability_is_refused(level):
+    with pytest.raises(ValueError, match=f"level={level} must be between 0 and 1"):
+        collapse_profile(valid(), valid(), level=level)
+
+
+def test_the_figure_has_a_panel_a_definition_and_a_line_a_member():
+    rng = np.random.default_rng(11)
+    dataset = xr.concat([population(rng, s) for s in (0.1, 0.0)], xr.Variable("ratio", [0.0, 1.0]))
+    profile = collapse_profile(dataset.drop_vars("modes"), population(rng, 0.0))
+    panels = {ax.get_title(): ax for ax in plot(profile).axes}
+    assert len(panels) == 8
+    risk = panels["risk rises"].get_lines()
+    assert [line.get_label() for line in risk] == ["control", "ratio 0.0", "ratio 1.0"]
+    np.testing.assert_array_equal(risk[1].get_ydata(), profile["value"].sel(definition="risk_rises", ratio=0.0))
+    assert panels["modes merge"].texts[0].get_text() == "not measured"
+    assert len(plot(profile.isel(ratio=0)).axes) == 8
