@@ -1,8 +1,9 @@
 """Gaussians trained on what they emit follow exact laws: replaced data collapse, accumulated data stay.
 
-The grid of Kazdan et al. (arXiv 2410.16713): dimension x sample size x {replace, accumulate, accumulate and subsample}
-x seeds x generations, variance and squared error of the mean beside their exact expectations. Replacing and accumulating
-run on sufficient statistics, a program a dimension for all sizes; subsampling needs the examples, a program a shape.
+The grid of Kazdan et al. (arXiv 2410.16713): dimension x sample size x {replace, accumulate, accumulate and
+subsample} x seeds x generations, variance and squared error of the mean beside their exact expectations. Replacing and
+accumulating run on sufficient statistics, a program a dimension for all sizes; subsampling needs the examples, a
+program a shape.
 
     python -m experiments.recursion_gaussian     MINUTES
 

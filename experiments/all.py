@@ -1,0 +1,47 @@
+"""Run every experiment of the repository, one after another.
+
+    python -m experiments.all --small     MINUTES
+
+Arguments are passed on to each of them. Those that fail are named at the end, and the exit status tells.
+"""
+
+import subprocess
+import sys
+import time
+
+EXPERIMENTS = (
+    "reward_collapse",
+    "reward_laws",
+    "early_stopping",
+    "no_cure",
+    "recursion_gaussian",
+    "recursion_regression",
+    "golden_ratio",
+    "real_fraction",
+    "decoding",
+    "tails",
+    "mixture",
+    "curation",
+    "seeds_and_evolution",
+    "ecosystem",
+    "throughput",
+)
+
+
+def main() -> None:
+    """Run each experiment in a process of its own, with the arguments given."""
+    failed = []
+    for name in EXPERIMENTS:
+        print(f"\n=== {name} ===", flush=True)
+        begin = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", f"experiments.{name}", *sys.argv[1:]], check=False)
+        print(f"({time.perf_counter() - begin:.0f} s)", flush=True)
+        if done.returncode == 130:
+            sys.exit(130)
+        failed += [name] if done.returncode else []
+    if failed:
+        sys.exit(f"error: these experiments failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

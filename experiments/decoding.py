@@ -1,0 +1,138 @@
+"""Cold decoding collapses unless the real share exceeds 1 - T; near that line the start decides.
+
+Categorical models with a uniform truth, trained on a share α of fresh real examples and emitting at temperature T.
+With many examples the map of generations is p -> α/V + (1 - α) softmax(log p / T): the uniform model is stable iff
+α > 1 - T. Lineages that start from the truth and from a peaked model end in different places above that line too
+(hysteresis), the more so the larger the vocabulary.
+
+    python -m experiments.decoding     MINUTES
+
+Expected: EXPECTED
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+from matplotlib.figure import Figure
+
+import collapse_jax as cj
+from collapse_jax import plotting
+from experiments.launch import Options, launch
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """The grid of temperatures and real shares."""
+
+    vocabularies: tuple[int, ...] = (2, 10, 100)
+    """Tokens."""
+    temperatures: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    """Of what is emitted."""
+    ratios: tuple[float, ...] = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)
+    """Shares of fresh real examples; between them lie the thresholds 1 - T."""
+    samples: int = 100_000
+    """Examples a generation; drawn as counts, they cost nothing."""
+    generations: int = 150
+    """Models in a row."""
+    seeds: int = 4
+    """Lineages for each cell."""
+    peak: float = 0.9
+    """Probability of the first token in the peaked start."""
+
+
+SMALL = {"vocabularies": (2, 10), "generations": 60, "seeds": 2}
+
+
+def measure(key: Array, p: Array) -> dict[str, Array]:
+    """Return the largest probability, and the diversity 1 - Σp² in units of the uniform one."""
+    return {"largest": p.max(), "diversity": (1.0 - p @ p) / (1.0 - 1.0 / len(p))}
+
+
+def run(config: Config, directory: Path) -> xr.Dataset:
+    """Sweep the grid from both starts; return the last generation and the infinite-sample law."""
+    plan = cj.make_plan(cj.REGIMES["real_fraction_fresh"], config.generations, config.samples, config.ratios)
+    by_vocabulary, laws = [], []
+    for vocabulary in config.vocabularies:
+        family = cj.families.categorical(vocabulary, exponent=0.0)
+        peaked = np.full(vocabulary, (1.0 - config.peak) / (vocabulary - 1))
+        peaked[0] = config.peak
+        by_start = [
+            cj.sweep(
+                cj.make_fused_recursion(family, plan, initial=initial, decoding=["temperature"], measure=measure),
+                {"temperature": config.temperatures, "ratio": plan.axes["ratio"], "seed": range(config.seeds)},
+                directory=directory / f"v{vocabulary}-{start}",
+                vmap_members=32,
+                progress=config.progress,
+            ).isel(generation=-1)
+            for start, initial in (("truth", None), ("peaked", jnp.asarray(peaked, jnp.float32)))
+        ]
+        by_vocabulary.append(xr.concat(by_start, "start", combine_attrs="drop"))
+        laws.append([_law(peaked, t, r, config.generations) for t in config.temperatures for r in config.ratios])
+    dataset = xr.concat(by_vocabulary, "vocabulary", combine_attrs="drop").drop_vars("diverged")
+    shape = (len(config.vocabularies), len(config.temperatures), len(config.ratios))
+    return dataset.assign(peaked_law=(("vocabulary", "temperature", "ratio"), np.reshape(laws, shape))).assign_coords(
+        vocabulary=list(config.vocabularies), start=["truth", "peaked"]
+    )
+
+
+def _law(start: np.ndarray, temperature: float, share: float, generations: int) -> float:
+    """Return the largest probability that the infinite-sample map leads to from a peaked start."""
+    models = cj.laws.iterate_decoding(
+        lambda p: cj.laws.tempered(p, temperature),
+        start,
+        generations - 1,
+        truth=np.full(len(start), 1.0 / len(start)),
+        share=share,
+    )
+    return float(models[-1].max())
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Figure]:
+    """Return the final diversity over temperature and real share: a panel a start and a vocabulary, and α = 1 - T."""
+    mean = dataset["diversity"].mean("seed")
+    maps = {
+        f"V = {v}, start: {start}": mean.sel(vocabulary=v, start=start).drop_vars(["vocabulary", "start"])
+        for v in dataset["vocabulary"].to_numpy()
+        for start in dataset["start"].to_numpy()
+    }
+    above = dataset["ratio"] - (1.0 - dataset["temperature"])
+    return {
+        "figure.png": plotting.phase_diagram(
+            maps,
+            x="ratio",
+            y="temperature",
+            label="diversity / diversity of the truth (line: α = 1 - T)",
+            log=False,
+            lines=above,
+            levels=[0.0],
+        )
+    }
+
+
+def table(dataset: xr.Dataset) -> str:
+    """Return how often the side of α = 1 - T tells what becomes of the uniform start, and how the peaked one ends."""
+    stable = dataset["ratio"] > 1.0 - dataset["temperature"] + 1e-9
+    kept = dataset["diversity"].mean("seed") > 0.95
+    lines = [
+        f"{'vocabulary':>10}{'uniform start as predicted':>28}{'peaked start: largest p - law':>31}{'hysteresis':>12}"
+    ]
+    for v in dataset["vocabulary"].to_numpy():
+        row = dataset.sel(vocabulary=v)
+        right = float((kept.sel(vocabulary=v, start="truth") == stable).mean())
+        off = float(abs(row["largest"].sel(start="peaked").mean("seed") - row["peaked_law"]).max())
+        differ = float((kept.sel(vocabulary=v, start="truth") & ~kept.sel(vocabulary=v, start="peaked")).mean())
+        lines.append(f"{v:>10}{right:>27.0%} {off:>30.4f} {differ:>11.0%}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run from the command line."""
+    launch("decoding", Config(), SMALL, run, draw, table, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""It is the mass of real data that counts, not its fraction; and replayed examples buy a third of fresh ones.
+
+Each generation trains on αM real examples, fresh or the same ones replayed, and (1 - α)M generated ones: the phase
+diagram of Alemohammad et al. (arXiv 2307.01850) over the fraction α and the size M. The stationary squared error of a
+Gaussian's mean, times the mass αM of real examples, is one number over the whole diagram where α is small.
+
+    python -m experiments.real_fraction     MINUTES
+
+Expected: EXPECTED
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import xarray as xr
+from jaxtyping import Array
+from matplotlib.figure import Figure
+
+import collapse_jax as cj
+from collapse_jax import plotting
+from collapse_jax.generative.families.gaussian import Gaussian
+from experiments.launch import Options, launch
+
+REGIMES = ("real_fraction_fresh", "real_fraction_replayed")
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """The grid; Gaussians fitted by maximum likelihood."""
+
+    samples: tuple[int, ...] = (32, 100, 316, 1000)
+    """Examples that train a generation."""
+    ratios: tuple[float, ...] = (0.0, 0.01, 0.03, 0.1, 0.3, 0.5, 1.0)
+    """Shares of real examples among them; 1 is the control."""
+    generations: int = 200
+    """Models in a row; what is reported is the mean over the last quarter."""
+    seeds: int = 200
+    """Lineages for each cell."""
+
+
+SMALL = {"samples": (32, 100), "ratios": (0.0, 0.1, 0.5, 1.0), "generations": 40, "seeds": 40}
+
+
+def measure(key: Array, params: Gaussian) -> dict[str, Array]:
+    """Return variance, squared error of the mean, and squared W2 distance to the standard normal."""
+    variance, error = params.covariance[0, 0], params.mean[0] ** 2
+    return {"variance": variance, "mean_error": error, "w2_squared": error + (jnp.sqrt(variance) - 1.0) ** 2}
+
+
+def run(config: Config, directory: Path) -> xr.Dataset:
+    """Sweep the diagram, a program a size; return late means and the exact law at the last generation."""
+    parts, laws = [], []
+    for samples in config.samples:
+        plan = cj.make_plan([cj.REGIMES[name] for name in REGIMES], config.generations, samples, config.ratios)
+        swept = cj.sweep(
+            cj.make_recursion(cj.families.gaussian(1), plan, measure=measure),
+            {**plan.axes, "seed": range(config.seeds)},
+            directory=directory / f"samples-{samples}",
+            vmap_members=64,
+            progress=config.progress,
+        )
+        parts.append(swept.drop_vars("diverged"))
+        laws.append(cj.predict_moments(plan))
+    dataset, law = xr.concat(parts, "samples", combine_attrs="drop"), xr.concat(laws, "samples")
+    late = slice(-(config.generations // 4), None)
+    return (
+        dataset.isel(generation=late)
+        .mean("generation")
+        .merge(
+            law.isel(generation=late).mean("generation").rename(variance="variance_law", mean_error="mean_error_law")
+        )
+    )
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Figure]:
+    """Return the phase diagram of W2², and the errors against the mass of real examples."""
+    error = dataset["w2_squared"].mean("seed")
+    names = {"real_fraction_fresh": "fresh", "real_fraction_replayed": "replayed"}
+    mass = dataset["ratio"] * dataset["samples"]
+    diagram = plotting.phase_diagram(
+        {names[name]: error.sel(regime=name).drop_vars("regime") for name in REGIMES},
+        x="ratio",
+        y="samples",
+        label="squared W2 to the truth",
+        lines=mass.where(mass > 0, 0.1),
+    )
+    rows = {
+        f"{label}": plotting.Curve(dataset[name], dataset[f"{name}_law"], scale)
+        for name, label, scale in (
+            ("mean_error", "squared error of the mean", "log"),
+            ("variance", "variance", "linear"),
+        )
+    }
+    curves = plotting.curves(rows, x="ratio", hue="samples", column="regime", titles=names, xlabel="share of real data")
+    return {"figure.png": diagram, "curves.png": curves}
+
+
+def table(dataset: xr.Dataset) -> str:
+    """Return error x real mass by cell beside its law: nearly constant down each column while α is small."""
+    lines = ["squared error of the mean x real examples αM, measured (law); replayed / fresh tends to 3 - 2α"]
+    for name in REGIMES:
+        lines.append(
+            f"\n{name}\n{'samples':>9}" + "".join(f"{f'α = {r:g}':>18}" for r in dataset["ratio"].to_numpy() if r)
+        )
+        for samples in dataset["samples"].to_numpy():
+            cells = []
+            for ratio in dataset["ratio"].to_numpy():
+                if ratio:
+                    row = dataset.sel(regime=name, samples=samples, ratio=ratio)
+                    real = ratio * samples
+                    cells.append(
+                        f"{real * float(row['mean_error'].mean()):.3f} ({real * float(row['mean_error_law']):.3f})"
+                    )
+            lines.append(f"{samples:>9}" + "".join(f"{cell:>18}" for cell in cells))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run from the command line."""
+    launch("real_fraction", Config(), SMALL, run, draw, table, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

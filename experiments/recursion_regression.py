@@ -1,0 +1,120 @@
+"""Regressions on their own labels: errors add up when labels are replaced, and stay bounded when they accumulate.
+
+Gerstgrasser et al. (arXiv 2404.01413): with n examples in d dimensions and noise σ², replacing all labels in every
+generation gives the test error σ²d/(n-d-1) · t, accumulating them on the same inputs σ²d/(n-d-1) · Σ 1/i², at most
+π²/6 times the first, and on fresh inputs a little less, exactly σ² Σ d/(i (i n - d - 1)). Ridge and logistic
+regression, which have no such law, show the same.
+
+    python -m experiments.recursion_regression     MINUTES
+
+Expected: EXPECTED
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+from matplotlib.figure import Figure
+
+import collapse_jax as cj
+from collapse_jax import plotting
+from experiments.launch import Options, launch
+
+ARMS = ("replace", "accumulate, same inputs", "accumulate, fresh inputs")
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """Sizes and lineages."""
+
+    dim: int = 10
+    """Dimension of the inputs."""
+    samples: tuple[int, ...] = (30, 100)
+    """Examples of each generation."""
+    generations: int = 10
+    """Models in a row."""
+    seeds: int = 1000
+    """Lineages for each arm."""
+    ridge: float = 5.0
+    """Penalty of the ridge regression."""
+
+
+SMALL = {"samples": (30,), "seeds": 200}
+
+
+def measure(family: cj.Family, key: Array, coefficients: Array) -> dict[str, Array]:
+    """Return the squared error of the coefficients: the test error above the noise, for standard normal inputs."""
+    return {"error": jnp.sum((coefficients - jnp.asarray(family.truth)) ** 2)}
+
+
+def run(config: Config, directory: Path) -> xr.Dataset:
+    """Sweep the three arms for three regressions; return squared errors and laws."""
+    families = {
+        "least squares": cj.families.regression(config.dim),
+        "ridge": cj.families.regression(config.dim, ridge=config.ridge),
+        "logistic": cj.families.logistic(config.dim, steps=8, ridge=1.0),
+    }
+    regimes = [cj.REGIMES["replace"], cj.REGIMES["accumulate"]]
+    errors = []
+    for name, family in families.items():
+        by_size = []
+        for samples in config.samples:
+            plan = cj.make_plan(regimes, config.generations, samples)
+            arms = [
+                cj.sweep(
+                    cj.make_recursion(family, plan, respond=same, measure=partial(measure, family)),
+                    {"regime": plan.axes["regime"], "seed": range(config.seeds)},
+                    directory=directory / f"{name}-{samples}-{'same' if same else 'fresh'}".replace(" ", "-"),
+                    vmap_members=16,
+                    progress=config.progress,
+                )["error"]
+                for same in (True, False)
+            ]
+            joined = xr.concat([arms[0], arms[1].sel(regime=["accumulate"])], "regime")
+            by_size.append(joined.rename(regime="arm").assign_coords(arm=list(ARMS)))
+        errors.append(xr.concat(by_size, xr.DataArray(list(config.samples), dims="samples", name="samples")))
+    error = xr.concat(errors, xr.DataArray(list(families), dims="estimator", name="estimator"))
+    laws = (cj.laws.regression_replace, cj.laws.regression_accumulate, cj.laws.regression_accumulate_fresh)
+    law = np.full((len(families), len(ARMS), len(config.samples), config.generations), np.nan)
+    law[0] = [[one(samples, config.dim, 1.0, config.generations) for samples in config.samples] for one in laws]
+    return xr.Dataset({"error": error, "law": (("estimator", "arm", "samples", "generation"), law)})
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Figure]:
+    """Return error against generations, a row a size, a panel an estimator."""
+    rows = {
+        f"squared error, n = {samples}": plotting.Curve(
+            dataset["error"].sel(samples=samples), dataset["law"].sel(samples=samples)
+        )
+        for samples in dataset["samples"].to_numpy()
+    }
+    titles = {name: name for name in dataset["estimator"].to_numpy()}
+    return {"figure.png": plotting.curves(rows, x="generation", hue="arm", column="estimator", titles=titles)}
+
+
+def table(dataset: xr.Dataset) -> str:
+    """Return the error of the last generation beside its law, with z, and its growth since the first."""
+    lines = [f"{'estimator':<16}{'arm':<26}{'n':>5}{'error':>10}{'law':>10}{'z':>7}{'error / first error':>21}"]
+    for estimator in dataset["estimator"].to_numpy():
+        for arm in ARMS:
+            for samples in dataset["samples"].to_numpy():
+                row = dataset.sel(estimator=estimator, arm=arm, samples=samples)
+                last, law = row["error"].isel(generation=-1), float(row["law"].isel(generation=-1))
+                mean = float(last.mean())
+                z = (mean - law) / float(last.std(ddof=1) / np.sqrt(last.size))
+                growth = mean / float(row["error"].isel(generation=0).mean())
+                lines.append(f"{estimator:<16}{arm:<26}{samples:>5}{mean:>10.4f}{law:>10.4f}{z:>7.2f}{growth:>21.2f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run from the command line."""
+    launch("recursion_regression", Config(), SMALL, run, draw, table, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()
