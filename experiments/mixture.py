@@ -51,7 +51,9 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     """Run regimes and control; return records, densities of the first lineage, and the collapse profile."""
     family = cj.families.mixture()
     truth, log_prob, moments = family.truth, family.log_prob, family.moments
-    assert isinstance(truth, Mixture) and log_prob is not None and moments is not None
+    assert isinstance(truth, Mixture)
+    assert log_prob is not None
+    assert moments is not None
     held_key, _ = jax.random.split(jax.random.key(2024))
     held_out = family.sample(held_key, truth, HELD_OUT)
     # The edge of the real support: the density that all but a hundredth of real examples exceed.

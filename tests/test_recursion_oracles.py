@@ -17,7 +17,7 @@ WHOLE = ["replace", "accumulate", "augment", "real_fraction_fresh", "golden_rati
 def run(process, axes, *, lineages=LINEAGES, first=0):
     """Return the records of independent lineages, without dimensions of one label."""
     seeds = range(first, first + lineages)
-    return cj.sweep(process, {**axes, "seed": seeds}, vmap_members=1000, progress=False).squeeze()
+    return cj.sweep(process, {**axes, "seed": seeds}, progress=False).squeeze()
 
 
 def z_of(values, expected):

@@ -75,6 +75,11 @@ def make_recursion(
         raise ValueError(f"respond needs a family that answers given inputs; {family.name!r} has no `respond`")
     if respond and plan.models > 1:
         raise ValueError(f"respond is for one model; this plan has {plan.models}")
+    if reweigh is not None and reweigh.oversample > 1:
+        raise ValueError(
+            f"reweigh takes a selection that draws nothing; {reweigh.name!r} chooses among {reweigh.oversample} "
+            "candidates for each example: use it as `curate`"
+        )
     hyper, ranges = hyperparameters(family, plan, decoding, (curate, reweigh))
     layout = make_layout(plan, keep_real=respond)
     per_model = -(-layout.width // plan.models)
@@ -137,33 +142,44 @@ def make_recursion(
             params = family.decodings[name].apply(params, hyper[name])
         return params
 
-    def emit(key: Key[Array, ""], state: State, hyper: Hyper, index: Array) -> tuple[Examples, Array]:
-        """Return what the models emit, in turn, and the weights it is kept by."""
-        sample_key, select_key = jax.random.split(key)
-        times = curate.oversample if curate is not None else 1
-        if respond:
-            assert family.respond is not None
-            prompts = jax.tree.map(lambda leaf: jnp.concatenate([leaf[REAL]] * times), state.examples)
-            examples = family.respond(sample_key, decode(state.params, hyper), prompts)
-        else:
-            examples = over_models(
-                lambda key, params: family.sample(key, decode(params, hyper), per_model * times),
-                sample_key,
-                state.params,
-            )
-            if plan.models > 1:
-                examples = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), examples)
-        if curate is None:
-            return examples, jnp.ones(width)
-        candidates = Candidates(
-            examples,
-            jnp.ones(width * times),
-            jnp.full(width * times, index + 1),
-            jnp.arange(width * times) % plan.models,
-        )
-        # What may train the next generation is what the candidates are compared with.
+    def seen(state: State, hyper: Hyper, index: Int[Array, ""]) -> Candidates:
+        """Return what else may train the generation after index + 1, for what that emits to be compared with."""
         later = jnp.minimum(index + 1, plan.generations - 1)
-        return keep(select_key, curate, candidates, pool_of(state, later), hyper, width)
+        pool = pool_of(state, later)
+        counted = jnp.arange(width)[None] < at("counts", hyper, later)[:-1, None]
+        # The slot that is about to be filled still holds something else.
+        written = pool.generation <= index
+        return pool._replace(weights=pool.weights * counted.reshape(-1) * written)
+
+    def emit(key: Key[Array, ""], state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[Examples, Array]:
+        """Return what the models emit, in turn, and the weights it is kept by."""
+        times = curate.oversample if curate is not None else 1
+        pool = seen(state, hyper, index)
+
+        def one(key: Key[Array, ""], params: Params, model: Array) -> tuple[Examples, Array]:
+            sample_key, select_key = jax.random.split(key)
+            if respond:
+                assert family.respond is not None
+                # Answers to one prompt stand together, so that a choice is among them.
+                prompts = jax.tree.map(lambda leaf: jnp.repeat(leaf[REAL], times, axis=0), state.examples)
+                examples = family.respond(sample_key, decode(params, hyper), prompts)
+            else:
+                examples = family.sample(sample_key, decode(params, hyper), per_model * times)
+            if curate is None:
+                return examples, jnp.ones(per_model)
+            number = per_model * times
+            candidates = Candidates(
+                examples, jnp.ones(number), jnp.full(number, index + 1), jnp.full(number, model, jnp.int32)
+            )
+            return keep(select_key, curate, candidates, pool, hyper, per_model, in_order=respond)
+
+        if plan.models == 1:
+            return one(key, state.params, jnp.int32(0))
+        out: tuple[Examples, Array] = over_models(one, key, state.params, jnp.arange(plan.models))
+        in_turn: tuple[Examples, Array] = jax.tree.map(
+            lambda leaf: jnp.swapaxes(leaf, 0, 1).reshape(width, *leaf.shape[2:]), out
+        )
+        return in_turn
 
     def over_models(fn: Callable[..., Any], key: Key[Array, ""], *trees: PyTree) -> Any:
         """Return fn(key, ...) of each model, stacked; of one model as it is."""

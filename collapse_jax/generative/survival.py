@@ -26,8 +26,13 @@ def keep(
     pool: Candidates,
     hyper: Hyper,
     size: int,
+    *,
+    in_order: bool = False,
 ) -> tuple[Examples, Float[Array, " {size}"]]:
-    """Return `size` examples that survive a selection, and the weights they are kept by (0: there was none left)."""
+    """Return `size` examples that survive a selection, and the weights they are kept by (0: there was none left).
+
+    Survivors come in random order, so that the first few are as good as any, or `in_order` as they were given.
+    """
     weigh_key, draw_key = jax.random.split(key)
     own = {name: hyper[name] for name in selection.defaults}
     if selection.correct is not None:
@@ -38,4 +43,6 @@ def keep(
     # The largest of log weight + Gumbel noise: draws in proportion to the weights, without replacement.
     score = jnp.log(weights) + jax.random.gumbel(draw_key, weights.shape)
     drawn = jax.lax.top_k(score, size)[1]
+    if in_order:
+        drawn = jnp.sort(drawn)
     return jax.tree.map(lambda leaf: leaf[drawn], candidates.examples), (weights[drawn] > 0).astype(weights.dtype)

@@ -1,0 +1,29 @@
+"""Selections at hand, each a function of its parameters that returns a `Selection`."""
+
+from collapse_jax.generative.selections.choice import best_of, curated, top_share
+from collapse_jax.generative.selections.composition import compose
+from collapse_jax.generative.selections.correction import find_centres, self_correcting
+from collapse_jax.generative.selections.detection import (
+    calibrated_detector,
+    empirical_detector,
+    importance_resampled,
+    learned_detector,
+)
+from collapse_jax.generative.selections.novelty import novel
+from collapse_jax.generative.selections.verification import accepted, verified
+
+__all__ = [
+    "accepted",
+    "best_of",
+    "calibrated_detector",
+    "compose",
+    "curated",
+    "empirical_detector",
+    "find_centres",
+    "importance_resampled",
+    "learned_detector",
+    "novel",
+    "self_correcting",
+    "top_share",
+    "verified",
+]

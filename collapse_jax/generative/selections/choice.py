@@ -1,0 +1,89 @@
+"""Curation: the choice of some of many candidates by a reward, soft or hard."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from collapse_jax.generative.decoding import Scalar
+from collapse_jax.generative.family import Examples
+from collapse_jax.generative.selection import Candidates, Selection
+from collapse_jax.generative.selections.arguments import require_function, require_whole
+
+Reward = Callable[[Examples], Float[Array, " n"]]
+"""Maps examples, with their leading axis, to one number each."""
+
+
+def curated(reward: Reward, choose_from: int = 2) -> Selection:
+    """Return the selection of one of every `choose_from` candidates by softmax(strength · reward).
+
+    Candidates are taken in consecutive groups, and one of each survives: for two that is Bradley and Terry's model of a
+    preference. `strength`, 0 or more and by default 1, may be swept; 0 chooses at random. Source: Ferbach et al.,
+    arXiv 2407.09499.
+
+    Raises ValueError for a `choose_from` below 2, and when candidates can't be grouped so.
+    """
+    require_function("reward", reward)
+    require_whole("choose_from", choose_from, 2)
+
+    def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, strength: Scalar) -> Float[Array, " n"]:
+        noise = jax.random.gumbel(key, candidates.weights.shape)
+        # The largest of logit + Gumbel noise is a draw from the softmax.
+        return _best_of_groups(strength * reward(candidates.examples) + noise, candidates, choose_from)
+
+    return Selection(
+        f"curated({choose_from})",
+        weigh,
+        defaults={"strength": 1.0},
+        ranges={"strength": (0.0, np.inf)},
+        oversample=choose_from,
+        source="Ferbach et al., arXiv 2407.09499",
+    )
+
+
+def best_of(reward: Reward, choose_from: int) -> Selection:
+    """Return the selection of the best of every `choose_from` consecutive candidates, of equal ones the first.
+
+    Raises ValueError for a `choose_from` below 2, and when candidates can't be grouped so.
+    """
+    require_function("reward", reward)
+    require_whole("choose_from", choose_from, 2)
+
+    def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates) -> Float[Array, " n"]:
+        return _best_of_groups(reward(candidates.examples), candidates, choose_from)
+
+    return Selection(
+        f"best_of({choose_from})", weigh, oversample=choose_from, source="Ferbach et al., arXiv 2407.09499"
+    )
+
+
+def top_share(reward: Reward, oversample: int) -> Selection:
+    """Return the selection of the best 1/`oversample` of all candidates together, of equal ones the first.
+
+    In a plan of several sizes the candidates are those of the largest. Raises ValueError for an `oversample` below 2.
+    """
+    require_function("reward", reward)
+    require_whole("oversample", oversample, 2)
+
+    def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates) -> Float[Array, " n"]:
+        alive = candidates.weights > 0
+        score = jnp.where(alive, reward(candidates.examples), -jnp.inf)
+        # By life first: a living candidate of reward -inf comes before the dead.
+        order = jnp.lexsort((-score, ~alive))
+        rank = jnp.argsort(order, stable=True)
+        return jnp.where(rank * oversample < alive.sum(), candidates.weights, 0.0)
+
+    return Selection(f"top_share({oversample})", weigh, oversample=oversample)
+
+
+def _best_of_groups(score: Float[Array, " n"], candidates: Candidates, size: int) -> Float[Array, " n"]:
+    """Return the weights with all but the living candidate of the largest score in each group set to 0."""
+    weights = candidates.weights
+    if len(weights) % size:
+        raise ValueError(f"{len(weights)} candidates can't be chosen from in groups of {size}")
+    alive = jnp.where(weights > 0, score, -jnp.inf).reshape(-1, size)
+    best = jnp.argmax(alive, axis=1)
+    chosen = jnp.arange(size)[None, :] == best[:, None]
+    return jnp.where(chosen.reshape(-1), weights, 0.0)

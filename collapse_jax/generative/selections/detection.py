@@ -1,0 +1,125 @@
+"""Detection: how likely an example comes from a machine, and weights that take the machine's part out again.
+
+A detector is a function (key, candidates) -> P(machine), one number a candidate. Real are the candidates of the sources
+`REAL` and `FRESH`, machine-made those that a generation emitted; those of weight 0 tell a detector nothing.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key
+
+from collapse_jax.generative.decoding import Scalar
+from collapse_jax.generative.family import Examples
+from collapse_jax.generative.regimes import REAL
+from collapse_jax.generative.selection import Candidates, Selection
+from collapse_jax.generative.selections.arguments import require_function, require_whole
+
+Detector: TypeAlias = Callable[[Key[Array, ""], Candidates], Float[Array, " n"]]
+
+_TINY = 1e-6
+
+
+def importance_resampled(detector: Detector) -> Selection:
+    """Return the selection of weights (1 - P(machine))^exponent, to be used as `reweigh` of a regime with real data.
+
+    `exponent`, 0 or more and by default 1, may be swept; 0 changes nothing. With a calibrated detector the exponent 1
+    restores the distribution of the real examples. Source: Drayson et al., arXiv 2502.15654.
+    """
+    require_function("detector", detector)
+
+    def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, exponent: Scalar) -> Float[Array, " n"]:
+        human = jnp.clip(1.0 - detector(key, candidates), 0.0, 1.0)
+        return candidates.weights * human**exponent
+
+    return Selection(
+        "importance_resampled",
+        weigh,
+        defaults={"exponent": 1.0},
+        ranges={"exponent": (0.0, np.inf)},
+        source="Drayson et al., arXiv 2502.15654",
+    )
+
+
+def calibrated_detector(log_ratio: Callable[[Examples], Float[Array, " n"]]) -> Detector:
+    """Return the detector of known densities: `log_ratio(examples)` is log p_machine - log p_real.
+
+    The share of the machine among the candidates is taken from their weights.
+    """
+    require_function("log_ratio", log_ratio)
+
+    def detect(key: Key[Array, ""], candidates: Candidates) -> Float[Array, " n"]:
+        machine = candidates.weights @ _is_machine(candidates)
+        prior = jnp.log(machine) - jnp.log(candidates.weights.sum() - machine)
+        return jax.nn.sigmoid(log_ratio(candidates.examples) + prior)
+
+    return detect
+
+
+def empirical_detector() -> Detector:
+    """Return the detector of discrete examples: the machine's share of the weight among equal ones.
+
+    It is calibrated exactly, for the candidates themselves. Every pair is compared: n² bits for n candidates.
+    """
+
+    def detect(key: Key[Array, ""], candidates: Candidates) -> Float[Array, " n"]:
+        def equal(x: Examples, y: Examples) -> Bool[Array, ""]:
+            same = jax.tree.map(lambda a, b: (a == b).all(), x, y)
+            return jnp.stack(jax.tree.leaves(same)).all()
+
+        examples, weights = candidates.examples, candidates.weights
+
+        def share(x: Examples) -> Float[Array, ""]:
+            here = jnp.where(jax.vmap(equal, (None, 0))(x, examples), weights, 0.0)
+            total = here.sum()
+            return here @ _is_machine(candidates) / jnp.where(total > 0, total, 1.0)
+
+        return jax.vmap(share)(examples)
+
+    return detect
+
+
+def learned_detector(
+    features: Callable[[Examples], Float[Array, "n d"]], *, steps: int = 10, ridge: float = 1e-3
+) -> Detector:
+    """Return the detector that is fitted in place, a logistic regression on `features(examples)` and a constant.
+
+    Newton's method takes `steps` steps from zero on the weighted mean of the negative log-likelihood plus
+    `ridge`/2 · |coefficients|², for features scaled to mean 0 and variance 1; the constant bears no penalty.
+
+    Raises ValueError for `steps` below 1 and a `ridge` that is not finite and above 0.
+    """
+    require_function("features", features)
+    require_whole("steps", steps, 1)
+    if not 0.0 < ridge < np.inf:
+        raise ValueError(f"ridge is {ridge}; it must be a finite number above 0")
+
+    def detect(key: Key[Array, ""], candidates: Candidates) -> Float[Array, " n"]:
+        weights = candidates.weights / candidates.weights.sum()
+        machine = _is_machine(candidates)
+        x = features(candidates.examples)
+        centred = x - (weights @ x)[None]
+        spread = jnp.sqrt(weights @ centred**2)
+        scaled = centred / jnp.where(spread > 0, spread, 1.0)[None]
+        design = jnp.concatenate([scaled, jnp.ones((len(x), 1))], axis=1)
+        # A trace of a penalty on the constant, for candidates of one kind only: the likelihood then has no maximum.
+        penalty = jnp.append(jnp.full(x.shape[1], ridge), _TINY)
+
+        def newton(_: Array, beta: Float[Array, " d"]) -> Float[Array, " d"]:
+            p = jax.nn.sigmoid(design @ beta)
+            slope = design.T @ (weights * (p - machine)) + penalty * beta
+            curvature = (design * (weights * p * (1.0 - p))[:, None]).T @ design + jnp.diag(penalty)
+            step: Array = jnp.linalg.solve(curvature, slope)
+            return beta - step
+
+        beta: Array = jax.lax.fori_loop(0, steps, newton, jnp.zeros(design.shape[1]))
+        return jax.nn.sigmoid(design @ beta)
+
+    return detect
+
+
+def _is_machine(candidates: Candidates) -> Float[Array, " n"]:
+    return (candidates.generation > REAL).astype(candidates.weights.dtype)
