@@ -17,7 +17,7 @@ WHOLE = ["replace", "accumulate", "augment", "real_fraction_fresh", "golden_rati
 def run(process, axes, *, lineages=LINEAGES, first=0):
     """Return the records of independent lineages, without dimensions of one label."""
     seeds = range(first, first + lineages)
-    return cj.sweep(process, {**axes, "seed": seeds}, progress=False).squeeze()
+    return cj.sweep(process, {**axes, "seed": seeds}, vmap_members=1000, progress=False).squeeze()
 
 
 def z_of(values, expected):
@@ -49,7 +49,9 @@ def moments(name, kind, bias=1.0):
             "mean_error": jnp.sum((found.mean - true.mean) ** 2) / true.variance,
         }
 
-    if kind == "examples":
+    if bias != 1.0:
+        regimes = [cj.REGIMES[one] for one in WHOLE[:3]]
+    elif kind == "examples":
         regimes = [one for one in cj.REGIMES.values() if one.models == 1]
     else:
         regimes = [cj.REGIMES[one] for one in WHOLE]
@@ -93,8 +95,8 @@ def test_logarithms_under_replace(make):
 
 
 @pytest.mark.parametrize("make", [cj.make_recursion, cj.make_fused_recursion])
-@pytest.mark.parametrize("d", [2, 3])
-def test_log_determinant_under_replace(make, d):
+def test_log_determinant_under_replace(make):
+    d = 3
     plan = cj.make_plan(cj.REGIMES["replace"], 4, samples=12)
     family = families.gaussian(d, unbiased=True)
     swept = run(make(family, plan, measure=lambda key, p: {"x": jnp.linalg.slogdet(p.covariance)[1]}), {})

@@ -2,5 +2,21 @@
 
 from collapse_jax.generative.families.categorical import categorical, zipf
 from collapse_jax.generative.families.gaussian import gaussian
+from collapse_jax.generative.families.histogram import histogram
+from collapse_jax.generative.families.kde import ecdf, kde
+from collapse_jax.generative.families.mixture import mixture
+from collapse_jax.generative.families.ngram import ngram
+from collapse_jax.generative.families.regression import logistic, regression
 
-__all__ = ["categorical", "gaussian", "zipf"]
+__all__ = [
+    "categorical",
+    "ecdf",
+    "gaussian",
+    "histogram",
+    "kde",
+    "logistic",
+    "mixture",
+    "ngram",
+    "regression",
+    "zipf",
+]
