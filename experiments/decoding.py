@@ -96,8 +96,8 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     mean = dataset["diversity"].mean("seed")
     maps = {
         f"V = {v}, start: {start}": mean.sel(vocabulary=v, start=start).drop_vars(["vocabulary", "start"])
-        for v in dataset["vocabulary"].to_numpy()
         for start in dataset["start"].to_numpy()
+        for v in dataset["vocabulary"].to_numpy()
     }
     above = dataset["ratio"] - (1.0 - dataset["temperature"])
     return {
@@ -109,6 +109,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
             log=False,
             lines=above,
             levels=[0.0],
+            columns=dataset.sizes["vocabulary"],
         )
     }
 

@@ -89,7 +89,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return error against weight, a panel an estimator."""
-    measured = dataset["error"].expand_dims(quantity=["squared error"])
+    measured = dataset["error"].expand_dims(quantity=["measured"])
     law = dataset["law"].expand_dims(estimator=dataset["estimator"].to_numpy())
     return {
         "figure.png": plotting.curves(

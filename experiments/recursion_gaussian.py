@@ -70,15 +70,17 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             )
         ]
         subsampled = []
-        for samples in config.samples:
+        for samples in _together(config.samples):
             plan = cj.make_plan(regimes[2], config.generations, samples)
             subsampled.append(
                 cj.sweep(
                     cj.make_recursion(family, plan, measure=measure),
                     {"regime": plan.axes["regime"], "samples": plan.axes["samples"], **seeds},
-                    directory=directory / f"d{d}-subsample-{samples}",
+                    directory=directory / f"d{d}-subsample-{max(samples)}",
                     segment=config.generations,
-                    max_members=max(jax.device_count(), config.pool_bytes // (4 * d * samples * config.generations)),
+                    max_members=max(
+                        jax.device_count(), config.pool_bytes // (4 * d * max(samples) * config.generations)
+                    ),
                     progress=config.progress,
                 )
             )
@@ -87,6 +89,12 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     dataset = xr.concat(by_dim, xr.DataArray(list(config.dims), dims="dim", name="dim"), combine_attrs="drop")
     law = cj.predict_moments(cj.make_plan(regimes, config.generations, config.samples)).isel(ratio=0, drop=True)
     return dataset.drop_vars("diverged").merge(law.rename(variance="variance_law", mean_error="mean_error_law"))
+
+
+def _together(samples: tuple[int, ...], small: int = 100) -> list[tuple[int, ...]]:
+    """Return the sizes that share a program: to pad small ones costs less than to compile for each."""
+    few = tuple(one for one in samples if one <= small)
+    return [few] * bool(few) + [(one,) for one in samples if one > small]
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:

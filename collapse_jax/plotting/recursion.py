@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
@@ -34,35 +35,45 @@ def curves(
     Lines are means over seeds, bands two standard errors either way, black dashes the law.
     """
     first = next(iter(rows.values())).measured
-    columns = list(first[column].to_numpy()) if column else [None]
-    figure = Figure(figsize=(max(3.0 * len(columns), 5.0) + 0.8, 2.6 * len(rows) + 0.7), layout="constrained")
-    axes = figure.subplots(len(rows), len(columns), sharex=True, sharey="row", squeeze=False)
-    for i, (label, curve) in enumerate(rows.items()):
-        for j, value in enumerate(columns):
-            ax = axes[i, j]
-            at = {column: value} if column else {}
-            for number, one in enumerate(curve.measured[hue].to_numpy()):
-                colour = COLOURS[number % len(COLOURS)]
-                line = _at(curve.measured, {**at, hue: one})
-                mean = line.mean("seed") if "seed" in line.dims else line
-                style = "--" if number >= len(COLOURS) else "-"
-                ax.plot(mean[x], mean, color=colour, lw=1.4, ls=style, label=f"{hue} {one}")
-                if "seed" in line.dims:
-                    spread = 2 * line.std("seed", ddof=1) / np.sqrt(line.sizes["seed"])
-                    ax.fill_between(mean[x], mean - spread, mean + spread, color=colour, alpha=0.25, lw=0)
-                if curve.law is not None:
-                    law = _at(curve.law, {**at, hue: one})
-                    ax.plot(law[x], law, color="black", ls=(0, (4, 3)), lw=0.9)
-            ax.set(xscale=xscale, yscale=curve.scale)
-            if i == 0 and column:
-                ax.set_title((titles or {}).get(value, f"{column} {value}"), fontsize=10)
-            if i == len(rows) - 1:
-                ax.set_xlabel(xlabel or x)
-            if j == 0:
-                ax.set_ylabel(label)
+    values = list(first[column].to_numpy()) if column else [None]
+    # Without columns the quantities themselves fill a grid.
+    across = len(values) if column else min(len(rows), 2)
+    down = len(rows) if column else -(-len(rows) // across)
+    figure = Figure(figsize=(max(3.2 * across, 6.0) + 0.8, 2.6 * down + 0.7), layout="constrained")
+    axes = figure.subplots(down, across, sharex=True, sharey="row" if column else False, squeeze=False)
+    panels = [(label, curve, value) for label, curve in rows.items() for value in values]
+    for ax in axes.ravel()[len(panels) :]:
+        ax.set_visible(False)
+    for number, (ax, (label, curve, value)) in enumerate(zip(axes.ravel(), panels, strict=False)):
+        _lines(ax, curve, x, hue, {column: value} if column else {})
+        ax.set(xscale=xscale, yscale=curve.scale)
+        if column and number < across:
+            ax.set_title((titles or {}).get(value, f"{column} {value}"), fontsize=10)
+        if number >= len(panels) - across:
+            ax.set_xlabel(xlabel or x)
+            ax.tick_params(labelbottom=True)
+        if not column or number % across == 0:
+            ax.set_ylabel(label)
+    top = axes[0, 0]
     if any(curve.law is not None for curve in rows.values()):
-        axes[0, 0].plot([], [], color="black", ls=(0, (4, 3)), lw=0.9, label="law")
-    return with_legend(figure, axes[0, 0], columns=min(6, 2 * len(columns) + 2))
+        top.plot([], [], color="black", ls=(0, (4, 3)), lw=0.9, label="law")
+    longest = max(len(str(text)) for text in top.get_legend_handles_labels()[1])
+    return with_legend(figure, top, columns=max(1, int(12 * figure.get_figwidth() / (longest + 8))))
+
+
+def _lines(ax: Axes, curve: Curve, x: str, hue: str, place: Mapping[str, object]) -> None:
+    for number, one in enumerate(curve.measured[hue].to_numpy()):
+        colour, style = COLOURS[number % len(COLOURS)], "-" if number < len(COLOURS) else "-."
+        line = _at(curve.measured, {**place, hue: one})
+        mean = line.mean("seed") if "seed" in line.dims else line
+        label = str(one) if isinstance(one, str) else f"{hue} {one}"
+        ax.plot(mean[x], mean, color=colour, lw=1.4, ls=style, label=label)
+        if "seed" in line.dims:
+            spread = 2 * line.std("seed", ddof=1) / np.sqrt(line.sizes["seed"])
+            ax.fill_between(mean[x], mean - spread, mean + spread, color=colour, alpha=0.25, lw=0)
+        if curve.law is not None:
+            law = _at(curve.law, {**place, hue: one})
+            ax.plot(law[x], law, color="black", ls=(0, (4, 3)), lw=0.9)
 
 
 def phase_diagram(
@@ -74,12 +85,13 @@ def phase_diagram(
     log: bool = True,
     lines: xr.DataArray | None = None,
     levels: Sequence[float] | None = None,
+    columns: int = 3,
 ) -> Figure:
     """Return a map over `x` and `y` a panel, on one scale of colours, with contours of `lines` at `levels` over each.
 
     Levels are by default six between the smallest and the largest value, evenly in proportion.
     """
-    columns = min(len(maps), 3)
+    columns = min(len(maps), columns)
     rows = -(-len(maps) // columns)
     figure = Figure(figsize=(3.8 * columns + 1.0, 3.3 * rows + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)

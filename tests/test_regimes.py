@@ -1,0 +1,269 @@
+"""Regimes as count matrices, against matrices written by hand; every bad regime is refused by name."""
+
+import math
+
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.generative.regimes import REGIMES, Regime, golden_weight, rows
+
+# Rows are generations 1 to 4, columns fresh, real, generations 1 to 3; 10 samples at ratio 0.3.
+BY_HAND = {
+    "replace": [[0, 10, 0, 0, 0], [0, 0, 10, 0, 0], [0, 0, 0, 10, 0], [0, 0, 0, 0, 10]],
+    "accumulate": [[0, 10, 0, 0, 0], [0, 10, 10, 0, 0], [0, 10, 10, 10, 0], [0, 10, 10, 10, 10]],
+    "accumulate_subsample": [[0, 10, 0, 0, 0], [0, 10, 10, 0, 0], [0, 10, 10, 10, 0], [0, 10, 10, 10, 10]],
+    "augment": [[0, 10, 0, 0, 0], [0, 10, 10, 0, 0], [0, 10, 0, 10, 0], [0, 10, 0, 0, 10]],
+    "real_fraction_replayed": [[0, 10, 0, 0, 0], [0, 3, 7, 0, 0], [0, 3, 0, 7, 0], [0, 3, 0, 0, 7]],
+    "real_fraction_fresh": [[3, 7, 0, 0, 0], [3, 0, 7, 0, 0], [3, 0, 0, 7, 0], [3, 0, 0, 0, 7]],
+    "golden_ratio": [[3, 7, 0, 0, 0], [3, 0, 7, 0, 0], [3, 0, 0, 7, 0], [3, 0, 0, 0, 7]],
+    "growing": [[0, 10, 0, 0, 0], [0, 0, 20, 0, 0], [0, 0, 0, 30, 0], [0, 0, 0, 0, 40]],
+    "sliding_window(5)": [[0, 10, 0, 0, 0], [0, 10, 10, 0, 0], [0, 10, 10, 10, 0], [0, 10, 10, 10, 10]],
+    "ecosystem(4)": [[0, 40, 0, 0, 0], [0, 0, 40, 0, 0], [0, 0, 0, 40, 0], [0, 0, 0, 0, 40]],
+}
+DRAWS = {"accumulate_subsample": [10, 10, 10, 10], "ecosystem(4)": [10, 10, 10, 10]}
+
+
+@pytest.fixture
+def entered(monkeypatch):
+    """Let a test enter regimes and take them out again."""
+    monkeypatch.setattr(REGIMES, "_records", dict(REGIMES._records))
+    return REGIMES
+
+
+def only(count, **rest):
+    """Return a regime that asks for the real set once and then for what `count` says."""
+    return Regime("odd", lambda g, s, m, r: count(g, s, m, r) if g > 1 else m * (s == 0), **rest)
+
+
+@pytest.mark.parametrize("name", REGIMES)
+@pytest.mark.parametrize("generations", [1, 2, 9])
+@pytest.mark.parametrize("samples", [1, 7, 100])
+@pytest.mark.parametrize("ratio", [0, 0.25, 1.0])
+def test_every_regime_is_valid_everywhere(name, generations, samples, ratio):
+    counts, draws, weights = rows(REGIMES[name], generations, samples, ratio)
+    assert counts.shape == weights.shape == (generations, generations + 1)
+    assert counts.dtype == draws.dtype == np.int64
+    assert (counts >= 0).all()
+    assert (counts.sum(axis=1) >= draws).all()
+    assert (draws >= 1).all()
+    # Column s + 1 is source s: generation t, row t - 1, may use columns 0 to t.
+    assert not np.triu(counts, 2).any()
+    assert np.isfinite(weights).all()
+    assert (weights >= 0).all()
+    assert ((weights * counts).sum(axis=1) > 0).all()
+    np.testing.assert_array_equal(counts, cj.count_matrix(REGIMES[name], generations, samples, ratio))
+
+
+def test_every_built_in_regime_is_written_by_hand():
+    assert set(BY_HAND) == set(REGIMES)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_counts_and_draws_are_those_by_hand(name):
+    counts, draws, weights = rows(REGIMES[name], 4, 10, 0.3)
+    assert counts.tolist() == BY_HAND[name]
+    assert draws.tolist() == DRAWS.get(name, np.sum(BY_HAND[name], axis=1).tolist())
+    if name != "golden_ratio":
+        assert (weights == 1).all()
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_a_window_holds_its_width(width):
+    # For width 2: generation 1 has the real set, 2 the real set and 1, 3 has 1 and 2.
+    expected = [[10 if max(0, t - width) <= s < t else 0 for s in range(-1, 5)] for t in range(1, 6)]
+    assert cj.count_matrix(cj.sliding_window(width), 5, 10).tolist() == expected
+    if width == 1:
+        assert expected == cj.count_matrix(REGIMES["replace"], 5, 10).tolist()
+
+
+def test_the_share_of_one_is_the_control():
+    fresh = cj.count_matrix(REGIMES["real_fraction_fresh"], 3, 10, 1.0)
+    assert fresh.tolist() == [[10, 0, 0, 0]] * 3
+    assert cj.count_matrix(REGIMES["real_fraction_replayed"], 3, 10, 1.0).tolist() == [[0, 10, 0, 0]] * 3
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("weight", [None, 0.0, 0.25, 1.0])
+def test_weights_give_real_examples_their_share(ratio, weight):
+    counts, _, weights = rows(cj.weighted(weight), 5, 20, ratio)
+    mass = counts * weights
+    share = mass[:, 0] / mass.sum(axis=1)
+    k = ratio / (1 - ratio)
+    # The best weight minimises the stationary error of He, Xu and Cheng, here by its equation w² = k (1 - w).
+    expected = max(np.roots([1.0, k, -k]).real) if weight is None else weight
+    assert share[0] == pytest.approx(ratio, abs=1e-12)  # at first all is real, and weighs the same
+    np.testing.assert_allclose(share[1:], expected, atol=1e-12)  # float64 rounding
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.5, 0.8])
+def test_the_golden_weight_has_the_least_error(ratio):
+    k, w = ratio / (1 - ratio), np.linspace(0.001, 0.999, 999)
+    error = (w**2 + k * (1 - w) ** 2) / (w * (2 - w))
+    # The grid's step.
+    assert golden_weight(ratio) == pytest.approx(w[error.argmin()], abs=1e-3)
+
+
+def test_the_golden_weight_at_the_ends():
+    assert golden_weight(0.0) == 0.0
+    assert golden_weight(1.0) == 1.0
+    assert golden_weight(0.5) == pytest.approx((math.sqrt(5) - 1) / 2, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ratio": -0.1}, r"ratio is -0.1; it must be a share in \[0, 1\]"),
+        ({"ratio": 1.5}, "ratio is 1.5"),
+        ({"ratio": math.nan}, "ratio is nan"),
+        ({"ratio": True}, "ratio is True"),
+        ({"generations": 0}, "generations is 0; it must be a whole number from 1 on"),
+        ({"generations": True}, "generations is True"),
+        ({"samples": 0}, "samples is 0; it must be a whole number from 1 on"),
+        ({"samples": -3}, "samples is -3"),
+    ],
+)
+def test_arguments_out_of_range_are_named(change, message):
+    for function in (rows, cj.count_matrix):
+        with pytest.raises(ValueError, match=message):
+            function(REGIMES["replace"], **{"generations": 3, "samples": 10, "ratio": 0.0, **change})
+
+
+BAD = {
+    "negative": (only(lambda g, s, m, r: -1 if s == 1 else m), "counts of source 1 at generation 2 is -1"),
+    "not whole": (only(lambda g, s, m, r: 0.5 * (s == 0)), "counts of source 0 at generation 2 is 0.5"),
+    "not a number": (only(lambda g, s, m, r: math.nan), "counts of source -1 at generation 2 is nan"),
+    "infinite": (only(lambda g, s, m, r: math.inf), "counts of source -1 at generation 2 is inf"),
+    "None": (only(lambda g, s, m, r: None), "counts of source -1 at generation 2 is None"),
+    "itself": (only(lambda g, s, m, r: m * (s == g)), "generation 2 draws from generation 2, which comes later"),
+    "future": (only(lambda g, s, m, r: m * (s == 3)), "generation 2 draws from generation 3, which comes later"),
+    "empty": (only(lambda g, s, m, r: m * (s == 0 and g != 3)), "generation 3 has no examples at all"),
+    "too many draws": (
+        only(lambda g, s, m, r: m * (s == 0), draws=lambda g, m, r: m + g - 1),
+        "generation 2 draws 11 of 10 examples; allowed is 1 to all",
+    ),
+    "no draws": (only(lambda g, s, m, r: m * (s == 0), draws=lambda g, m, r: 0), "generation 1 draws 0 of 10"),
+    "draws not whole": (
+        only(lambda g, s, m, r: m * (s == 0), draws=lambda g, m, r: 2.5),
+        "draws at generation 1 is 2.5",
+    ),
+    "negative weight": (
+        only(lambda g, s, m, r: m * (s == 0), weights=lambda g, s, m, r: -1.0 if g == 2 else 1.0),
+        "generation 2 weighs source 0 by -1.0; it must be finite and 0 or more",
+    ),
+    "infinite weight": (
+        only(lambda g, s, m, r: m * (s == 0), weights=lambda g, s, m, r: math.inf),
+        "generation 1 weighs source 0 by inf",
+    ),
+    "NaN weight": (
+        only(lambda g, s, m, r: m * (s == 0), weights=lambda g, s, m, r: math.nan),
+        "generation 1 weighs source 0 by nan",
+    ),
+    "zero weights": (
+        only(lambda g, s, m, r: m * (s == 0), weights=lambda g, s, m, r: float(g != 2)),
+        "generation 2 has only weights of 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_regimes_are_named_with_what_is_wrong(what):
+    bad, message = BAD[what]
+    with pytest.raises(ValueError, match=r"regime 'odd' with samples=10, ratio=0\.25: ") as caught:
+        rows(bad, 4, 10, 0.25)
+    assert message in str(caught.value)
+
+
+def test_weights_of_sources_that_are_not_used_are_not_asked_for():
+    def weigh(generation, source, samples, ratio):
+        assert source == generation - 1
+        return 2.0
+
+    weights = rows(Regime("picky", REGIMES["replace"].counts, weights=weigh), 3, 10).weights
+    assert weights.tolist() == [[1, 2, 1, 1], [1, 1, 2, 1], [1, 1, 1, 2]]
+
+
+def test_a_regime_sees_plain_numbers():
+    seen = set()
+
+    def counts(generation, source, samples, ratio):
+        seen.update(type(value) for value in (generation, source, samples))
+        assert type(ratio) is float
+        return np.int64(samples) if source == 0 else 0
+
+    assert cj.count_matrix(Regime("typed", counts), 2, 5, 0).tolist() == [[0, 5, 0], [0, 5, 0]]
+    assert seen == {int}
+
+
+def test_the_bare_decorator_enters_a_function_under_its_name(entered):
+    @cj.regime
+    def real_only(generation, source, samples, ratio):
+        return samples if source == cj.REAL else 0
+
+    assert entered["real_only"] is real_only
+    assert real_only._replace(counts=None) == Regime("real_only", None)
+    assert cj.count_matrix(real_only, 2, 4).tolist() == [[0, 4, 0], [0, 4, 0]]
+    with pytest.raises(ValueError, match="regime 'real_only' exists already"):
+        cj.regime(real_only.counts)
+    assert entered["real_only"] is real_only
+
+
+def test_the_decorator_with_options(entered):
+    half, twice = (lambda g, m, r: m // 2), (lambda g, s, m, r: 2.0)
+
+    @cj.regime(name="halved", draws=half, weights=twice, models=3, source="here")
+    def anything(generation, source, samples, ratio):
+        return samples if source == generation - 1 else 0
+
+    assert anything == Regime("halved", anything.counts, half, twice, 3, "here")
+    assert entered["halved"] is anything
+    assert "anything" not in entered
+    assert rows(anything, 2, 10).draws.tolist() == [5, 5]
+
+
+def test_overwriting_replaces_the_record(entered):
+    first = cj.regime(name="mine")(REGIMES["replace"].counts)
+    second = cj.regime(name="mine", overwrite=True)(REGIMES["accumulate"].counts)
+    assert first.counts is not second.counts
+    assert entered["mine"] is second
+    with pytest.raises(ValueError, match="regime 'mine' exists already; rename it, or pass overwrite=True"):
+        cj.regime(name="mine")(REGIMES["replace"].counts)
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_regime_is_not_entered(entered, what):
+    bad, _ = BAD[what]
+    with pytest.raises(ValueError, match=r"regime 'bad' with samples=100, ratio=0\.5: "):
+        cj.regime(name="bad", draws=bad.draws, weights=bad.weights)(bad.counts)
+    assert "bad" not in entered
+
+
+@pytest.mark.parametrize("models", [0, -1, True])
+def test_models_must_be_a_whole_number(entered, models):
+    with pytest.raises(ValueError, match=f"models is {models!r}; it must be a whole number from 1 on"):
+        cj.regime(name="bad", models=models)(REGIMES["replace"].counts)
+    assert "bad" not in entered
+
+
+@pytest.mark.parametrize("value", [0, -2, True])
+@pytest.mark.parametrize(("factory", "name"), [(cj.sliding_window, "width"), (cj.ecosystem, "models")])
+def test_factories_refuse_what_is_not_a_whole_number(factory, name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value!r}; it must be a whole number from 1 on"):
+        factory(value)
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.1, math.nan])
+def test_a_weight_is_a_share(weight):
+    with pytest.raises(ValueError, match=rf"weight is {weight}; it must be a share in \[0, 1\]"):
+        cj.weighted(weight)
+
+
+def test_factories_name_what_they_return():
+    assert [cj.sliding_window(3).name, cj.ecosystem(2).name] == ["sliding_window(3)", "ecosystem(2)"]
+    assert [cj.weighted().name, cj.weighted(0.25).name] == ["golden_ratio", "weight=0.25"]
+    assert cj.ecosystem(2).models == 2
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(KeyError, match="unknown regime 'replaced'; known: accumulate, "):
+        REGIMES["replaced"]
