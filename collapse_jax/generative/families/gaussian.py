@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.generative.decoding import Decoding
+from collapse_jax.generative.families.chi_square import draw_chi_square
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
 
 _TINY = 1e-30
@@ -117,7 +118,7 @@ def bartlett(key: Key[Array, ""], d: int, freedom: Float[Array, ""]) -> Float[Ar
     """
     diagonal_key, below_key = jax.random.split(key)
     left = freedom - jnp.arange(d)
-    diagonal = jnp.sqrt(2.0 * jax.random.gamma(diagonal_key, jnp.maximum(left, 1.0) / 2.0))
+    diagonal = jnp.sqrt(draw_chi_square(diagonal_key, jnp.maximum(left, 1.0)))
     below: Array = jnp.tril(jax.random.normal(below_key, (d, d)), -1)
     return jnp.where((left > 0.5)[None, :], below + jnp.diag(diagonal), 0.0)
 
