@@ -66,6 +66,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
                 cj.make_fused_recursion(family, whole, measure=measure),
                 {"regime": whole.axes["regime"], "samples": whole.axes["samples"], **seeds},
                 directory=directory / f"d{d}",
+                segment=config.generations,
                 progress=config.progress,
             )
         ]

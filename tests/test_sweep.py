@@ -291,7 +291,7 @@ def test_provenance_is_there_and_true():
     finished = datetime.datetime.fromisoformat(provenance["finished"])
     assert before <= finished <= datetime.datetime.now(datetime.UTC)
     config = json.loads(result.attrs["config"])
-    assert (config["steps"], config["segment"], config["chunk"]) == (10, 3, 4)
+    assert (config["steps"], config["segment"], config["chunk"]) == (10, 3, 3)
 
 
 def test_the_progress_bar_moves_and_can_be_silent(capsys):

@@ -62,7 +62,8 @@ def sweep(
     mesh = mesh or default_mesh()
     segment = min(segment or -(-process.num_steps // _SEGMENTS), process.num_steps)
     segments = -(-process.num_steps // segment)
-    chunk = min(max_members or population.size, population.size)
+    # Chunks of one size: a last one that is nearly empty would cost as much as a full one.
+    chunk = -(-population.size // -(-population.size // min(max_members or population.size, population.size)))
     if vmap_members is None and mesh.devices.flat[0].platform == "cpu":
         vmap_members = 1
 
