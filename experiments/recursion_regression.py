@@ -39,8 +39,8 @@ class Config(Options):
     """Models in a row."""
     seeds: int = 1000
     """Lineages for each arm."""
-    ridge: float = 5.0
-    """Penalty of the ridge regression."""
+    ridge: float = 0.1
+    """Penalty of the ridge regression, beside mean squares."""
 
 
 SMALL = {"samples": (30,), "seeds": 200}
@@ -56,7 +56,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     families = {
         "least squares": cj.families.regression(config.dim),
         "ridge": cj.families.regression(config.dim, ridge=config.ridge),
-        "logistic": cj.families.logistic(config.dim, steps=8, ridge=1.0),
+        "logistic": cj.families.logistic(config.dim, steps=8, ridge=0.03),
     }
     regimes = [cj.REGIMES["replace"], cj.REGIMES["accumulate"]]
     errors = []

