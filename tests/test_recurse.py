@@ -82,7 +82,7 @@ def test_a_biased_start_is_only_where_it_starts():
         assert np.allclose(found, [4.0, 2.0], atol=0.2)
 
 
-def test_padding_does_not_change_a_member():
+def test_a_padded_member_runs_beside_a_larger_one():
     wide = cj.make_plan(REPLACE, 3, samples=[5, 9])
     alone = cj.make_plan(REPLACE, 3, samples=5)
     large = sweep(cj.make_recursion(families.gaussian(1), wide), {"samples": wide.axes["samples"]}).sel(samples=5)
