@@ -118,8 +118,12 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
         )
     }
     first = dataset.isel(generation=0)
-    measured = xr.concat([first["missing"], *(dataset["cut"].sel(cutoff=k) for k in dataset["cutoff"])], "data")
-    law = xr.concat([first["missing_law"], *(dataset["cut_law"].sel(cutoff=k) for k in dataset["cutoff"])], "data")
+    measured = xr.concat(
+        [first["missing"], *(dataset["cut"].sel(cutoff=k, drop=True) for k in dataset["cutoff"])], "data"
+    )
+    law = xr.concat(
+        [first["missing_law"], *(dataset["cut_law"].sel(cutoff=k, drop=True) for k in dataset["cutoff"])], "data"
+    )
     names = {"data": ["whole", *(f"first {k}" for k in dataset["cutoff"].to_numpy())]}
     slope = plotting.curves(
         {"missing mass": plotting.Curve(measured.assign_coords(names), law.assign_coords(names), "log")},

@@ -25,7 +25,7 @@ SCRIPTS = {
     "golden_ratio": ["--seeds", "3", "--generations", "3", "--samples", "40", "--weights", "0.5", "0.618", "1.0"],
     "real_fraction": ["--seeds", "3", "--generations", "4", "--samples", "10", "20", "--ratios", "0.1", "0.5"],
     "decoding": ["--seeds", "2", "--generations", "3", "--vocabularies", "3"],
-    "tails": ["--seeds", "3", "--generations", "2", "--vocabulary", "30", "--samples", "20", "40", "--cutoffs", "9"],
+    "tails": ["--seeds", "3", "--generations", "2", "--vocabulary", "30", "--samples", "20", "40", "--cutoffs", "9", "15"],
     "mixture": ["--seeds", "2", "--generations", "3", "--samples", "40", "--shown", "1", "3"],
     "curation": ["--seeds", "2", "--generations", "2", "--samples", "50", "--ratios", "0.0", "0.5"],
     "seeds_and_evolution": ["--seeds", "2", "--generations", "2", "--samples", "20", "--topics", "5"],
