@@ -4,9 +4,10 @@ Each generation trains on outputs chosen by a reward, one of K softly (Ferbach e
 K, and on a share α of fresh real examples. With many examples the distribution follows a map: p -> α p_real +
 (1 - α) C_K(p), beside which the lineages are drawn.
 
-    python -m experiments.curation     MINUTES
+    python -m experiments.curation     half a minute on two CPU cores
 
-Expected: EXPECTED
+Expected: rewards within .006 and diversities within .04 of the infinite-sample map; without real data diversity ends at
+.43, .14 and 0 of .95, with 30 % of real data at .93, .85 and .62.
 """
 
 from collections.abc import Callable

@@ -5,9 +5,12 @@ With many examples the map of generations is p -> α/V + (1 - α) softmax(log p 
 α > 1 - T. Lineages that start from the truth and from a peaked model end in different places above that line too
 (hysteresis), the more so the larger the vocabulary.
 
-    python -m experiments.decoding     MINUTES
+    python -m experiments.decoding     one minute on two CPU cores
 
-Expected: EXPECTED
+Expected: α = 1 - T tells what becomes of the uniform start in all cells for 2 and 10 tokens, in 93 % for 100: just
+above the line the uniform model is stable, but the unstable one beside it has its largest probability at .0116 to
+.0139, which the noise of 100,000 samples around .01 reaches. Peaked starts end within .005 of the infinite-sample map;
+0, 8 and 19 % of the cells keep the uniform start and not the peaked one.
 """
 
 from dataclasses import dataclass

@@ -3,9 +3,10 @@
 G models emit M examples each into a pool, of which each is trained on M, drawn without replacement. The expected
 diversity within a model and across models follows by coalescence: the ecosystem drifts like one model of G M examples.
 
-    python -m experiments.ecosystem     MINUTES
+    python -m experiments.ecosystem     three quarters of a minute on two CPU cores
 
-Expected: EXPECTED
+Expected: diversity at generation 60 of .04, .10, .23 and .43 within 1, 2, 4 and 8 models (laws .042, .091, .237, .433),
+and hardly more across them: |z| < 1.2.
 """
 
 from dataclasses import dataclass

@@ -4,9 +4,10 @@ Each generation trains on αM real examples, fresh or the same ones replayed, an
 diagram of Alemohammad et al. (arXiv 2307.01850) over the fraction α and the size M. The stationary squared error of a
 Gaussian's mean, times the mass αM of real examples, is one number over the whole diagram where α is small.
 
-    python -m experiments.real_fraction     MINUTES
+    python -m experiments.real_fraction     one and a half minutes on two CPU cores
 
-Expected: EXPECTED
+Expected: error times αM .45 to .56 for fresh examples at α = .1 and .3, whatever M (law 1/2 for small α at large αM),
+and 1.26 to 1.51 for replayed ones (law 3/2): a replayed example counts for a third of a fresh one.
 """
 
 from dataclasses import dataclass

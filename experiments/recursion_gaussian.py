@@ -5,9 +5,11 @@ subsample} x seeds x generations, variance and squared error of the mean beside 
 accumulating run on sufficient statistics, a program a dimension for all sizes; subsampling needs the examples, a
 program a shape.
 
-    python -m experiments.recursion_gaussian     MINUTES
+    python -m experiments.recursion_gaussian     four and a half minutes on two CPU cores, 2.9 GB
 
-Expected: EXPECTED
+Expected: means over 100 seeds within two standard errors of their laws in 93 to 100 % of all cells (replaced
+variances only up to half as many generations as samples, where they are not yet heavy-tailed); accumulated variances
+at M = 10 end at .84 (law .8443), replaced ones at M = 100 at .37 in expectation (.42 in these seeds).
 """
 
 from dataclasses import dataclass

@@ -5,9 +5,10 @@ generation gives the test error σ²d/(n-d-1) · t, accumulating them on the sam
 π²/6 times the first, and on fresh inputs a little less, exactly σ² Σ d/(i (i n - d - 1)). Ridge and logistic
 regression, which have no such law, show the same.
 
-    python -m experiments.recursion_regression     MINUTES
+    python -m experiments.recursion_regression     two and a half minutes on two CPU cores
 
-Expected: EXPECTED
+Expected: least squares at the tenth generation 9.8 to 10.0 times the first error when replaced, 1.5 to 1.6 times on the
+same inputs, 1.4 to 1.5 times on fresh ones; every mean within one standard error of its law.
 """
 
 from dataclasses import dataclass

@@ -5,9 +5,11 @@ depths with a long tail, of which the seeds are a small sample. At the same budg
 members as they are, evolving them (deepened or broadened: Self-Instruct, arXiv 2212.10560; Evol-Instruct, arXiv
 2304.12244), evolving with elimination of broken ones by an imperfect check, and with a novelty filter on top.
 
-    python -m experiments.seeds_and_evolution     MINUTES
+    python -m experiments.seeds_and_evolution     one minute on two CPU cores
 
-Expected: EXPECTED
+Expected: coverage of the truth .57 when resampled, .90 when evolved, .95 with elimination and novelty; broken mass .14,
+.007 with elimination (laws .140 and .0067), mean depth 2.43 (law 2.43) where the truth has 1.36: what evolves drifts to
+depth, and novelty drives it further, to 3.04.
 """
 
 from dataclasses import dataclass

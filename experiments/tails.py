@@ -6,9 +6,11 @@ most probable tokens it stops at a plateau, the mass k^-(β - 1) of what was cut
 generation follow the exact transition matrix of Wright and Fisher, and so does the coverage of a minority, the rare
 tokens that share 5 % of the mass: its mean share stays, its members vanish.
 
-    python -m experiments.tails     MINUTES
+    python -m experiments.tails     two and a half minutes on two CPU cores
 
-Expected: EXPECTED
+Expected: slope of log missing mass -.418 (exact law of this vocabulary -.419, of an endless one -1/3); plateaus on
+their laws to 1e-4; survivors and missing mass of the 30th generation within two standard errors of the exact law; the
+minority's share stays at .05 while its coverage falls to .0008 to .05.
 """
 
 from dataclasses import dataclass
