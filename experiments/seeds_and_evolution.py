@@ -21,8 +21,6 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
-from collapse_jax.generative.families.evolved import evolved
-from collapse_jax.generative.families.instructions import InstructionSpace, instruction_space
 from experiments.launch import Options, launch
 
 
@@ -53,8 +51,8 @@ SMALL = {"generations": 8, "seeds": 20}
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Grow pools in four ways; return coverage, breakage, depth and distance, and the laws that there are."""
-    space = instruction_space(config.topics, config.depths, failure=config.failure)
-    family = evolved(space.deepen, space.broaden, truth=space.draw)
+    space = cj.families.instruction_space(config.topics, config.depths, failure=config.failure)
+    family = cj.families.evolved(space.deepen, space.broaden, truth=space.draw)
     plan = cj.make_plan(cj.REGIMES["accumulate"], config.generations, config.samples)
     check = cj.selections.verified(space.correct)
     # Instructions are cells: nearer than any other cell is the same one.
@@ -84,7 +82,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     return dataset.drop_vars("diverged").merge(_laws(config, space))
 
 
-def _laws(config: Config, space: InstructionSpace) -> xr.Dataset:
+def _laws(config: Config, space: cj.families.InstructionSpace) -> xr.Dataset:
     """Return broken mass and depth of the mean pool, by generation; without a law where novelty looks at the pool."""
     depth = np.append(np.tile(np.arange(config.depths), config.topics), 0)
     keep = np.where(np.arange(len(space.truth)) == len(space.truth) - 1, 1.0 - config.caught, config.kept)

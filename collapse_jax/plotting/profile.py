@@ -64,7 +64,8 @@ def collapse_profile(profile: xr.Dataset) -> Figure:
     if measured:
         handles, names = measured[0].get_legend_handles_labels()
         handles, names = [*handles, Patch(color="#666666", alpha=0.6, lw=0)], [*names, "bar: the definition holds"]
-        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False)
+        columns = max(1, int(11 * figure.get_figwidth() / (max(map(len, names)) + 8)))
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 

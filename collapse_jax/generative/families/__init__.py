@@ -1,18 +1,23 @@
 """Families of generators, each a function of its parameters that returns a `Family`."""
 
 from collapse_jax.generative.families.categorical import categorical, zipf
+from collapse_jax.generative.families.evolved import evolved
 from collapse_jax.generative.families.gaussian import gaussian
 from collapse_jax.generative.families.histogram import histogram
+from collapse_jax.generative.families.instructions import InstructionSpace, instruction_space
 from collapse_jax.generative.families.kde import ecdf, kde
 from collapse_jax.generative.families.mixture import mixture
 from collapse_jax.generative.families.ngram import ngram
 from collapse_jax.generative.families.regression import logistic, regression
 
 __all__ = [
+    "InstructionSpace",
     "categorical",
     "ecdf",
+    "evolved",
     "gaussian",
     "histogram",
+    "instruction_space",
     "kde",
     "logistic",
     "mixture",
