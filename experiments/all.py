@@ -1,6 +1,6 @@
 """Run every experiment of the repository, one after another.
 
-    python -m experiments.all --small     MINUTES
+    python -m experiments.all --small
 
 Arguments are passed on to each of them. Those that fail are named at the end, and the exit status tells.
 """

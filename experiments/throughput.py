@@ -3,9 +3,10 @@
 Gaussians in one dimension, replaced, at several sizes: the loop draws, fits and records one lineage after another, as a
 user would write it. The population runs all lineages at once, by examples and by sufficient statistics.
 
-    python -m experiments.throughput     MINUTES
+    python -m experiments.throughput     two and a half minutes on two CPU cores, most of it compilation
 
-Expected: EXPECTED
+Expected: at 10 samples 36 times the loop by examples and 19 times by statistics, at 1000 samples 2 and 36 times: by
+examples the random numbers bind (about 10 ns each and core, where NumPy's generator takes half of that).
 """
 
 import json
@@ -26,13 +27,13 @@ from experiments.launch import Options, launch
 class Config(Options):
     """Sizes, and how often each way is timed."""
 
-    samples: tuple[int, ...] = (10, 100, 1000, 10000)
+    samples: tuple[int, ...] = (10, 1000)
     """Examples of a generation."""
     generations: int = 100
     """Generations of a lineage."""
     lineages: int = 20_000
     """Lineages of the population at 10 examples; fewer in proportion beyond 100, so that each takes about as long."""
-    repeats: int = 5
+    repeats: int = 3
     """Interleaved repeats; medians are reported."""
 
 
