@@ -3,7 +3,7 @@
 Gerstgrasser et al. (arXiv 2404.01413): with n examples in d dimensions and noise σ², replacing all labels in every
 generation gives the test error σ²d/(n-d-1) · t, accumulating them on the same inputs σ²d/(n-d-1) · Σ 1/i², at most
 π²/6 times the first, and on fresh inputs a little less, exactly σ² Σ d/(i (i n - d - 1)). Ridge and logistic
-regression, which have no such law, show the same.
+regression, which have no such law, stand beside it.
 
     python -m experiments.recursion_regression     two and a half minutes on two CPU cores
 
