@@ -130,14 +130,20 @@ def test_survivors_and_missing_mass_by_the_transition_matrix(make):
     assert np.abs(z_of(swept["missing"], 1 - alive @ truth)).max() < 4
 
 
-@pytest.mark.parametrize(("same", "regime"), [(True, "replace"), (False, "replace"), (True, "accumulate")])
-def test_regression_on_its_own_labels(same, regime):
+@pytest.mark.parametrize(
+    ("same", "regime", "law"),
+    [
+        (True, "replace", laws.regression_replace),
+        (False, "replace", laws.regression_replace),
+        (True, "accumulate", laws.regression_accumulate),
+    ],
+)
+def test_regression_on_its_own_labels(same, regime, law):
     family = families.regression(3)
     plan = cj.make_plan(cj.REGIMES[regime], 5, samples=16)
     process = cj.make_recursion(
         family, plan, respond=same, measure=lambda key, w: {"x": jnp.sum((w - jnp.asarray(family.truth)) ** 2)}
     )
-    law = laws.regression_replace if regime == "replace" else laws.regression_accumulate
     assert np.abs(z_of(run(process, {})["x"], law(16, 3, 1.0, 5))).max() < 4
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, Key, PyTree
 
 from collapse_jax.generative.family import Family, Params
 from collapse_jax.generative.merging import make_merging
-from collapse_jax.generative.options import PLAN_AXES, Dims, Measure, hyperparameters, resolve_measure
+from collapse_jax.generative.options import PLAN_AXES, Dims, Measure, hyperparameters, make_decode, resolve_measure
 from collapse_jax.generative.plan import Plan
 from collapse_jax.generative.regimes import FRESH, REAL
 from collapse_jax.process import Hyper, Process
@@ -57,6 +57,7 @@ def make_fused_recursion(
     truth = jax.tree.map(jnp.asarray, truth)
     initial = truth if initial is None else jax.tree.map(jnp.asarray, initial)
     hyper, ranges = hyperparameters(family, plan, decoding, ())
+    decode = make_decode(family, decoding)
     _check(plan)
     merging = make_merging(plan)
     has_fresh = bool(merging.weights[..., -1].any())
@@ -73,11 +74,6 @@ def make_fused_recursion(
         if statistics.merge is not None:
             return statistics.merge(stored, weights)
         return jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, 1), stored)
-
-    def decode(params: Params, hyper: Hyper) -> Params:
-        for name in decoding:
-            params = family.decodings[name].apply(params, hyper[name])
-        return params
 
     def init(key: Key[Array, ""], hyper: Hyper) -> State:
         key, real_key = jax.random.split(key)

@@ -82,6 +82,18 @@ def hyperparameters(
     return hyper, ranges
 
 
+def make_decode(family: Family, decoding: Iterable[str]) -> Callable[[Params, Hyper], Params]:
+    """Return the function (params, hyper) -> params that decodes by each of the family's maps named, in order."""
+    maps = [(name, family.decodings[name]) for name in decoding]
+
+    def decode(params: Params, hyper: Hyper) -> Params:
+        for name, one in maps:
+            params = one.apply(params, hyper[name])
+        return params
+
+    return decode
+
+
 def resolve_measure(
     family: Family, measure: Measure | None, dims: Dims | None, params: Params, models: int
 ) -> tuple[Measure, dict[str, tuple[str, ...]]]:

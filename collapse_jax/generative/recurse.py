@@ -15,13 +15,14 @@ from collapse_jax.generative.options import (
     Measure,
     Truth,
     hyperparameters,
+    make_decode,
     resolve_measure,
     resolve_truth,
 )
 from collapse_jax.generative.plan import Plan, make_layout
 from collapse_jax.generative.regimes import FRESH, REAL
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.generative.survival import keep, subsample
+from collapse_jax.generative.survival import keep, select, subsample
 from collapse_jax.process import Hyper, Process
 
 
@@ -81,6 +82,7 @@ def make_recursion(
             "candidates for each example: use it as `curate`"
         )
     hyper, ranges = hyperparameters(family, plan, decoding, (curate, reweigh))
+    decode = make_decode(family, decoding)
     layout = make_layout(plan, keep_real=respond)
     per_model = -(-layout.width // plan.models)
     width = per_model * plan.models
@@ -122,11 +124,9 @@ def make_recursion(
         if layout.subsamples:
             candidates = subsample(draw_key, candidates, at("draws", hyper, index), layout.drawn)
         if reweigh is not None:
-            own = {name: hyper[name] for name in reweigh.defaults}
-            if reweigh.correct is not None:
-                candidates = candidates._replace(examples=reweigh.correct(candidates.examples, candidates, **own))
-            weights = reweigh.weigh(weigh_key, candidates, candidates, **own)
-            candidates = candidates._replace(weights=weights * (candidates.weights > 0))
+            alive = candidates.weights > 0
+            candidates = select(weigh_key, reweigh, candidates, candidates, hyper)
+            candidates = candidates._replace(weights=candidates.weights * alive)
         if not warm_start:
             params = family.init(init_key, candidates.examples, candidates.weights)
         if not growing_compute:
@@ -136,11 +136,6 @@ def make_recursion(
             return family.fit(jax.random.fold_in(fit_key, number), params, candidates.examples, candidates.weights)
 
         return jax.lax.fori_loop(0, at("repeats", hyper, index), again, params)
-
-    def decode(params: Params, hyper: Hyper) -> Params:
-        for name in decoding:
-            params = family.decodings[name].apply(params, hyper[name])
-        return params
 
     def seen(state: State, hyper: Hyper, index: Int[Array, ""]) -> Candidates:
         """Return what else may train the generation after index + 1, for what that emits to be compared with."""

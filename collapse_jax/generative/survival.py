@@ -36,6 +36,19 @@ def _scatter(key: Key[Array, ""], n: int) -> Float[Array, " n"]:
     return (hashed >> 8).astype(float) + 1.0
 
 
+def select(
+    key: Key[Array, ""], selection: Selection, candidates: Candidates, pool: Candidates, hyper: Hyper
+) -> Candidates:
+    """Return the candidates corrected and with the weights that a selection gives them."""
+    own = {name: hyper[name] for name in selection.defaults}
+    if selection.correct is not None:
+        corrected = selection.correct(candidates.examples, pool, **own)
+        changed = candidates._replace(examples=corrected)
+        pool = changed if pool is candidates else pool
+        candidates = changed
+    return candidates._replace(weights=selection.weigh(key, candidates, pool, **own))
+
+
 def keep(
     key: Key[Array, ""],
     selection: Selection,
@@ -51,10 +64,8 @@ def keep(
     Survivors come in random order, so that the first few are as good as any, or `in_order` as they were given.
     """
     weigh_key, draw_key = jax.random.split(key)
-    own = {name: hyper[name] for name in selection.defaults}
-    if selection.correct is not None:
-        candidates = candidates._replace(examples=selection.correct(candidates.examples, pool, **own))
-    weights = selection.weigh(weigh_key, candidates, pool, **own)
+    candidates = select(weigh_key, selection, candidates, pool, hyper)
+    weights = candidates.weights
     if selection.oversample == 1:
         return candidates.examples, weights
     # The largest of log weight + Gumbel noise: draws in proportion to the weights, without replacement.
