@@ -10,6 +10,7 @@ from collapse_jax.engine import sweep
 from collapse_jax.generative import families, laws, selections
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
+from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.generative.fused import make_fused_recursion
 from collapse_jax.generative.laws import MomentLaw, moment_law
 from collapse_jax.generative.options import resample
@@ -40,6 +41,7 @@ from collapse_jax.reward.schemes import Schemes, make_schemes
 from collapse_jax.reward.summary import summarize
 from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, make_training
 from collapse_jax.reward.utilities import UTILITIES, Choice, Utility, choose, utility
+from collapse_jax.transformer import Architecture
 
 __version__ = "0.1.0"
 
@@ -50,12 +52,14 @@ __all__ = [
     "REAL",
     "REGIMES",
     "UTILITIES",
+    "Architecture",
     "Axis",
     "Candidates",
     "Choice",
     "Decoding",
     "Family",
     "FiniteLaw",
+    "Fitting",
     "LimitLaw",
     "Model",
     "MomentLaw",
@@ -81,6 +85,7 @@ __all__ = [
     "laws",
     "limit_law",
     "limit_values",
+    "make_fit",
     "make_fused_recursion",
     "make_plan",
     "make_rankings",

@@ -41,13 +41,17 @@ class Family(NamedTuple):
     """A family of generators, as pure functions that JAX can trace and batch.
 
     Examples are arrays, or pytrees of arrays, with a leading axis of examples. `init(key, examples, weights)` returns
-    parameters to start from, their shapes; `fit(key, params, examples, weights)` the parameters fitted to weighted
-    examples from there (weights >= 0, of any sum; 0 is padding); `sample(key, params, n)` draws n examples.
+    parameters to start from, their shapes; `fit(key, params, examples, weights, **hyper)` the parameters fitted to
+    weighted examples from there (weights >= 0, of any sum; 0 is padding); `sample(key, params, n)` draws n examples.
+    `hyper` names the settings of `fit` that a sweep may vary, with their defaults (a learning rate, a number of steps),
+    and `ranges` the lowest and highest value of those that have such bounds.
 
-    Optional: `log_prob(params, examples)`, one number an example; `moments(params)`; `respond(key, params, examples)`,
-    the examples with their answers (labels, next tokens) drawn anew, for families that model answers to given inputs;
-    `decodings`, the maps of decoding that have a meaning here; `statistics` for the fused step; `truth`, a standard
-    truth to collapse from: parameters, or a function (key, n) -> examples.
+    Optional: `log_prob(params, examples)`, one number an example, and of sequences `token_log_prob(params, examples)`,
+    one a token, which add up to it; `embed(params, examples)`, vectors (n, d) to compare examples by;
+    `moments(params)`; `respond(key, params, examples)`, the examples with their answers (labels, next tokens) drawn
+    anew, for families that model answers to given inputs; `decodings`, the maps of decoding that have a meaning here;
+    `statistics` for the fused step; `truth`, a standard truth to collapse from: parameters, or a function
+    (key, n) -> examples.
     """
 
     name: str
@@ -60,6 +64,10 @@ class Family(NamedTuple):
     decodings: Mapping[str, Decoding] = {}
     statistics: Statistics | None = None
     truth: Params | Callable[..., Examples] | None = None
+    hyper: Mapping[str, float] = {}
+    ranges: Mapping[str, tuple[float, float]] = {}
+    token_log_prob: Callable[..., Array] | None = None
+    embed: Callable[..., Array] | None = None
     source: str = ""
 
 

@@ -1,6 +1,6 @@
 """What both kinds of recursion make of their arguments: the truth, what is measured, the axes; with clear errors."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from collapse_jax.generative.selection import Selection
 from collapse_jax.process import Hyper
 
 Measure = Callable[[Key[Array, ""], Params], Mapping[str, Array]]
+Inspect = Callable[[Key[Array, ""], Examples, Array], Mapping[str, Array]]
 Truth = Callable[[Key[Array, ""], int], Examples]
 Dims = Mapping[str, tuple[str, ...]]
 
@@ -73,12 +74,14 @@ def hyperparameters(
             raise ValueError(f"decoding names {name!r} twice")
         one = family.decodings[name]
         hyper[name], ranges[name] = one.neutral, (one.low, one.high)
-    for selection in filter(None, selections):
-        for name, default in selection.defaults.items():
+    owners = [(f"family {family.name!r}", family.hyper, family.ranges)]
+    owners += [(f"selection {one.name!r}", one.defaults, one.ranges) for one in selections if one is not None]
+    for owner, defaults, own_ranges in owners:
+        for name, default in defaults.items():
             if name in hyper:
-                raise ValueError(f"parameter {name!r} of selection {selection.name!r} clashes with another axis")
+                raise ValueError(f"parameter {name!r} of {owner} clashes with another axis")
             hyper[name] = default
-            ranges |= {name: selection.ranges[name]} if name in selection.ranges else {}
+            ranges |= {name: own_ranges[name]} if name in own_ranges else {}
     return hyper, ranges
 
 
@@ -102,12 +105,25 @@ def resolve_measure(
         if family.moments is None:
             raise ValueError(f"measure is missing: family {family.name!r} has no moments to record by default")
         measure = partial(_moments, family)
-        dims = dims or {"mean": ("dim",)}
+        dims = {"mean": ("dim",), **(dims or {})}
     recorded = jax.eval_shape(measure, jax.eval_shape(lambda: jax.random.key(0)), params)
     if not isinstance(recorded, Mapping) or not recorded:
         raise ValueError("measure must return a dict of named arrays")
     lead = ("model",) if models > 1 else ()
     return measure, {name: (*lead, *(dims or {}).get(name, ())) for name in recorded}
+
+
+def inspected_dims(
+    inspect: Inspect, truth: Truth, n: int, dims: Dims | None, taken: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the dims of all that `inspect` records of n examples like those of `truth`; ValueError for names taken."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    recorded = jax.eval_shape(lambda key: inspect(key, truth(key, n), jnp.ones(n)), key)
+    if not isinstance(recorded, Mapping) or not recorded:
+        raise ValueError("inspect must return a dict of named arrays")
+    if clash := set(recorded) & set(taken):
+        raise ValueError(f"inspect and measure both record {', '.join(sorted(clash))}; give them different names")
+    return {name: (dims or {}).get(name, ()) for name in recorded}
 
 
 def _moments(family: Family, key: Key[Array, ""], params: Params) -> dict[str, Array]:

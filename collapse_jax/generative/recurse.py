@@ -12,9 +12,11 @@ from collapse_jax.generative.family import Examples, Family, Params
 from collapse_jax.generative.options import (
     PLAN_AXES,
     Dims,
+    Inspect,
     Measure,
     Truth,
     hyperparameters,
+    inspected_dims,
     make_decode,
     resolve_measure,
     resolve_truth,
@@ -48,15 +50,16 @@ def make_recursion(
     warm_start: bool = False,
     growing_compute: bool = False,
     measure: Measure | None = None,
+    inspect: Inspect | None = None,
     dims: Dims | None = None,
     coords: Mapping[str, Any] | None = None,
 ) -> Process:
     """Return the process in which each generation of `family` is trained as the plan's regime says, then emits.
 
-    Sweep it over `plan.axes` and `seed`, and over the maps of the family named in `decoding` and the parameters of the
-    selections, each an axis of its own name. `truth` is what real examples are drawn from: a function (key, n) ->
-    examples, or parameters of the family (by default the family's own truth); `initial`, if given, is what the fixed
-    real set is drawn from instead, a biased start.
+    Sweep it over `plan.axes` and `seed`, and over the settings of the family's fit, the maps of the family named in
+    `decoding` and the parameters of the selections, each an axis of its own name. `truth` is what real examples are
+    drawn from: a function (key, n) -> examples, or parameters of the family (by default the family's own truth);
+    `initial`, if given, is what the fixed real set is drawn from instead, a biased start.
 
     `curate` selects among what a generation emits, `reweigh` among the examples it is trained on. With `respond` a
     generation answers the inputs of the real set anew instead of emitting inputs of its own (real prompts). Models
@@ -64,8 +67,10 @@ def make_recursion(
     the fit is repeated in proportion to the number of examples.
 
     `measure(key, params)` returns what is recorded of each generation's model, before decoding: by default the mean and
-    the total variance of the family's `moments`. `dims` and `coords` name its axes. With several models an axis `model`
-    comes first. Members of fewer examples than the plan's largest are padded to it.
+    the total variance of the family's `moments`. `inspect(key, examples, weights)` returns what is recorded, besides,
+    of what each generation emits, after decoding and curation (weight 0: none was left). `dims` and `coords` name the
+    axes of both. With several models an axis `model` comes first in what is measured. Members of fewer examples than
+    the plan's largest are padded to it.
 
     Raises ValueError for a decoding the family doesn't have, names that clash, and options that don't fit the family.
     """
@@ -129,11 +134,13 @@ def make_recursion(
             candidates = candidates._replace(weights=candidates.weights * alive)
         if not warm_start:
             params = family.init(init_key, candidates.examples, candidates.weights)
+        own = {name: hyper[name] for name in family.hyper}
         if not growing_compute:
-            return family.fit(fit_key, params, candidates.examples, candidates.weights)
+            return family.fit(fit_key, params, candidates.examples, candidates.weights, **own)
 
         def again(number: Array, params: Params) -> Params:
-            return family.fit(jax.random.fold_in(fit_key, number), params, candidates.examples, candidates.weights)
+            key = jax.random.fold_in(fit_key, number)
+            return family.fit(key, params, candidates.examples, candidates.weights, **own)
 
         return jax.lax.fori_loop(0, at("repeats", hyper, index), again, params)
 
@@ -197,25 +204,29 @@ def make_recursion(
 
     shapes = jax.eval_shape(start, jax.eval_shape(lambda: jax.random.key(0)), hyper).params
     one = shapes if plan.models == 1 else jax.eval_shape(lambda p: jax.tree.map(lambda leaf: leaf[0], p), shapes)
-    recorded, dims = resolve_measure(family, measure, dims, one, plan.models)
+    recorded, all_dims = resolve_measure(family, measure, dims, one, plan.models)
+    if inspect is not None:
+        all_dims |= inspected_dims(inspect, draw_real, width, dims, all_dims)
 
     def step(state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[State, Mapping[str, Array]]:
-        key, fresh_key, train_key, measure_key, emit_key = jax.random.split(state.key, 5)
+        key, fresh_key, train_key, measure_key, emit_key, inspect_key = jax.random.split(state.key, 6)
         candidates = training_set(fresh_key, state, hyper, index)
         params = over_models(lambda key, params: train(key, params, candidates, hyper, index), train_key, state.params)
         state = state._replace(params=params, key=key)
-        record = over_models(recorded, measure_key, params)
+        record = dict(over_models(recorded, measure_key, params))
         examples, kept = emit(emit_key, state, hyper, index)
+        if inspect is not None:
+            record |= inspect(inspect_key, examples, kept)
         slot = jnp.asarray(layout.write)[index]
         pool = jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), state.examples, examples)
-        return state._replace(examples=pool, kept=state.kept.at[slot].set(kept, mode="drop")), dict(record)
+        return state._replace(examples=pool, kept=state.kept.at[slot].set(kept, mode="drop")), record
 
     return Process(
         start,
         step,
         num_steps=plan.generations,
         hyper=hyper,
-        dims=dims,
+        dims=all_dims,
         coords={"generation": np.arange(1, plan.generations + 1), **(coords or {})},
         time="generation",
         ranges=ranges,

@@ -6,12 +6,14 @@ from collapse_jax.generative.families.gaussian import gaussian
 from collapse_jax.generative.families.histogram import histogram
 from collapse_jax.generative.families.instructions import InstructionSpace, instruction_space
 from collapse_jax.generative.families.kde import ecdf, kde
+from collapse_jax.generative.families.language_model import LanguageModel, language_model
 from collapse_jax.generative.families.mixture import mixture
 from collapse_jax.generative.families.ngram import ngram
 from collapse_jax.generative.families.regression import logistic, regression
 
 __all__ = [
     "InstructionSpace",
+    "LanguageModel",
     "categorical",
     "ecdf",
     "evolved",
@@ -19,6 +21,7 @@ __all__ = [
     "histogram",
     "instruction_space",
     "kde",
+    "language_model",
     "logistic",
     "mixture",
     "ngram",

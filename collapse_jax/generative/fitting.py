@@ -1,0 +1,137 @@
+"""Fitting a network to weighted examples by gradient steps: what the neural families share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from collapse_jax.generative.decoding import Scalar
+from collapse_jax.generative.family import Examples, Params
+
+Loss = Callable[[Params, Key[Array, ""], Examples], Float[Array, ""]]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a network is fitted in a generation: AdamW with a linear warm-up, a cosine decay to 0 and a clipped norm."""
+
+    steps: int = 200
+    """Optimiser steps; a sweep over `steps` may ask for fewer."""
+    batch_size: int = 32
+    """Examples a step."""
+    learning_rate: float = 3e-3
+    """Its peak; a sweep may vary it."""
+    warmup: float = 0.1
+    """Share of the steps in which the learning rate rises."""
+    weight_decay: float = 0.01
+    """Decay of the weights a step, in multiples of the learning rate."""
+    clip: float = 1.0
+    """Largest norm of a gradient."""
+    accumulate: int = 1
+    """Parts of a batch that are computed one after the other, to save memory."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate is {self.accumulate}; it must divide batch_size, {self.batch_size}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is {self.warmup}; it must lie in [0, 1)")
+        for name, low in (("learning_rate", 0.0), ("weight_decay", -1.0), ("clip", 0.0)):
+            if not low < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be finite and above {max(low, 0.0):g}")
+
+    @property
+    def hyper(self) -> Mapping[str, float]:
+        """The settings that a sweep may vary, with their defaults."""
+        return {"learning_rate": self.learning_rate, "steps": self.steps}
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """Their bounds."""
+        return {"learning_rate": (0.0, float("inf")), "steps": (0, self.steps)}
+
+
+def make_fit(loss: Loss, fitting: Fitting) -> Callable[..., Params]:
+    """Return the function (key, params, examples, weights, *, learning_rate, steps) -> params that minimises `loss`.
+
+    `loss(params, key, batch)` is the mean over a batch of examples. An example is in a batch about as often as its
+    weight says: equal weights are passed through in random order, each once before any comes again. An example of
+    weight 2 trains exactly like two of weight 1 beside each other.
+    """
+
+    def optimizer(learning_rate: Scalar, steps: Int[Array, ""]) -> optax.GradientTransformation:
+        def schedule(count: Array) -> Array:
+            done = count / jnp.maximum(steps, 1)
+            rise = jnp.minimum(1.0, (count + 1) / jnp.maximum(1.0, fitting.warmup * steps))
+            return learning_rate * rise * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(done, 1.0)))
+
+        return optax.chain(
+            optax.clip_by_global_norm(fitting.clip), optax.adamw(schedule, weight_decay=fitting.weight_decay)
+        )
+
+    def slope(params: Params, key: Key[Array, ""], batch: Examples) -> Params:
+        if fitting.accumulate == 1:
+            return jax.grad(loss)(params, key, batch)
+        parts = jax.tree.map(lambda leaf: leaf.reshape(fitting.accumulate, -1, *leaf.shape[1:]), batch)
+
+        def add(carry: tuple[Params, Array], part: Examples) -> tuple[tuple[Params, Array], None]:
+            total, key = carry
+            key, own_key = jax.random.split(key)
+            return (jax.tree.map(jnp.add, total, jax.grad(loss)(params, own_key, part)), key), None
+
+        (total, _), _ = jax.lax.scan(add, (jax.tree.map(jnp.zeros_like, params), key), parts)
+        mean: Params = jax.tree.map(lambda leaf: leaf / fitting.accumulate, total)
+        return mean
+
+    def fit(
+        key: Key[Array, ""],
+        params: Params,
+        examples: Examples,
+        weights: Float[Array, " n"],
+        *,
+        learning_rate: Scalar = fitting.learning_rate,
+        steps: Int[Array, ""] | int = fitting.steps,
+    ) -> Params:
+        steps = jnp.asarray(steps)
+        order_key, loss_key = jax.random.split(key)
+        order = visits(order_key, weights, steps * fitting.batch_size, fitting.steps * fitting.batch_size)
+        update = optimizer(learning_rate, steps).update
+
+        def step(index: Array, carry: tuple[Params, Params]) -> tuple[Params, Params]:
+            params, state = carry
+            chosen = jax.lax.dynamic_slice_in_dim(order, index * fitting.batch_size, fitting.batch_size)
+            batch = jax.tree.map(lambda leaf: leaf[chosen], examples)
+            gradient = slope(params, jax.random.fold_in(loss_key, index), batch)
+            updates, state = update(gradient, state, params)
+            return optax.apply_updates(params, updates), state
+
+        state = optimizer(learning_rate, steps).init(params)
+        fitted: Params = jax.lax.fori_loop(0, steps, step, (params, state))[0]
+        return fitted
+
+    return fit
+
+
+def visits(
+    key: Key[Array, ""], weights: Float[Array, " n"], number: Int[Array, ""], size: int
+) -> Int[Array, " {size}"]:
+    """Return the examples to visit, `number` of them, in random order; what follows is filled up at random.
+
+    An example of share p of the weight is visited `number` x p times, up to one more or less: systematic sampling, from
+    places equally far apart with one random shift.
+    """
+    shift_key, order_key = jax.random.split(key)
+    index = jnp.arange(size)
+    at = (index % jnp.maximum(number, 1) + jax.random.uniform(shift_key)) / jnp.maximum(number, 1)
+    cumulative = jnp.cumsum(weights)
+    # Compared as shares of the total: at share 1 - ε the rounding of the sum must not lead past the last example.
+    found = jnp.searchsorted(cumulative / cumulative[-1], at, side="right")
+    last = jnp.max(jnp.where(weights > 0, jnp.arange(len(weights)), 0))
+    shuffled = jnp.argsort(jnp.where(index < number, jax.random.uniform(order_key, (size,)), 2.0))
+    return jnp.minimum(found, last)[shuffled]
