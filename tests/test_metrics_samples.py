@@ -1,19 +1,32 @@
-"""Coverage, novelty and diversity of sample sets, against brute force in NumPy."""
+"""Coverage, novelty and diversity of sample sets, against scikit-learn, vendi-score and brute force in NumPy."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from sklearn.metrics.pairwise import cosine_similarity, rbf_kernel
+from sklearn.neighbors import NearestNeighbors
+from vendi_score import vendi
 
-from collapse_jax.metrics import nearest_distances, precision_recall, similarity_matrix, vendi_score
+from collapse_jax.metrics import (
+    cosine_similarities,
+    gaussian_similarities,
+    histogram,
+    nearest_distances,
+    precision_recall,
+    similarity_matrix,
+    vendi_score,
+)
 
 RNG = np.random.default_rng(0)
+PRECISION_RECALL = jax.jit(precision_recall, static_argnames="k")
+VENDI, HISTOGRAM = jax.jit(vendi_score), jax.jit(histogram)
 
 
 def inside(points, support, k):
     """Return, point by point, whether some ball of the support holds it."""
-    radii = np.sort(cdist(support, support), axis=1)[:, k]
+    radii = NearestNeighbors(n_neighbors=k).fit(support).kneighbors()[0][:, -1]
     return (cdist(points, support) <= radii[None]).any(1)
 
 
@@ -22,7 +35,7 @@ def inside(points, support, k):
 def test_precision_and_recall_count_points_in_nearest_neighbour_balls(n, m, d, k):
     real, generated = RNG.normal(size=(n, d)), RNG.normal(0.8, 1.0, size=(m, d))
     with jax.enable_x64():
-        got = precision_recall(jnp.array(real), jnp.array(generated), k=k)
+        got = PRECISION_RECALL(real, generated, k=k)
     want = [inside(generated, real, k).mean(), inside(real, generated, k).mean()]
     np.testing.assert_allclose(got, want, atol=1e-12)  # the same counts
     assert all(0.1 < share < 1 for share in want)
@@ -30,14 +43,14 @@ def test_precision_and_recall_count_points_in_nearest_neighbour_balls(n, m, d, k
 
 def test_a_lost_mode_costs_recall_and_not_precision():
     real = jnp.concatenate([jnp.linspace(0, 1, 20), jnp.linspace(5, 6, 20)])[:, None]
-    precision, recall = precision_recall(real, real[:20])
+    precision, recall = PRECISION_RECALL(real, real[:20])
     assert (float(precision), float(recall)) == (1.0, 0.5)
 
 
 def test_balls_are_closed():
     # Of repeated samples, they have no extent, and yet hold their centres.
     repeated = jnp.array([[0.0], [0.0], [1.0], [1.0]])
-    precision, recall = precision_recall(repeated, repeated, k=1)
+    precision, recall = PRECISION_RECALL(repeated, repeated, k=1)
     assert (float(precision), float(recall)) == (1.0, 1.0)
 
 
@@ -59,7 +72,7 @@ def test_vendi_score_is_the_effective_number_of_samples():
     labels = np.repeat(np.arange(4), sizes)
     shares = sizes / sizes.sum()
     want = np.exp(-(shares * np.log(shares)).sum())
-    got = vendi_score(jnp.array((labels[:, None] == labels[None]).astype("f4")))
+    got = VENDI(jnp.array((labels[:, None] == labels[None]).astype("f4")))
     assert float(got) == pytest.approx(want, rel=1e-4)  # float32
 
 
@@ -67,22 +80,51 @@ def test_vendi_score_of_a_linear_kernel_follows_from_the_second_moments():
     # K = X Xᵀ and XᵀX have the same eigenvalues except zeros.
     x = RNG.normal(size=(40, 3))
     with jax.enable_x64():
-        got = float(vendi_score(similarity_matrix(jnp.array(x), jnp.dot)))
+        got = float(VENDI(similarity_matrix(jnp.array(x), jnp.dot)))
     spectrum = np.linalg.eigvalsh(x.T @ x / np.trace(x.T @ x))
     assert got == pytest.approx(np.exp(-(spectrum * np.log(spectrum)).sum()), rel=1e-9)
 
 
+# The package asks for a name that scipy has moved.
+@pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
+@pytest.mark.parametrize(("n", "d"), [(10, 4), (10, 40)])
+def test_vendi_score_of_embeddings_is_the_packages(n, d):
+    x = RNG.normal(size=(n, d))
+    with jax.enable_x64():
+        cosine, gaussian = cosine_similarities(jnp.array(x)), gaussian_similarities(jnp.array(x), bandwidth=1.5)
+        got = [float(VENDI(similarity)) for similarity in (cosine, gaussian)]
+    np.testing.assert_allclose(cosine, cosine_similarity(x), atol=1e-12)
+    np.testing.assert_allclose(gaussian, rbf_kernel(x, gamma=1 / (2 * 1.5**2)), atol=1e-12)
+    np.testing.assert_allclose(got, [vendi.score_X(x), vendi.score_K(rbf_kernel(x, gamma=1 / 4.5))], rtol=1e-8)
+
+
+def test_vendi_score_leaves_zero_vectors_out():
+    x = jnp.concatenate([jnp.eye(3), jnp.zeros((4, 3))])
+    assert float(VENDI(cosine_similarities(x))) == pytest.approx(3.0, rel=1e-4)
+
+
+def test_histogram_is_numpys_with_outer_bins_for_the_rest():
+    x, edges = RNG.normal(size=200).astype("f4"), np.array([-1.0, -0.5, 0.0, 1.0, 2.0], "f4")
+    wide = np.concatenate([[-np.inf], edges[1:-1], [np.inf]])
+    got = HISTOGRAM(np.append(x, np.float32(np.inf)), edges)
+    np.testing.assert_allclose(got, np.histogram(np.append(x, 1e9), wide)[0] / 201, rtol=1e-6)
+    # An edge belongs to the bin that it begins.
+    assert HISTOGRAM(edges, edges).tolist() == pytest.approx([0.2, 0.2, 0.2, 0.4])
+    assert np.isnan(HISTOGRAM(np.append(x, np.float32(np.nan)), edges)).all()
+
+
 def test_what_is_not_a_number_stays_so():
     broken = jnp.array([[0.0], [1.0], [2.0], [3.0], [jnp.nan]])
-    assert np.isnan(precision_recall(broken, broken[:4], k=1)).all()
-    assert np.isnan(precision_recall(broken[:4], broken, k=1)).all()
+    for pair in ((broken, broken[:4]), (broken[:4], broken)):
+        assert np.isnan(PRECISION_RECALL(*pair)).all()
     assert np.isnan(nearest_distances(broken[:2], broken)).all()
-    assert np.isnan(vendi_score(jnp.array([[1.0, jnp.nan], [jnp.nan, 1.0]])))
+    assert np.isnan(VENDI(jnp.array([[1.0, jnp.nan], [jnp.nan, 1.0]])))
 
 
 def test_members_are_batched_by_vmap():
     real, generated = jnp.array(RNG.normal(size=(4, 12, 2))), jnp.array(RNG.normal(size=(4, 10, 2)))
-    together = jax.vmap(precision_recall)(real, generated)
+    together = jax.jit(jax.vmap(precision_recall))(real, generated)
     for member in range(4):
-        alone = precision_recall(real[member], generated[member])
-        assert (float(together.precision[member]), float(together.recall[member])) == tuple(map(float, alone))
+        np.testing.assert_allclose(
+            [x[member] for x in together], PRECISION_RECALL(real[member], generated[member]), rtol=1e-6
+        )

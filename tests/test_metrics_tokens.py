@@ -1,45 +1,12 @@
-"""Metrics of token sequences, against counting in Python."""
-
-from collections import Counter
+"""Perplexity of one sequence and of many."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.stats
 
-from collapse_jax.metrics import ngram_entropy, perplexity
+from collapse_jax.metrics import perplexity, sequence_perplexities
 
 RNG = np.random.default_rng(0)
-TOKENS = RNG.zipf(1.6, size=200) % 5
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 200])
-def test_ngram_entropy_counts_ngrams(n):
-    counts = Counter(tuple(TOKENS[i : i + n]) for i in range(200 - n + 1))
-    want = scipy.stats.entropy(list(counts.values()))
-    # The whole sequence is one n-gram, whose code must fit: a vocabulary of one.
-    tokens, vocabulary = (TOKENS, 5) if n < 200 else (TOKENS * 0, 1)
-    got = ngram_entropy(jnp.array(tokens, jnp.int32), n=n, vocabulary=vocabulary)
-    assert float(got) == pytest.approx(want, rel=1e-5, abs=1e-7)
-
-
-def test_tokens_outside_the_vocabulary_are_not_measured():
-    assert np.isnan(ngram_entropy(jnp.array([0, 1, 2]), n=1, vocabulary=2))
-    assert np.isnan(ngram_entropy(jnp.array([0, -1, 1]), n=1, vocabulary=2))
-
-
-@pytest.mark.parametrize(
-    ("n", "vocabulary", "message"),
-    [
-        (0, 5, "n=0 must be at least 1 and at most the number of tokens, 3"),
-        (4, 5, "n=4 must be at least 1 and at most the number of tokens, 3"),
-        (3, 2000, "vocabulary=2000 to the power n=3 must be"),
-        (1, 0, "vocabulary=0 to the power n=1 must be"),
-    ],
-)
-def test_what_cant_be_counted_is_refused(n, vocabulary, message):
-    with pytest.raises(ValueError, match=message):
-        ngram_entropy(jnp.array([0, 1, 2]), n=n, vocabulary=vocabulary)
 
 
 def test_perplexity_of_equal_chances_is_their_number():
@@ -61,3 +28,17 @@ def test_what_is_not_a_number_stays_so():
     assert np.isnan(perplexity(jnp.ones(2), chances))
     # Unless it has no weight: padding.
     assert float(perplexity(chances, jnp.array([1.0, 0.0]))) == pytest.approx(np.e)
+
+
+def test_sequences_have_a_perplexity_each_and_one_together():
+    chances = RNG.uniform(0.1, 1.0, size=(4, 5))
+    lengths = np.array([5, 3, 1, 0])
+    weights = (np.arange(5)[None] < lengths[:, None]).astype("f4")
+    log_probs = np.where(weights > 0, np.log(chances), np.nan)
+    got = sequence_perplexities(jnp.array(log_probs), jnp.array(weights))
+    want = [np.prod(chances[i, :size]) ** (-1 / size) for i, size in enumerate(lengths[:3])]
+    np.testing.assert_allclose(got[:3], want, rtol=1e-5)
+    assert np.isnan(got[3])  # nothing but padding
+    np.testing.assert_allclose(sequence_perplexities(jnp.array(log_probs[:1])), want[:1], rtol=1e-5)
+    together = np.prod(chances[weights > 0]) ** (-1 / weights.sum())
+    assert float(perplexity(jnp.array(log_probs), jnp.array(weights))) == pytest.approx(together, rel=1e-5)

@@ -1,6 +1,7 @@
 """Distances, diversities and coverages, as pure jax.numpy functions of one member: batch them with `jax.vmap`.
 
-NaN in any input gives NaN, never a number that looks like a measurement.
+NaN in any input gives NaN, never a number that looks like a measurement. A set's samples outside a `where` are left
+out, whatever they hold, so that `by_group` measures subgroups with static shapes.
 """
 
 from collapse_jax.metrics.categorical import (
@@ -17,7 +18,10 @@ from collapse_jax.metrics.categorical import (
     total_variation,
     zipf_slope,
 )
+from collapse_jax.metrics.classifier import classifier_agreement, fit_classifier
 from collapse_jax.metrics.density import cell_masses, modes, tail_mass
+from collapse_jax.metrics.drift import Drift, sample_frechet_distance, semantic_drift
+from collapse_jax.metrics.embeddings import hashed_ngram_embedding
 from collapse_jax.metrics.gaussians import (
     frechet_distance,
     gaussian_kl_divergence,
@@ -25,8 +29,14 @@ from collapse_jax.metrics.gaussians import (
     trace_ratio,
     wasserstein2,
 )
+from collapse_jax.metrics.groups import by_group
+from collapse_jax.metrics.lexical import distinct_n, ngram_entropy, repetition, self_bleu, type_token_ratio
+from collapse_jax.metrics.ngrams import ngram_frequencies
 from collapse_jax.metrics.samples import (
     PrecisionRecall,
+    cosine_similarities,
+    gaussian_similarities,
+    histogram,
     kolmogorov_smirnov,
     mmd_squared,
     nearest_distances,
@@ -35,18 +45,27 @@ from collapse_jax.metrics.samples import (
     vendi_score,
     wasserstein,
 )
-from collapse_jax.metrics.tokens import ngram_entropy, perplexity
+from collapse_jax.metrics.tokens import perplexity, sequence_perplexities
 
 __all__ = [
+    "Drift",
     "PrecisionRecall",
+    "by_group",
     "cell_masses",
+    "classifier_agreement",
+    "cosine_similarities",
+    "distinct_n",
     "entropy",
+    "fit_classifier",
     "frechet_distance",
     "gaussian_kl_divergence",
+    "gaussian_similarities",
     "group_coverage",
     "group_error",
     "group_share",
+    "hashed_ngram_embedding",
     "heterozygosity",
+    "histogram",
     "kl_divergence",
     "kolmogorov_smirnov",
     "log_determinant_ratio",
@@ -55,15 +74,22 @@ __all__ = [
     "modes",
     "nearest_distances",
     "ngram_entropy",
+    "ngram_frequencies",
     "off_support_mass",
     "perplexity",
     "precision_recall",
+    "repetition",
+    "sample_frechet_distance",
+    "self_bleu",
+    "semantic_drift",
+    "sequence_perplexities",
     "similarity_matrix",
     "survivors",
     "tail_coverage",
     "tail_mass",
     "total_variation",
     "trace_ratio",
+    "type_token_ratio",
     "vendi_score",
     "wasserstein",
     "wasserstein2",

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from collapse_jax.metrics.missing import unless_nan
+
+Number = float | Float[Array, ""]
 
 # Rows of a distance matrix that are computed at once: bounds memory at this many times the size of a sample set.
 _ROWS = 64
@@ -60,44 +62,102 @@ def nearest_distances(x: Float[Array, "n d"], pool: Float[Array, "m d"]) -> Floa
     return jnp.sqrt(_by_rows(lambda point: _squared_distances(point, pool).min(), x))
 
 
-def precision_recall(real: Float[Array, "n d"], generated: Float[Array, "m d"], *, k: int = 3) -> PrecisionRecall:
+def precision_recall(
+    real: Float[Array, "n d"],
+    generated: Float[Array, "m d"],
+    *,
+    k: int = 3,
+    real_where: Bool[Array, " n"] | None = None,
+    generated_where: Bool[Array, " m"] | None = None,
+) -> PrecisionRecall:
     """Return the shares of each sample set that lie in the other's estimated support.
 
     The support of a set is the union of balls about its samples, each reaching to that sample's k-th nearest neighbour
-    among the others. Precision falls with off-support samples, recall with lost tails and modes. Raises ValueError
-    unless 1 <= k < n, m. Source: Kynkäänniemi et al., arXiv 1904.06991, with their k = 3 by default.
+    among the others. Precision falls with off-support samples, recall (coverage) with lost tails and modes. Samples
+    outside a `where` are left out, whatever they hold; NaN where no more than k are left. Raises ValueError unless
+    1 <= k < n, m. Source: Kynkäänniemi et al., arXiv 1904.06991, with their k = 3 by default.
     """
     smaller = min(len(real), len(generated))
     if not 1 <= k < smaller:
         raise ValueError(f"k={k} must be at least 1 and below the number of samples of either set, {smaller}")
+    real, real_left_out = _leave_out(real, real_where)
+    generated, generated_left_out = _leave_out(generated, generated_where)
 
-    def share(points: Array, support: Array) -> Array:
+    def share(points: Array, out: Array, support: Array, support_out: Array) -> Array:
+        # What is left out is infinitely far from everything.
+        def distances(point: Array) -> Array:
+            return jnp.where(support_out, jnp.inf, _squared_distances(point, support))
+
         # The smallest distance is the sample's own, 0.
-        radii = _by_rows(lambda point: -jax.lax.top_k(-_squared_distances(point, support), k + 1)[0][-1], support)
-        return _by_rows(lambda point: (_squared_distances(point, support) <= radii).any(), points).mean()
+        radii = _by_rows(lambda point: -jax.lax.top_k(-distances(point), k + 1)[0][-1], support)
+        inside = _by_rows(lambda point: (distances(point) <= radii).any(), points)
+        few = jnp.minimum((~out).sum(), (~support_out).sum()) <= k
+        return jnp.where(few, jnp.nan, jnp.mean(inside, where=~out))
 
-    precision, recall = share(generated, real), share(real, generated)
+    precision = share(generated, generated_left_out, real, real_left_out)
+    recall = share(real, real_left_out, generated, generated_left_out)
     return PrecisionRecall(unless_nan(precision, real, generated), unless_nan(recall, real, generated))
+
+
+def histogram(
+    x: Float[Array, " n"], edges: Float[Array, " edge"], *, where: Bool[Array, " n"] | None = None
+) -> Float[Array, " bin"]:
+    """Return the share of samples in each bin [edge, next edge); they sum to one.
+
+    The edges ascend; what lies beyond them counts in the outer bins. Samples outside `where` are left out, whatever
+    they hold; all shares are NaN if none is left.
+
+    >>> histogram(jnp.array([-9.0, 0.5, 1.0, 7.0]), jnp.array([0.0, 1.0, 2.0, 3.0])).tolist()
+    [0.5, 0.25, 0.25]
+    """
+    counted = jnp.ones(len(x), bool) if where is None else where
+    bins = (x[:, None] >= edges[None, 1:-1]).sum(1)
+    shares = jnp.mean(bins[:, None] == jnp.arange(len(edges) - 1)[None], axis=0, where=counted[:, None])
+    broken = jnp.isnan(jnp.where(counted, x, 0.0)).any() | jnp.isnan(edges).any()
+    return jnp.where(broken, jnp.nan, shares)
 
 
 def similarity_matrix(
     x: Float[Array, "n ..."], kernel: Callable[[Float[Array, "..."], Float[Array, "..."]], Float[Array, ""]]
 ) -> Float[Array, "n n"]:
-    """Return `kernel(a, b)` of all pairs of samples, the matrix that `vendi_score` takes."""
+    """Return `kernel(a, b)` of all pairs of samples, a matrix that `vendi_score` takes."""
     return jax.vmap(lambda a: jax.vmap(lambda b: kernel(a, b))(x))(x)
 
 
-def vendi_score(similarity: Float[Array, "n n"]) -> Float[Array, ""]:
+def cosine_similarities(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
+    """Return the cosines of all pairs of vectors, in [-1, 1]; a vector of zeros has 0 with all, itself included."""
+    norm = jnp.linalg.norm(x, axis=1, keepdims=True)
+    unit = x / jnp.where(norm == 0.0, 1.0, norm)
+    # Accelerators would multiply float32 matrices in half precision.
+    return jnp.matmul(unit, unit.T, precision="highest")
+
+
+def gaussian_similarities(x: Float[Array, "n d"], *, bandwidth: Number) -> Float[Array, "n n"]:
+    """Return exp(-|a - b|²/(2 bandwidth²)) of all pairs, in [0, 1]; bandwidth > 0 in units of the samples."""
+    return jnp.exp(-_by_rows(lambda point: _squared_distances(point, x), x) / (2.0 * bandwidth**2))
+
+
+def vendi_score(similarity: Float[Array, "n n"], *, where: Bool[Array, " n"] | None = None) -> Float[Array, ""]:
     """Return the effective number of different samples, in [1, n], from their positive semidefinite similarities.
 
-    It is e to the entropy of the eigenvalues of K / tr K: n where no two are alike, 1 where all are the same. Source:
-    Friedman and Dieng, arXiv 2210.02410, where K has a diagonal of ones.
+    It is e to the entropy of the eigenvalues of K / tr K: n where no two are alike, 1 where all are the same. It grows
+    with n, so compare sets of equal size. Samples outside `where` are left out, whatever they hold; NaN if all are.
+    Source: Friedman and Dieng, arXiv 2210.02410, where K has a diagonal of ones.
 
     >>> round(float(vendi_score(jnp.eye(5))), 4)
     5.0
     """
+    if where is not None:
+        similarity = jnp.where(where[:, None] & where[None, :], similarity, 0.0)
     spectrum = jnp.maximum(jnp.linalg.eigvalsh(similarity / jnp.trace(similarity)), 0.0)
-    return unless_nan(jnp.exp(jax.scipy.special.entr(spectrum).sum()), similarity)
+    return unless_nan(jnp.exp(jax.scipy.special.entr(spectrum).sum()), similarity, spectrum)
+
+
+def _leave_out(x: Array, where: Array | None) -> tuple[Array, Array]:
+    """Return the samples, with zeros for those left out, and which those are."""
+    if where is None:
+        return x, jnp.zeros(len(x), bool)
+    return jnp.where(where[:, None], x, 0.0), ~where
 
 
 def _squared_distances(point: Array, points: Array) -> Array:

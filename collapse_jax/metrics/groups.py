@@ -1,0 +1,30 @@
+"""Any metric by subgroup, with static shapes: the others are masked, not removed."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+Value = TypeVar("Value")
+
+
+def by_group(metric: Callable[..., Value], *labels: Int[Array, "..."], groups: int) -> Value:
+    """Return `metric(where, ...)` of each of the groups 0 ... groups - 1, along a first axis.
+
+    There is one mask for each array of labels: `where` is the samples whose label is the group. The metrics of sets
+    take one; an empty group gives NaN, and a share of 0. Raises ValueError unless there are labels and groups >= 1.
+
+    >>> labels = jnp.array([0, 0, 2, 0])
+    >>> by_group(lambda where: where.mean(), labels, groups=3).tolist()
+    [0.75, 0.0, 0.25]
+    """
+    if groups < 1 or not labels:
+        raise ValueError(f"groups={groups} must be at least 1, with at least one array of labels; got {len(labels)}")
+
+    def of_group(group: Array) -> Value:
+        masks: list[Bool[Array, ...]] = [label == group for label in labels]
+        return metric(*masks)
+
+    return jax.vmap(of_group)(jnp.arange(groups))
