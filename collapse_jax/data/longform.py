@@ -1,17 +1,14 @@
 """LongForm (Köksal et al., arXiv:2304.08460): instructions with long human-written answers."""
 
-import http.client
 import json
 import os
-import shutil
-import threading
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tensorflow_datasets.core import constants
 
+from collapse_jax.data.download import download
 from collapse_jax.data.passages import MIN_WORDS, Passage, Source, read_utf8
 
 # Version 1.0 of April 2023, the one that the reward-collapse experiment used, by its commit and so immutable.
@@ -20,7 +17,6 @@ LONGFORM_URL = (
     "data/train-00000-of-00001-367270308b568067.parquet"
 )
 _CONNECT_SECONDS = 5.0
-_FAILURES = (OSError, http.client.HTTPException)
 _FORMATS = (".json", ".jsonl", ".parquet")
 
 
@@ -103,44 +99,9 @@ def _find_or_download(data_dir: Path, url: str) -> Path:
         )
     target = downloads / "longform" / url.rsplit("/", 1)[-1]
     if not found and not target.exists():
-        _download(url, target, manual)
+        advice = (
+            f"put its training file into {manual} as train.parquet, train.json or train.jsonl, or use the offline "
+            "default, python_docs()"
+        )
+        download("LongForm", url, target, advice=advice, seconds=_CONNECT_SECONDS)
     return found[0] if found else target
-
-
-def _download(url: str, target: Path, manual: Path) -> None:
-    # The name is this process's own: two of them may download at once.
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _open(url) as response, partial.open("wb") as file:
-            shutil.copyfileobj(response, file)
-        # A connection that closes early ends copyfileobj like a complete one.
-        if (size := response.headers["Content-Length"]) and int(size) != partial.stat().st_size:
-            raise ConnectionError(f"received {partial.stat().st_size} of {size} bytes")
-        partial.replace(target)
-    except _FAILURES as error:
-        partial.unlink(missing_ok=True)
-        raise ConnectionError(
-            f"could not download LongForm from {url} ({error}); put its training file into {manual} as train.parquet, "
-            "train.json or train.jsonl, or use the offline default, python_docs()"
-        ) from error
-
-
-def _open(url: str) -> Any:
-    """Return the open response within seconds; urlopen's own timeout does not cover the look-up of the host's name."""
-    answer: list[Any] = []
-
-    def connect() -> None:
-        try:
-            answer.append(urllib.request.urlopen(url, timeout=_CONNECT_SECONDS))
-        except _FAILURES as error:
-            answer.append(error)
-
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(_CONNECT_SECONDS)
-    if not answer:
-        raise TimeoutError(f"no answer within {_CONNECT_SECONDS:g} s")
-    if isinstance(answer[0], _FAILURES):
-        raise answer[0]
-    return answer[0]

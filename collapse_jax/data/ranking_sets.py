@@ -4,20 +4,16 @@ The construction of the reward-collapse experiment (Song, Cai, Lee, Su, arXiv:23
 sentence added to it, and its completions are prefixes of one passage; longer is better.
 """
 
-import contextlib
 import dataclasses
-import hashlib
-import io
-import math
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Int
 
+from collapse_jax.data.builders import ArrayRecordBuilder, SplitConfig, held_out_titles, read_splits, uniform
 from collapse_jax.data.longform import longform
 from collapse_jax.data.passages import Source, python_docs
 
@@ -55,24 +51,13 @@ class RankingSplits(NamedTuple):
 
 
 @dataclasses.dataclass(eq=False)
-class RankingSetsConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
-    """Everything that the content depends on; the name holds its hash, and so does the prepared folder's."""
+class RankingSetsConfig(SplitConfig):
+    """A source, a seed and the share of prompts to hold out."""
 
-    name: str = dataclasses.field(init=False)
     source: Source = dataclasses.field(default_factory=python_docs)
-    seed: int = 0
-    test_share: float = 0.2
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; it must be a whole number, 0 or more")
-        if not 0 < self.test_share < 1:
-            raise ValueError(f"test_share is {self.test_share}; it must lie between 0 and 1, both excluded")
-        content = f"{self.source.fingerprint} {self.seed} {float(self.test_share)!r}"
-        self.name = f"{self.source.name}-{hashlib.blake2b(content.encode(), digest_size=6).hexdigest()}"
 
 
-class RankingSets(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+class RankingSets(ArrayRecordBuilder):
     """Ranking sets as a TFDS dataset, in array_record files, which need no TensorFlow.
 
     `tfds.data_source("ranking_sets/python_docs")` and ".../longform" work; other sources, seeds and shares go in as
@@ -83,48 +68,21 @@ class RankingSets(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = (tfds.core.BuilderConfig(name="python_docs"), tfds.core.BuilderConfig(name="longform"))
 
-    def __init__(
-        self,
-        *,
-        config: str | tfds.core.BuilderConfig | None = None,
-        data_dir: str | os.PathLike[str] | None = None,
-        file_format: str = "array_record",
-        **kwargs: Any,
-    ) -> None:
-        name = config if config is None or isinstance(config, str) else config.name
-        # The plain names stand for the source as it is on this machine today, under a name that holds its hash.
+    @classmethod
+    def named_config(cls, name: str | None, data_dir: str | os.PathLike[str] | None) -> RankingSetsConfig | None:
+        """Return the configuration that "python_docs", also the default, or "longform" stands for today."""
         if name in (None, "python_docs"):
-            config = RankingSetsConfig()
-        elif name == "longform":
-            config = RankingSetsConfig(source=longform(data_dir=data_dir))
-        super().__init__(config=config, data_dir=data_dir, file_format=file_format, **kwargs)
-
-    def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
-        # TFDS would log a warning about a custom configuration each time.
-        if isinstance(builder_config, RankingSetsConfig):
-            return builder_config
-        return super()._create_builder_config(builder_config, version=version)
+            return RankingSetsConfig()
+        return RankingSetsConfig(source=longform(data_dir=data_dir)) if name == "longform" else None
 
     def _info(self) -> Any:
-        config = self.builder_config
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=tfds.features.FeaturesDict(
-                {
-                    "index": np.int64,
-                    "title": tfds.features.Text(),
-                    "prompt": tfds.features.Text(),
-                    "type": tfds.features.ClassLabel(names=TYPE_NAMES),
-                    "completions": tfds.features.Sequence(tfds.features.Text()),
-                }
-            ),
-            metadata=tfds.core.MetadataDict(
-                source=config.source.name,
-                fingerprint=config.source.fingerprint,
-                seed=config.seed,
-                test_share=config.test_share,
-            ),
+        return self._dataset_info(
+            {
+                "title": tfds.features.Text(),
+                "prompt": tfds.features.Text(),
+                "type": tfds.features.ClassLabel(names=TYPE_NAMES),
+                "completions": tfds.features.Sequence(tfds.features.Text()),
+            }
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
@@ -146,9 +104,6 @@ class RankingSets(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
                 )
         return {split: self._generate_examples(members) for split, members in splits.items()}
 
-    def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        yield from ((row["index"], row) for row in rows)
-
 
 def ranking_rows(source: Source, seed: int) -> Iterator[dict[str, Any]]:
     """Yield an example for every distinct pair of prompt and passage, in the source's order.
@@ -163,7 +118,7 @@ def ranking_rows(source: Source, seed: int) -> Iterator[dict[str, Any]]:
         if len(words) < longest:
             raise ValueError(f"passage {index} of {source.name}, {title!r}, has {len(words)} of {longest} words needed")
         request = source.request.replace("{title}", title)
-        kind = "open" if _uniform(seed, "type", request, text) < 0.5 else "closed"
+        kind = "open" if uniform(seed, "type", request, text) < 0.5 else "closed"
         yield {
             "index": index,
             "title": title,
@@ -171,14 +126,6 @@ def ranking_rows(source: Source, seed: int) -> Iterator[dict[str, Any]]:
             "type": kind,
             "completions": [" ".join(words[:count]) for count in RECIPES[kind].words],
         }
-
-
-def held_out_titles(titles: Sequence[str], seed: int, test_share: float) -> set[str]:
-    """Return the titles to hold out: in the order of their seeded hashes, until nearest to `test_share` of all rows."""
-    rows = Counter(titles)
-    order = sorted(rows, key=lambda title: _uniform(seed, "split", title))
-    held_out = np.cumsum([rows[title] for title in order])
-    return set(order[: int(np.abs(held_out - test_share * len(titles)).argmin()) + 1])
 
 
 def ranking_sets(
@@ -195,24 +142,14 @@ def ranking_sets(
     range, a passage that is too short, and a split without prompts of both types.
     """
     config = RankingSetsConfig(source=source or python_docs(), seed=seed, test_share=test_share)
-    builder = RankingSets(config=config, data_dir=data_dir)
-    # TFDS speaks of downloads and of unknown sizes; what happens here takes a moment, and errors still come through.
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        builder.download_and_prepare()
-    return RankingSplits(**{split: _ranked(builder.as_data_source(split)) for split in RankingSplits._fields})
+    splits = read_splits(RankingSets(config=config, data_dir=data_dir))
+    return RankingSplits(**{split: _ranked(rows) for split, rows in splits.items()})
 
 
-def _ranked(examples: Any) -> RankedPrompts:
-    rows = sorted(examples, key=lambda row: int(row["index"]))
+def _ranked(rows: list[dict[str, Any]]) -> RankedPrompts:
     return RankedPrompts(
         titles=[row["title"].decode() for row in rows],
         prompts=[row["prompt"].decode() for row in rows],
         types=np.array([row["type"] for row in rows], dtype=np.int64),
         completions=[[text.decode() for text in row["completions"]] for row in rows],
     )
-
-
-def _uniform(seed: int, *content: str) -> float:
-    """Return a number in [0, 1) that depends on its arguments alone, unlike Python's hash, which changes by process."""
-    digest = hashlib.blake2b("\0".join([str(seed), *content]).encode(), digest_size=8).digest()
-    return math.ldexp(int.from_bytes(digest, "big") >> 11, -53)

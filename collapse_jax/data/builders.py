@@ -1,0 +1,117 @@
+"""What the TFDS builders here share: array_record files, which need no TensorFlow, prepared and read without noise."""
+
+import contextlib
+import dataclasses
+import io
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from collapse_jax.data.passages import python_docs
+
+
+@runtime_checkable
+class Content(Protocol):
+    """What a data set is made of."""
+
+    @property
+    def name(self) -> str:
+        """A name that does as a folder's."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that changes with every part of the content."""
+
+
+@dataclasses.dataclass(eq=False)
+class SplitConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
+    """Everything that the content of the splits depends on; the name holds its hash, and so does the folder's."""
+
+    name: str = dataclasses.field(init=False)
+    source: Content = dataclasses.field(default_factory=python_docs)
+    seed: int = 0
+    test_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; it must be a whole number, 0 or more")
+        if not 0 < self.test_share < 1:
+            raise ValueError(f"test_share is {self.test_share}; it must lie between 0 and 1, both excluded")
+        content = f"{self.source.fingerprint} {self.seed} {float(self.test_share)!r}"
+        self.name = f"{self.source.name}-{blake2b(content.encode(), digest_size=6).hexdigest()}"
+
+
+class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc,call-arg]
+    """A builder whose examples are dictionaries with a whole number `index`, their place in the source."""
+
+    def __init__(
+        self,
+        *,
+        config: str | tfds.core.BuilderConfig | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+        file_format: str = "array_record",
+        **kwargs: Any,
+    ) -> None:
+        name = config if config is None or isinstance(config, str) else config.name
+        super().__init__(
+            config=self.named_config(name, data_dir) or config, data_dir=data_dir, file_format=file_format, **kwargs
+        )
+
+    @classmethod
+    def named_config(cls, name: str | None, data_dir: str | os.PathLike[str] | None) -> Any:
+        """Return what a plain name, or none, stands for on this machine today, or None for other names."""
+        raise NotImplementedError
+
+    def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
+        # TFDS would log a warning about a custom configuration each time.
+        if isinstance(builder_config, SplitConfig):
+            return builder_config
+        return super()._create_builder_config(builder_config, version=version)
+
+    def _dataset_info(self, features: dict[str, Any]) -> Any:
+        config = self.builder_config
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.__doc__,
+            features=tfds.features.FeaturesDict({"index": np.int64, **features}),
+            metadata=tfds.core.MetadataDict(
+                source=config.source.name,
+                fingerprint=config.source.fingerprint,
+                seed=config.seed,
+                test_share=config.test_share,
+            ),
+        )
+
+    def _generate_examples(self, rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        # The key decides in which order TFDS shuffles the rows.
+        yield from ((row["index"], row) for row in rows)
+
+
+def read_splits(builder: ArrayRecordBuilder) -> dict[str, list[dict[str, Any]]]:
+    """Return a data set's examples by split, in their source's order; prepared once, then read from disk."""
+    # TFDS speaks of downloads and of unknown sizes; what happens here takes a moment, and errors still come through.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        builder.download_and_prepare()
+    return {
+        split: sorted(builder.as_data_source(split), key=lambda row: int(row["index"])) for split in builder.info.splits
+    }
+
+
+def held_out_titles(titles: Sequence[str], seed: int, test_share: float) -> set[str]:
+    """Return the titles to hold out: in the order of their seeded hashes, until nearest to `test_share` of all rows."""
+    rows = Counter(titles)
+    order = sorted(rows, key=lambda title: uniform(seed, "split", title))
+    held_out = np.cumsum([rows[title] for title in order])
+    return set(order[: int(np.abs(held_out - test_share * len(titles)).argmin()) + 1])
+
+
+def uniform(seed: int, *content: str) -> float:
+    """Return a number in [0, 1) that depends on its arguments alone, unlike Python's hash, which changes by process."""
+    digest = blake2b("\0".join([str(seed), *content]).encode(), digest_size=8).digest()
+    return math.ldexp(int.from_bytes(digest, "big") >> 11, -53)

@@ -1,0 +1,100 @@
+"""A corpus: a source's passages as whole documents, for language models, prepared as a TFDS data set."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import tensorflow_datasets as tfds
+
+from collapse_jax.data.builders import ArrayRecordBuilder, SplitConfig, held_out_titles, read_splits
+from collapse_jax.data.passages import Source, python_docs
+
+
+class Corpus(NamedTuple):
+    """Documents with their titles."""
+
+    titles: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+class CorpusSplits(NamedTuple):
+    """Documents to learn from and, under other titles, to be judged by."""
+
+    train: Corpus
+    test: Corpus
+
+
+@dataclasses.dataclass(eq=False)
+class DocumentsConfig(SplitConfig):
+    """A source, a seed and the share of passages to hold out."""
+
+    source: Source = dataclasses.field(default_factory=python_docs)
+    test_share: float = 0.1
+
+
+class Documents(ArrayRecordBuilder):
+    """Titled documents as a TFDS dataset, in array_record files, which need no TensorFlow.
+
+    `tfds.data_source("documents/python_docs")` works; other sources, seeds and shares go in as
+    `builder_kwargs={"config": DocumentsConfig(source=...)}`. Rows come shuffled; `index` restores their order.
+    """
+
+    # Part of the folder's name: raise it when documents are made in another way.
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = (tfds.core.BuilderConfig(name="python_docs"),)
+
+    @classmethod
+    def named_config(cls, name: str | None, data_dir: str | os.PathLike[str] | None) -> DocumentsConfig | None:
+        """Return the configuration that "python_docs", also the default, stands for today."""
+        return DocumentsConfig() if name in (None, "python_docs") else None
+
+    def _info(self) -> Any:
+        return self._dataset_info({"title": tfds.features.Text(), "text": tfds.features.Text()})
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        config = self.builder_config
+        documents: dict[str, list[str]] = {}
+        passages = tuple(dict.fromkeys(config.source.passages))
+        for title, text in passages:
+            documents.setdefault(title, []).append(text)
+        if len(documents) < 2:
+            raise ValueError(f"source {config.source.name} has {len(documents)} titles; a split by title needs 2")
+        held_out = held_out_titles([title for title, _ in passages], config.seed, config.test_share)
+        if len(held_out) == len(documents):
+            raise ValueError(
+                f"test_share ({config.test_share}) leaves none of the {len(documents)} documents of "
+                f"{config.source.name} to train on; lower it, or add passages under more titles"
+            )
+        rows = [
+            {"index": index, "title": title, "text": "\n".join(texts)}
+            for index, (title, texts) in enumerate(documents.items())
+        ]
+        return {
+            "train": self._generate_examples([row for row in rows if row["title"] not in held_out]),
+            "test": self._generate_examples([row for row in rows if row["title"] in held_out]),
+        }
+
+
+def corpus(
+    source: Source | None = None,
+    *,
+    seed: int = 0,
+    test_share: float = 0.1,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> CorpusSplits:
+    """Return a source's documents, `python_docs()` by default, split by title; prepared once, then read from disk.
+
+    A document is the distinct passages of one title, a line break between them. `test_share` is the share of passages
+    to hold out, met as nearly as whole titles allow: the titles that `ranking_sets` holds out at that seed and share.
+    `data_dir` is TFDS's, by default ~/tensorflow_datasets. The documents stand in the source's order. Raises ValueError
+    for a seed or share out of range, and for fewer than two titles.
+    """
+    config = DocumentsConfig(source=source or python_docs(), seed=seed, test_share=test_share)
+    splits = read_splits(Documents(config=config, data_dir=data_dir))
+    return CorpusSplits(
+        **{
+            split: Corpus(tuple(row["title"].decode() for row in rows), tuple(row["text"].decode() for row in rows))
+            for split, rows in splits.items()
+        }
+    )

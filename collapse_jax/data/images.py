@@ -1,0 +1,206 @@
+"""Images with labels, prepared as a TFDS data set: real handwritten digits, small at hand offline or MNIST's."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Bool, Float, Int, UInt8
+
+from collapse_jax.data.builders import ArrayRecordBuilder, SplitConfig, held_out_titles, read_splits, uniform
+from collapse_jax.data.mnist_files import MNIST_URL, mnist_arrays
+
+DIGIT_NAMES = tuple("0123456789")
+
+
+class Images(NamedTuple):
+    """Images in [0, 1], float32, with the class of each, an index into `class_names`."""
+
+    images: Float[np.ndarray, "sample height width 1"]
+    labels: Int[np.ndarray, " sample"]
+    class_names: tuple[str, ...]
+
+
+class ImageSplits(NamedTuple):
+    """Images to learn from, and others to be judged by."""
+
+    train: Images
+    test: Images
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageSource:
+    """Images of `levels + 1` grey levels; the last `held_out` of them are the test split, or if 0 a seeded draw is."""
+
+    name: str
+    pixels: UInt8[np.ndarray, "sample height width"] = dataclasses.field(repr=False)
+    labels: UInt8[np.ndarray, " sample"] = dataclasses.field(repr=False)
+    levels: int
+    held_out: int = 0
+    class_names: tuple[str, ...] = DIGIT_NAMES
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that change with every part of the content."""
+        parts = [self.name, self.pixels.shape, self.levels, self.held_out, self.class_names]
+        digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16)
+        digest.update(self.pixels.tobytes())
+        digest.update(self.labels.tobytes())
+        return digest.hexdigest()
+
+
+def digits_source() -> ImageSource:
+    """Return scikit-learn's images, 17 grey levels each."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return ImageSource("digits", bunch.images.astype(np.uint8), bunch.target.astype(np.uint8), levels=16)
+
+
+def mnist_source(
+    folder: str | os.PathLike[str] | None, data_dir: str | os.PathLike[str] | None, url: str
+) -> ImageSource:
+    """Return the images of `mnist`, 256 grey levels each."""
+    pixels, labels, held_out = mnist_arrays(folder, data_dir, url)
+    return ImageSource("mnist", pixels, labels, levels=255, held_out=held_out)
+
+
+@dataclasses.dataclass(eq=False)
+class GreyImagesConfig(SplitConfig):
+    """Images, a seed and the share to hold out, both without effect where the images have a test split."""
+
+    source: ImageSource = dataclasses.field(default_factory=digits_source)
+
+
+class GreyImages(ArrayRecordBuilder):
+    """Small grey images with labels as a TFDS dataset, in array_record files, which need no TensorFlow.
+
+    `tfds.data_source("grey_images/digits")` and ".../mnist" work; other seeds, shares and images go in as
+    `builder_kwargs={"config": GreyImagesConfig(seed=1)}`. Rows come shuffled; `index` restores their order.
+    """
+
+    # Part of the folder's name: raise it when the features change.
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = (tfds.core.BuilderConfig(name="digits"), tfds.core.BuilderConfig(name="mnist"))
+
+    @classmethod
+    def named_config(cls, name: str | None, data_dir: str | os.PathLike[str] | None) -> GreyImagesConfig | None:
+        """Return the configuration that "digits", also the default, or "mnist" stands for."""
+        if name in (None, "digits"):
+            return GreyImagesConfig()
+        return GreyImagesConfig(source=mnist_source(None, data_dir, MNIST_URL)) if name == "mnist" else None
+
+    def _info(self) -> Any:
+        source = self.builder_config.source
+        shape = (*source.pixels.shape[1:], 1)
+        return self._dataset_info(
+            {
+                # Without an encoding, every pixel would take a whole number of its own.
+                "image": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes"),
+                "label": tfds.features.ClassLabel(names=source.class_names),
+            }
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        config, source = self.builder_config, self.builder_config.source
+        rows = [
+            {"index": index, "image": image[..., None], "label": int(label)}
+            for index, (image, label) in enumerate(zip(source.pixels, source.labels, strict=True))
+        ]
+        if source.held_out:
+            start = len(rows) - source.held_out
+            is_test = [index >= start for index in range(len(rows))]
+        else:
+            names = [str(index) for index in range(len(rows))]
+            held_out = held_out_titles(names, config.seed, config.test_share)
+            is_test = [name in held_out for name in names]
+        if all(is_test):
+            raise ValueError(
+                f"test_share ({config.test_share}) leaves none of the {len(rows)} images of {source.name} to train on"
+            )
+        return {
+            "train": self._generate_examples([row for row, test in zip(rows, is_test, strict=True) if not test]),
+            "test": self._generate_examples([row for row, test in zip(rows, is_test, strict=True) if test]),
+        }
+
+
+def digits(*, seed: int = 0, test_share: float = 0.2, data_dir: str | os.PathLike[str] | None = None) -> ImageSplits:
+    """Return scikit-learn's 1,797 handwritten digits of 8 by 8 pixels, at hand offline; prepared once, then from disk.
+
+    `data_dir` is TFDS's, by default ~/tensorflow_datasets. Raises ValueError for a seed below 0 and a `test_share` that
+    is not between 0 and 1. Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
+    """
+    return _image_splits(digits_source(), seed, test_share, data_dir)
+
+
+def mnist(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    seed: int = 0,
+    test_share: float = 0.2,
+    data_dir: str | os.PathLike[str] | None = None,
+    url: str = MNIST_URL,
+) -> ImageSplits:
+    """Return MNIST (LeCun et al., 1998), 28 by 28 pixels, from its idx files, plain or .gz, under their usual names.
+
+    They lie in `folder`, by default in `<data_dir>/downloads/manual/mnist` or else among the downloads, where they are
+    put if need be (12 MB). All four files make the official splits; a folder with the two of one split does as well,
+    and is split by `seed` and `test_share`. Raises FileNotFoundError for missing files, ValueError with file and byte
+    for bad ones, and ConnectionError within seconds where `url`, the mirror, is out of reach.
+    """
+    return _image_splits(mnist_source(folder, data_dir, url), seed, test_share, data_dir)
+
+
+def minority(images: Images, label: int | Sequence[int], share: float, *, seed: int = 0) -> Images:
+    """Return as many of the images as possible such that the class or classes `label` have a `share` of them.
+
+    Only the minority or only the rest is thinned out, by a seeded draw: the images kept for fewer are among those kept
+    for more. The order stays. The share is met as nearly as whole images allow. Raises ValueError for a share that is
+    not between 0 and 1, for unknown classes, and where one side would have no image.
+
+    >>> ten = Images(np.zeros((10, 1, 1, 1), np.float32), np.arange(10) % 2, ("even", "odd"))
+    >>> minority(ten, 1, 1 / 6).labels.tolist()
+    [0, 0, 0, 1, 0, 0]
+    """
+    wanted = sorted({label} if isinstance(label, int) else set(label))
+    if not wanted or wanted[0] < 0 or wanted[-1] >= len(images.class_names):
+        raise ValueError(f"label is {label}; it must be one or more of 0 to {len(images.class_names) - 1}")
+    if not 0 < share < 1:
+        raise ValueError(f"share is {share}; it must lie between 0 and 1, both excluded")
+    chosen = np.isin(images.labels, wanted)
+    have, others = int(chosen.sum()), int((~chosen).sum())
+    minor = min(have, round(others * share / (1 - share)))
+    major = min(others, round(have * (1 - share) / share))
+    if not (minor and major):
+        raise ValueError(
+            f"share is {share} and label {label}: {have} images of it and {others} others leave {minor} and {major}; "
+            "neither may be 0"
+        )
+    keep = _drawn(chosen, minor, seed) | _drawn(~chosen, major, seed)
+    return Images(images.images[keep], images.labels[keep], images.class_names)
+
+
+def _drawn(among: Bool[np.ndarray, " sample"], count: int, seed: int) -> Bool[np.ndarray, " sample"]:
+    places = np.flatnonzero(among)
+    order = np.argsort([uniform(seed, "minority", str(place)) for place in places])
+    drawn = np.zeros_like(among)
+    drawn[places[order[:count]]] = True
+    return drawn
+
+
+def _image_splits(
+    source: ImageSource, seed: int, test_share: float, data_dir: str | os.PathLike[str] | None
+) -> ImageSplits:
+    config = GreyImagesConfig(source=source, seed=seed, test_share=test_share)
+    splits = read_splits(GreyImages(config=config, data_dir=data_dir))
+    return ImageSplits(**{split: _images(rows, source) for split, rows in splits.items()})
+
+
+def _images(rows: list[dict[str, Any]], source: ImageSource) -> Images:
+    images = np.stack([row["image"] for row in rows]).astype(np.float32) / np.float32(source.levels)
+    return Images(images, np.array([row["label"] for row in rows], np.int64), source.class_names)

@@ -1,0 +1,50 @@
+"""Rankings whose completions are prefixes of one text, as the paper's are: each text is tokenised and read once."""
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from collapse_jax.data.blocks import PADDING
+from collapse_jax.data.ranking_sets import RankedPrompts
+from collapse_jax.data.tokenizers import Tokenizer
+
+
+def tokenize_prefixes(
+    ranked: RankedPrompts, tokenizer: Tokenizer, length: int
+) -> tuple[Int[np.ndarray, "prompt {length}"], Int[np.ndarray, "prompt item"], Bool[np.ndarray, "prompt item"]]:
+    """Return int32 rows of tokens, the place of each completion's last token, and which items exist.
+
+    A row is the prompt, the end token, the longest completion, then -1; the first two results are the fields of
+    `Prefixes`. Raises ValueError, naming the prompt, for a completion whose tokens aren't the first ones of the
+    longest, for a text that is longer than `length`, with the length needed, and if there is no prompt or one has no
+    completion.
+    """
+    if not ranked.prompts:
+        raise ValueError("there is no prompt to tokenize")
+    if not all(ranked.completions):
+        raise ValueError(f"prompt {[bool(items) for items in ranked.completions].index(False)} has no completion")
+    rows, ends = [], []
+    for number, (prompt, completions) in enumerate(zip(ranked.prompts, ranked.completions, strict=True)):
+        start = [*tokenizer.encode(prompt), tokenizer.end]
+        items = [tokenizer.encode(completion) for completion in completions]
+        longest = max(items, key=len)
+        for item, tokens in enumerate(items):
+            if not len(tokens) or (tokens != longest[: len(tokens)]).any():
+                raise ValueError(
+                    f"completion {item} of prompt {number}, {prompt!r:.60}, is not a prefix of the longest one; "
+                    "use tokenize and a text_encoder"
+                )
+        rows.append([*start, *longest])
+        ends.append([len(start) + len(tokens) - 1 for tokens in items])
+    needed = [len(row) for row in rows]
+    if max(needed) > length:
+        worst = needed.index(max(needed))
+        raise ValueError(
+            f"prompt {worst}, {ranked.prompts[worst]!r:.60}, has {needed[worst]} tokens with its longest completion; "
+            f"length is {length}, and {needed[worst]} would do for all prompts"
+        )
+    most = max(map(len, ends))
+    mask = np.array([np.arange(most) < len(items) for items in ends])
+    tokens, last = np.full((len(rows), length), PADDING, np.int32), np.zeros((len(rows), most), np.int32)
+    for number, (row, places) in enumerate(zip(rows, ends, strict=True)):
+        tokens[number, : len(row)], last[number, : len(places)] = row, places
+    return tokens, last, mask
