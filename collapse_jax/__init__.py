@@ -32,11 +32,12 @@ from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.process import Axis, Process
 from collapse_jax.profile import collapse_profile
 from collapse_jax.reward.closed_forms import LimitLaw
+from collapse_jax.reward.encoders import prefix_encoder, text_encoder
 from collapse_jax.reward.finite_law import FiniteLaw, certified_gap, finite_law, objective
 from collapse_jax.reward.limit_law import limit_law
 from collapse_jax.reward.models import Model, mlp
 from collapse_jax.reward.prediction import limit_values, predict, quantile_distance, wasserstein_to_limit
-from collapse_jax.reward.rankings import Rankings, make_rankings
+from collapse_jax.reward.rankings import Prefixes, Rankings, make_rankings
 from collapse_jax.reward.schemes import Schemes, make_schemes
 from collapse_jax.reward.summary import summarize
 from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, make_training
@@ -65,6 +66,7 @@ __all__ = [
     "MomentLaw",
     "Moments",
     "Plan",
+    "Prefixes",
     "Process",
     "Rankings",
     "Regime",
@@ -98,6 +100,7 @@ __all__ = [
     "objective",
     "predict",
     "predict_moments",
+    "prefix_encoder",
     "quantile_distance",
     "regime",
     "resample",
@@ -105,6 +108,7 @@ __all__ = [
     "sliding_window",
     "summarize",
     "sweep",
+    "text_encoder",
     "utility",
     "wasserstein_to_limit",
     "weighted",

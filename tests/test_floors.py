@@ -20,7 +20,7 @@ FLOORS = [
     {"reward.calculus"},
     {"reward.shape", "reward.closed_forms"},
     {"reward.utilities", "reward.rankings", "metrics"},
-    {"reward.schemes", "reward.models", "reward.objective", "reward.metrics"},
+    {"reward.schemes", "reward.models", "reward.encoders", "reward.objective", "reward.metrics"},
     {"reward.training"},
     {"engine"},
     {"results", "profile"},

@@ -13,11 +13,12 @@ Link = Callable[[Array], Array]
 class Model(NamedTuple):
     """A reward model of any library: `init(key, features)` returns parameters, `apply(parameters, features)` rewards.
 
-    Features are (..., item, feature), rewards (..., item) in [0, 1]: without the box a bounded utility has no optimum.
+    Rewards (..., item) lie in [0, 1]: without the box a bounded utility has no optimum. Features are what the rankings
+    hold, an array or several with the same leading axes: (..., item, feature) for `mlp`.
     """
 
-    init: Callable[[Key[Array, ""], Float[Array, "... item feature"]], PyTree]
-    apply: Callable[[PyTree, Float[Array, "... item feature"]], Float[Array, "... item"]]
+    init: Callable[[Key[Array, ""], PyTree], PyTree]
+    apply: Callable[[PyTree, PyTree], Float[Array, "... item"]]
 
 
 def mlp(hidden: Sequence[int] = (128,), *, link: Link = jax.nn.sigmoid) -> Model:

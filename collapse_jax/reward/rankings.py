@@ -3,26 +3,39 @@
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 Pairs = Literal["all", "chain", "star"]
 
 
+class Prefixes(NamedTuple):
+    """Completions that are prefixes of one text: its tokens, below 0 where there is none, and the last token of each.
+
+    A text begins with the prompt. `last` is a place in the text; for an item that does not exist it is 0.
+    """
+
+    tokens: Int[np.ndarray, "prompt token"] | Int[Array, "... token"]
+    last: Int[np.ndarray, "prompt item"] | Int[Array, "... item"]
+
+
+Features = Float[np.ndarray, "prompt item feature"] | Int[np.ndarray, "prompt item token"] | Prefixes
+
+
 class Rankings(NamedTuple):
-    """Prompts with their completions as features, the best completion first.
+    """Prompts with their completions, the best first, as what a model reads: features, tokens, or `Prefixes`.
 
     `mask` is true where there is a completion: prompts may have different numbers of them, the missing ones last.
     `types` index `type_names`, by which a prompt-aware objective chooses its utility.
     """
 
-    features: Float[np.ndarray, "prompt item feature"]
+    features: Features
     mask: Bool[np.ndarray, "prompt item"]
     types: Int[np.ndarray, " prompt"]
     type_names: tuple[str, ...] = ("open", "closed")
 
 
 def make_rankings(
-    features: Float[np.ndarray, "prompt item feature"],
+    features: Features,
     mask: Bool[np.ndarray, "prompt item"],
     types: Int[np.ndarray, " prompt"],
     type_names: tuple[str, ...] = ("open", "closed"),
@@ -32,17 +45,14 @@ def make_rankings(
     Raises ValueError for shapes or types that don't fit, no prompts, a non-finite feature, a prompt with fewer than two
     completions or with a gap between them, or a type outside `type_names`; it names the argument and the prompt.
     """
-    features, mask, types = np.asarray(features), np.asarray(mask), np.asarray(types)
-    if features.ndim != 3 or features.dtype.kind != "f":
-        raise ValueError(f"features are {features.dtype}{features.shape}; expected floats (prompt, item, feature)")
-    if mask.shape != features.shape[:2] or mask.dtype != bool:
-        raise ValueError(f"mask is {mask.dtype}{mask.shape}; expected bool{features.shape[:2]}, as features have")
-    if types.shape != features.shape[:1] or types.dtype.kind not in "iu":
+    mask, types = np.asarray(mask), np.asarray(types)
+    features, items = _checked(features)
+    if mask.shape != items or mask.dtype != bool:
+        raise ValueError(f"mask is {mask.dtype}{mask.shape}; expected bool{items}, as features have")
+    if types.shape != items[:1] or types.dtype.kind not in "iu":
         raise ValueError(f"types are {types.dtype}{types.shape}; expected one integer for each prompt of features")
-    if not len(features):
+    if not items[0]:
         raise ValueError("rankings need at least one prompt; features is empty")
-    if not np.isfinite(features).all():
-        raise ValueError(f"features of prompt {int(np.argwhere(~np.isfinite(features))[0][0])} are not finite")
     few = mask.sum(1) < 2
     if few.any():
         raise ValueError(f"prompt {int(few.argmax())} has fewer than two completions: nothing to rank")
@@ -54,6 +64,36 @@ def make_rankings(
         at = int(strange.argmax())
         raise ValueError(f"prompt {at} has type {types[at]}; types index {type_names}")
     return Rankings(features, mask, types.astype(np.int32), type_names)
+
+
+def _checked(features: Features) -> tuple[Features, tuple[int, int]]:
+    """Return the features as NumPy arrays, and the number of prompts and of items."""
+    if isinstance(features, Prefixes):
+        tokens, last = np.asarray(features.tokens), np.asarray(features.last)
+        if tokens.ndim != 2 or tokens.dtype.kind != "i" or last.ndim != 2 or last.dtype.kind != "i":
+            raise ValueError(
+                f"features have tokens {tokens.dtype}{tokens.shape} and last {last.dtype}{last.shape}; "
+                "expected integers (prompt, token) and (prompt, item)"
+            )
+        if len(tokens) != len(last):
+            raise ValueError(f"features have tokens of {len(tokens)} prompts and last of {len(last)}")
+        outside = (last < 0) | (last >= tokens.shape[1])
+        if outside.any():
+            prompt, item = (int(i) for i in np.argwhere(outside)[0])
+            raise ValueError(
+                f"features of prompt {prompt} have last {last[prompt, item]} for item {item}; "
+                f"places of tokens are 0 to {tokens.shape[1] - 1}"
+            )
+        return Prefixes(tokens, last), (len(last), last.shape[1])
+    features = np.asarray(features)
+    if features.ndim != 3 or features.dtype.kind not in "fi":
+        raise ValueError(
+            f"features are {features.dtype}{features.shape}; expected floats (prompt, item, feature), integers "
+            "(prompt, item, token), or Prefixes"
+        )
+    if not np.isfinite(features).all():
+        raise ValueError(f"features of prompt {int(np.argwhere(~np.isfinite(features))[0][0])} are not finite")
+    return features, (len(features), features.shape[1])
 
 
 def pair_indices(n_items: int, pairs: Pairs) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:

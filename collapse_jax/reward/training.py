@@ -49,7 +49,7 @@ class State(NamedTuple):
 class Data(NamedTuple):
     """Rankings as device arrays."""
 
-    features: Float[Array, "prompt item feature"]
+    features: PyTree
     mask: Bool[Array, "prompt item"]
     types: Int[Array, " prompt"]
 
@@ -120,7 +120,7 @@ def make_training(
 
     def init(key: Key[Array, ""], hyper: Hyper) -> State:
         key, model_key = jax.random.split(key)
-        params = model.init(model_key, train.features[:1])
+        params = model.init(model_key, jax.tree.map(lambda leaf: leaf[:1], train.features))
         return State(params, optimizer(hyper).init(params), key)
 
     def update(state: State, hyper: Hyper) -> State:
@@ -135,7 +135,8 @@ def make_training(
 
     def step(state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[State, dict[str, Array]]:
         state = jax.lax.fori_loop(0, every, lambda _, state: update(state, hyper), state)
-        rewards = model.apply(state.params, everything.features)
+        # In batches, so that no record takes more memory than a step of training does.
+        rewards = jax.lax.map(partial(model.apply, state.params), everything.features, batch_size=training.batch_size)
         value, gap = objectives(hyper, everything)(value_and_gap, rewards)
         certified = jnp.asarray(hyper["utility"].concave)[everything.types]
         record = {
@@ -163,8 +164,12 @@ def make_training(
 
 
 def _data(parts: list[Rankings]) -> Data:
+    def join(*leaves: np.ndarray) -> Array:
+        joined = np.concatenate(leaves)
+        return jnp.asarray(joined, jnp.int32 if joined.dtype.kind == "i" else jnp.float32)
+
     return Data(
-        jnp.concatenate([jnp.asarray(part.features, jnp.float32) for part in parts]),
+        jax.tree.map(join, *(part.features for part in parts)),
         jnp.concatenate([jnp.asarray(part.mask) for part in parts]),
         jnp.concatenate([jnp.asarray(part.types) for part in parts]),
     )
@@ -179,8 +184,12 @@ def _check(rankings: Rankings, schemes: Schemes, training: Training, test: Ranki
         raise ValueError(f"training.steps is {training.steps}; it must be a multiple of records, {training.records}")
     if rankings.type_names != schemes.type_names:
         raise ValueError(f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}")
-    if test and (test.features.shape[1:], test.type_names) != (rankings.features.shape[1:], rankings.type_names):
+    if test and (_shapes(test), test.type_names) != (_shapes(rankings), rankings.type_names):
         raise ValueError(
-            f"test has (item, feature) {test.features.shape[1:]} and types {test.type_names}; "
-            f"rankings have {rankings.features.shape[1:]} and {rankings.type_names}"
+            f"test has features of shape {_shapes(test)} a prompt and types {test.type_names}; "
+            f"rankings have {_shapes(rankings)} and {rankings.type_names}"
         )
+
+
+def _shapes(rankings: Rankings) -> tuple[tuple[int, ...], ...]:
+    return tuple(leaf.shape[1:] for leaf in jax.tree.leaves(rankings.features))

@@ -1,0 +1,81 @@
+"""Reward models that read text: transformers with a scalar head, in the place of an MLP on features."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from collapse_jax.reward.models import Link, Model
+from collapse_jax.reward.rankings import Prefixes
+from collapse_jax.transformer import Architecture, make_transformer
+
+_SIZES = Architecture(positions="learned")
+
+
+def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: Link = jax.nn.sigmoid) -> Model:
+    """Return a bidirectional transformer over tokens 0 ... vocabulary - 1, a scalar head and a `link` onto [0, 1].
+
+    The features are tokens (..., item, token), below 0 where there is none; the head reads the mean of the last hidden
+    states over the tokens that are there. Rewards are NaN for a token outside the vocabulary. Raises ValueError for a
+    vocabulary below 1.
+    """
+    _check(vocabulary)
+
+    def init(key: Key[Array, ""], features: Int[Array, "... item token"]) -> PyTree:
+        return _init(key, architecture, vocabulary, features.shape[-1])
+
+    def apply(params: PyTree, features: Int[Array, "... item token"]) -> Float[Array, "... item"]:
+        length = features.shape[-1]
+        tokens = features.reshape(-1, length)
+        there = tokens >= 0
+        hidden = _encode(architecture, vocabulary, params, tokens, jnp.repeat(there[:, None], length, axis=1))
+        mean = (hidden * there[:, :, None]).sum(axis=1) / jnp.maximum(there.sum(axis=1), 1)[:, None]
+        return link(_head(params, mean)).reshape(features.shape[:-1])
+
+    return Model(init, apply)
+
+
+def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: Link = jax.nn.sigmoid) -> Model:
+    """Return a causal transformer over tokens 0 ... vocabulary - 1, a scalar head and a `link` onto [0, 1].
+
+    The features are `Prefixes`: one text a prompt, of which the completions are prefixes. It is read once, and the head
+    reads each completion's last token, which sees no further: the rewards are those of completions encoded one by one,
+    at the cost of the longest alone. Rewards are NaN for a token outside the vocabulary. Raises ValueError for a
+    vocabulary below 1.
+    """
+    _check(vocabulary)
+
+    def init(key: Key[Array, ""], features: Prefixes) -> PyTree:
+        return _init(key, architecture, vocabulary, features.tokens.shape[-1])
+
+    def apply(params: PyTree, features: Prefixes) -> Float[Array, "... item"]:
+        length = features.tokens.shape[-1]
+        tokens = jnp.asarray(features.tokens).reshape(-1, length)
+        last = jnp.asarray(features.last).reshape(-1, features.last.shape[-1])
+        causal = jnp.tril(jnp.ones((length, length), bool))
+        hidden = _encode(architecture, vocabulary, params, tokens, jnp.repeat(causal[None], len(tokens), axis=0))
+        ends = jnp.take_along_axis(hidden, last[:, :, None], axis=1)
+        return link(_head(params, ends)).reshape(features.last.shape)
+
+    return Model(init, apply)
+
+
+def _check(vocabulary: int) -> None:
+    if isinstance(vocabulary, bool) or not isinstance(vocabulary, int) or vocabulary < 1:
+        raise ValueError(f"vocabulary is {vocabulary!r}; it must be a whole number from 1 on")
+
+
+def _init(key: Key[Array, ""], architecture: Architecture, vocabulary: int, length: int) -> PyTree:
+    transformer = make_transformer(architecture, vocabulary=vocabulary, length=length)
+    return {"transformer": transformer.init(key), "head": jnp.zeros(architecture.width), "bias": jnp.zeros(())}
+
+
+def _encode(architecture: Architecture, vocabulary: int, params: PyTree, tokens: Array, mask: Array) -> Array:
+    length = tokens.shape[1]
+    transformer = make_transformer(architecture, vocabulary=vocabulary, length=length)
+    places = jnp.repeat(jnp.arange(length)[None], len(tokens), axis=0)
+    return transformer.encode(params["transformer"], jnp.maximum(tokens, 0), places, mask)
+
+
+def _head(params: PyTree, hidden: Float[Array, "... width"]) -> Float[Array, "..."]:
+    scores: Array = hidden @ params["head"] + params["bias"]
+    return scores

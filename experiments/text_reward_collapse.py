@@ -1,0 +1,48 @@
+"""Transformers that read the text itself collapse onto the laws of their utilities; a prompt-aware utility cures them.
+
+The main figure of Song, Cai, Lee, Su (arXiv 2305.17608) with transformers trained from scratch, for all five rows and
+several seeds in one program. A causal transformer reads each prompt's longest completion once, and its state at the
+last word of each shorter one, which is a prefix, gives that one's reward.
+
+    python -m experiments.text_reward_collapse     MINUTES
+
+Expected: EXPECTED
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments import reward_collapse
+from experiments.launch import launch
+
+
+@dataclass(frozen=True)
+class Config(reward_collapse.Config):
+    """The five rows, read by transformers."""
+
+    model: Literal["mlp", "prefix_encoder", "text_encoder"] = "prefix_encoder"
+    seeds: int = 3
+    steps: int = 600
+    records: int = 5
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+
+
+SMALL = {"seeds": 2, "steps": 200, "records": 2}
+
+
+def main() -> None:
+    """Run from the command line."""
+    launch(
+        "text_reward_collapse",
+        Config(),
+        SMALL,
+        reward_collapse.run,
+        reward_collapse.draw,
+        reward_collapse.table,
+        description=__doc__,
+    )
+
+
+if __name__ == "__main__":
+    main()
