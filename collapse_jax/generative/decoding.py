@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-Scalar: TypeAlias = float | Float[Array, ""]
+Scalar: TypeAlias = float | Float[Array, ""] | Int[Array, ""]
 
 _TINY = 1e-6
 

@@ -42,9 +42,11 @@ class Fitting:
             raise ValueError(f"accumulate is {self.accumulate}; it must divide batch_size, {self.batch_size}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup is {self.warmup}; it must lie in [0, 1)")
-        for name, low in (("learning_rate", 0.0), ("weight_decay", -1.0), ("clip", 0.0)):
-            if not low < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be finite and above {max(low, 0.0):g}")
+        for name in ("learning_rate", "clip"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be finite and above 0")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise ValueError(f"weight_decay is {self.weight_decay}; it must be finite and 0 or more")
 
     @property
     def hyper(self) -> Mapping[str, float]:

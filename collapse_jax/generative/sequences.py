@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from collapse_jax.transformer import Transformer
+from collapse_jax.transformer import Transformer, Weights
 
 
 class Reader(NamedTuple):
@@ -39,16 +39,16 @@ def make_reader(transformer: Transformer, *, vocabulary: int, start: int) -> Rea
         places = jnp.arange(read.shape[1])[None]
         return jax.lax.cummax(jnp.where(read == start, places, 0), axis=1)
 
-    def hidden(weights: Array, rows: Int[Array, "n length"]) -> Float[Array, "n length width"]:
+    def hidden(weights: Weights, rows: Int[Array, "n length"]) -> Float[Array, "n length width"]:
         read = inputs(rows)
         began = starts(read)
         places = jnp.arange(rows.shape[1])
         return transformer.encode(weights, read, places[None] - began, visible(began, places))
 
-    def logits(weights: Array, hidden: Float[Array, "n ... width"]) -> Float[Array, "n ... v"]:
+    def logits(weights: Weights, hidden: Float[Array, "n ... width"]) -> Float[Array, "n ... v"]:
         return transformer.logits(weights, hidden)[..., :vocabulary]
 
-    def token_log_prob(weights: Array, rows: Int[Array, "n length"]) -> Float[Array, "n length"]:
+    def token_log_prob(weights: Weights, rows: Int[Array, "n length"]) -> Float[Array, "n length"]:
         scores = logits(weights, hidden(weights, rows))
         chosen = jnp.take_along_axis(scores, jnp.maximum(rows, 0)[:, :, None], axis=-1)[:, :, 0]
         return jnp.where(rows >= 0, chosen - jax.nn.logsumexp(scores, axis=-1), 0.0)

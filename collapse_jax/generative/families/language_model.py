@@ -49,6 +49,8 @@ def language_model(
 
     Raises ValueError for sizes, `end`, `prompt` or `beams` out of range.
     """
+    if isinstance(vocabulary, bool) or not isinstance(vocabulary, int) or vocabulary < 1:
+        raise ValueError(f"vocabulary is {vocabulary!r}; it must be a whole number from 1 on")
     if not (end is None or (not isinstance(end, bool) and isinstance(end, int) and 0 <= end < vocabulary)):
         raise ValueError(f"end is {end!r}; it must be a token below the vocabulary, {vocabulary}, or None")
     low = 1 if beams != 1 else 0
@@ -77,7 +79,7 @@ def language_model(
         params: LanguageModel,
         examples: Int[Array, "n length"],
         weights: Float[Array, " n"],
-        **hyper: Scalar,
+        **hyper: Array,
     ) -> LanguageModel:
         return params._replace(weights=fit_weights(key, params.weights, examples, weights, **hyper))
 
