@@ -131,7 +131,7 @@ def test_text_files_by_heading_and_paragraph(tmp_path):
 
 
 def test_text_files_errors(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"missing: no such folder; .* python_docs\(\)"):
+    with pytest.raises(FileNotFoundError, match=r"missing: no such folder or file; .* python_docs\(\)"):
         text_files(tmp_path / "missing")
     with pytest.raises(FileNotFoundError, match=r"no \*\.txt or \*\.md file"):
         text_files(tmp_path)

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import tensorflow_datasets as tfds
 
 from collapse_jax.data.builders import ArrayRecordBuilder, SplitConfig, held_out_titles, read_splits
-from collapse_jax.data.passages import Source, python_docs
+from collapse_jax.data.passages import Passage, Source, python_docs
+
+_PART = 10
 
 
 class Corpus(NamedTuple):
@@ -55,11 +57,14 @@ class Documents(ArrayRecordBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         config = self.builder_config
         documents: dict[str, list[str]] = {}
-        passages = tuple(dict.fromkeys(config.source.passages))
+        passages = in_parts(tuple(dict.fromkeys(config.source.passages)))
         for title, text in passages:
             documents.setdefault(title, []).append(text)
         if len(documents) < 2:
-            raise ValueError(f"source {config.source.name} has {len(documents)} titles; a split by title needs 2")
+            raise ValueError(
+                f"source {config.source.name} has {len(passages)} passages under {len(documents)} titles; "
+                f"a split needs two titles, or one with more than {_PART} passages"
+            )
         held_out = held_out_titles([title for title, _ in passages], config.seed, config.test_share)
         if len(held_out) == len(documents):
             raise ValueError(
@@ -76,6 +81,15 @@ class Documents(ArrayRecordBuilder):
         }
 
 
+def in_parts(passages: tuple[Passage, ...]) -> tuple[Passage, ...]:
+    """Return the passages of a single title as those of its parts, ten in a row, so that they can be split."""
+    if len({passage.title for passage in passages}) != 1:
+        return passages
+    return tuple(
+        Passage(f"{title} (part {number // _PART + 1})", text) for number, (title, text) in enumerate(passages)
+    )
+
+
 def corpus(
     source: Source | None = None,
     *,
@@ -87,8 +101,9 @@ def corpus(
 
     A document is the distinct passages of one title, a line break between them. `test_share` is the share of passages
     to hold out, met as nearly as whole titles allow: the titles that `ranking_sets` holds out at that seed and share.
-    `data_dir` is TFDS's, by default ~/tensorflow_datasets. The documents stand in the source's order. Raises ValueError
-    for a seed or share out of range, and for fewer than two titles.
+    A source with one title only is split by its parts of ten passages. `data_dir` is TFDS's, by default
+    ~/tensorflow_datasets. The documents stand in the source's order. Raises ValueError for a seed or share out of
+    range, and for too few passages.
     """
     config = DocumentsConfig(source=source or python_docs(), seed=seed, test_share=test_share)
     splits = read_splits(Documents(config=config, data_dir=data_dir))

@@ -89,18 +89,21 @@ def is_prose(paragraph: str) -> bool:
     return len(words) >= 6 and sum(bool(_PLAIN_WORD.fullmatch(w)) for w in words) >= _MIN_PLAIN_SHARE * len(words)
 
 
-def text_files(folder: str | os.PathLike[str]) -> Source:
-    """Return the passages of every UTF-8 `*.txt` and `*.md` file below a folder, in the order of their paths.
+def text_files(path: str | os.PathLike[str]) -> Source:
+    """Return the passages of a UTF-8 `*.txt` or `*.md` file, or of all below a folder, in the order of their paths.
 
     A first-level heading gives the title: `# Title` in Markdown, ` = Title = ` in a text file, as in WikiText; without
     one it is the file's name less its ending. Deeper headings and fenced code are dropped. A paragraph ends at a blank
-    line, and a line of 100 words or more is one by itself. Raises FileNotFoundError for a missing folder or one without
-    such files, and ValueError for an empty file, one that is not UTF-8, or no passage of 100 words at all.
+    line, and a line of 100 words or more is one by itself. Raises FileNotFoundError for a missing file or folder or one
+    without such files, and ValueError for an empty file, one that is not UTF-8, or no passage of 100 words at all.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder; name one with *.txt or *.md files, or use python_docs()")
-    files = sorted(path for path in root.rglob("*") if path.suffix in _TITLE_LINE and path.is_file())
+    root = Path(path)
+    if not root.exists():
+        raise FileNotFoundError(f"{root}: no such folder or file; name *.txt or *.md files, or use python_docs()")
+    if root.is_file() and root.suffix not in _TITLE_LINE:
+        raise ValueError(f"{root}: text is read from {' and '.join(f'*{ending}' for ending in _TITLE_LINE)} files")
+    found = [root] if root.is_file() else root.rglob("*")
+    files = sorted(path for path in found if path.suffix in _TITLE_LINE and path.is_file())
     if not files:
         raise FileNotFoundError(f"{root}: no *.txt or *.md file in this folder or below it")
     passages = tuple(passage for path in files for passage in _file_passages(path))

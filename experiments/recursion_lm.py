@@ -1,0 +1,165 @@
+"""Language models trained on what they wrote get worse at real text; keeping the real text stops it.
+
+Shumailov et al. (Nature 631:755) and Gerstgrasser et al. (arXiv 2404.01413) with a transformer small enough for two
+cores, on real text: held-out perplexity by generation, and how surprising its text is to the model trained on real text
+alone. Rows replaced, accumulated, accumulated and subsampled, and with a share of real rows, replayed or fresh, beside
+the control that is trained on fresh real rows; and, replaced, several ways of writing.
+
+    python -m experiments.recursion_lm                                  MINUTES
+    python -m experiments.recursion_lm --source text_files --path FILE  the same on your own text
+
+The published size is a configuration: `--source wikitext --path FOLDER --length 128 --prompt 64 --layers 12 --width 768
+--heads 12 --samples 4096 --steps 640 --dtype bfloat16 --start pretrained`; not run, a day or so on one large GPU.
+
+Expected: EXPECTED
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+import collapse_jax as cj
+from collapse_jax import plotting
+from experiments.language_population import (
+    LanguageConfig,
+    compare_ways,
+    control,
+    read,
+    recurse,
+    texts,
+    with_share,
+)
+from experiments.launch import launch
+
+
+@dataclass(frozen=True)
+class Config(LanguageConfig):
+    """Regimes, real shares and ways of writing."""
+
+    shares: tuple[float, ...] = (0.1, 0.5)
+    """Real shares, each replayed and fresh."""
+    ways: tuple[str, ...] = ("sampling", "temperature .7", "top-p .9")
+    """Ways of writing to compare, rows replaced; none to leave this out."""
+
+
+SMALL = {"generations": 5, "seeds": 3, "shares": (0.1,), "ways": ()}
+
+
+def arms(shares: tuple[float, ...]) -> list[cj.Regime]:
+    """Return the regimes: those without a share, those with, and the control."""
+    plain = [cj.REGIMES[name] for name in ("replace", "accumulate", "accumulate_subsample")]
+    shared = [
+        with_share(f"{share:.0%} real, {kind}", cj.REGIMES[f"real_fraction_{kind}"], share)
+        for share in shares
+        for kind in ("replayed", "fresh")
+    ]
+    return [*plain, *shared, control()]
+
+
+def run(config: Config, directory: Path) -> xr.Dataset:
+    """Run all arms; return records, the collapse profile, and the first rows as text."""
+    language = read(config, directory)
+    dataset = recurse(config, language, arms(config.shares), directory / "sweep")
+    dataset["text"] = (dataset["row"].dims[:-1], _as_text(language, dataset["row"].to_numpy()))
+    if config.ways:
+        ways = compare_ways(config, language, config.ways, directory)
+        dataset = dataset.merge(
+            ways[["risk", "surprise"]].rename(risk="way_risk", surprise="way_surprise"), combine_attrs="override"
+        )
+    return dataset.drop_vars("row")
+
+
+def _as_text(language: object, rows: np.ndarray) -> np.ndarray:
+    flat = texts(language, rows.reshape(-1, rows.shape[-1]))  # type: ignore[arg-type]
+    return np.array(flat).reshape(rows.shape[:-1])
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Figure]:
+    """Return perplexities by generation, their histograms, and the ways of writing."""
+    figures = {
+        "figure.png": plotting.curves(
+            {
+                "perplexity, held-out real text": plotting.Curve(_perplexity(dataset["risk"]), None, "log"),
+                "perplexity of its text, first model": plotting.Curve(_perplexity(dataset["surprise"]), None, "log"),
+                "self-BLEU-4": plotting.Curve(dataset["self_bleu"]),
+                "semantic drift": plotting.Curve(dataset["drift"]),
+            },
+            x="generation",
+            hue="regime",
+        ),
+        "histograms.png": plotting.curves(
+            {
+                "share of rows": plotting.Curve(
+                    dataset["surprise_histogram"].isel(generation=_shown(dataset.sizes["generation"]))
+                )
+            },
+            x="bin",
+            hue="generation",
+            column="regime",
+            xlabel="log-perplexity, first model (nats)",
+        ),
+    }
+    if "way_risk" in dataset:
+        figures["ways.png"] = plotting.curves(
+            {
+                "perplexity, held-out real text": plotting.Curve(_perplexity(dataset["way_risk"]), None, "log"),
+                "perplexity of its text, first model": plotting.Curve(
+                    _perplexity(dataset["way_surprise"]), None, "log"
+                ),
+            },
+            x="generation",
+            hue="way",
+        )
+    return figures
+
+
+def _perplexity(risk: xr.DataArray) -> xr.DataArray:
+    return xr.apply_ufunc(np.exp, risk)
+
+
+def _shown(generations: int) -> list[int]:
+    return sorted({0, generations // 2, generations - 1})
+
+
+def table(dataset: xr.Dataset) -> str:
+    """Return the rise of held-out perplexity with its interval over seeds, an arm a line, and a sample of each."""
+    first, last = dataset["generation"].to_numpy()[[0, -1]]
+    rise = dataset["risk"].sel(generation=last) - dataset["risk"].sel(generation=first)
+    above = dataset["risk"].sel(generation=last) - dataset["risk"].sel(generation=last, regime="control")
+    lines = [
+        f"log-perplexity on held-out real text, nats a token: rise from generation {first} to {last}, and above the "
+        "control there;\nmeans over seeds ± two standard errors\n",
+        f"{'regime':<22}{'perplexity':>12}{'rise':>18}{'above control':>18}{'self-BLEU':>11}{'drift':>8}",
+    ]
+    for regime in dataset["regime"].to_numpy():
+        row = dataset.sel(regime=regime, generation=last).mean("seed")
+        lines.append(
+            f"{regime:<22}{float(np.exp(row['risk'])):>12.1f}{_interval(rise.sel(regime=regime)):>18}"
+            f"{_interval(above.sel(regime=regime)):>18}{float(row['self_bleu']):>11.3f}{float(row['drift']):>8.3f}"
+        )
+    if "way_risk" in dataset:
+        change = dataset["way_risk"].sel(generation=last) - dataset["way_risk"].sel(generation=first)
+        lines.append(f"\n{'rows replaced, written by':<34}{'rise':>18}")
+        lines += [f"{way:<34}{_interval(change.sel(way=way)):>18}" for way in dataset["way"].to_numpy()]
+    for generation in (first, last):
+        text = str(dataset["text"].sel(regime="replace", generation=generation, seed=0).to_numpy()[0])
+        lines.append(f"\nreplaced, generation {generation}: {text}")
+    return "\n".join(lines)
+
+
+def _interval(values: xr.DataArray) -> str:
+    """Return the mean ± two standard errors."""
+    error = 2.0 * float(values.std(ddof=1)) / values.size**0.5 if values.size > 1 else np.nan
+    return f"{float(values.mean()):+.3f} ± {error:.3f}"
+
+
+def main() -> None:
+    """Run from the command line."""
+    launch("recursion_lm", Config(), SMALL, run, draw, table, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()
