@@ -21,7 +21,7 @@ HELD_OUT = 256
 SHOWN = 4
 # Of log-perplexity, in nats a token.
 _COMMON = 30
-EDGES = jnp.linspace(0.0, 10.0, 41)
+EDGES = jnp.linspace(0.0, 10.0, 81)
 
 
 @dataclass(frozen=True)

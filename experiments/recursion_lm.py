@@ -82,8 +82,8 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     figures = {
         "figure.png": plotting.curves(
             {
-                "perplexity, held-out real text": plotting.Curve(_perplexity(dataset["risk"]), None, "log"),
-                "perplexity of its text, first model": plotting.Curve(_perplexity(dataset["surprise"]), None, "log"),
+                "perplexity, held-out real text": plotting.Curve(_perplexity(dataset["risk"])),
+                "perplexity of its text, first model": plotting.Curve(_perplexity(dataset["surprise"])),
                 "self-BLEU-4": plotting.Curve(dataset["self_bleu"]),
                 "semantic drift": plotting.Curve(dataset["drift"]),
             },
@@ -93,7 +93,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
         "histograms.png": plotting.curves(
             {
                 "share of rows": plotting.Curve(
-                    dataset["surprise_histogram"].isel(generation=_shown(dataset.sizes["generation"]))
+                    _filled(dataset["surprise_histogram"].isel(generation=_shown(dataset.sizes["generation"])))
                 )
             },
             x="bin",
@@ -105,7 +105,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     if "way_risk" in dataset:
         figures["ways.png"] = plotting.curves(
             {
-                "perplexity, held-out real text": plotting.Curve(_perplexity(dataset["way_risk"]), None, "log"),
+                "perplexity, held-out real text": plotting.Curve(_perplexity(dataset["way_risk"])),
                 "perplexity of its text, first model": plotting.Curve(
                     _perplexity(dataset["way_surprise"]), None, "log"
                 ),
@@ -117,7 +117,14 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
 
 
 def _perplexity(risk: xr.DataArray) -> xr.DataArray:
-    return xr.apply_ufunc(np.exp, risk)
+    perplexity: xr.DataArray = xr.apply_ufunc(np.exp, risk)
+    return perplexity
+
+
+def _filled(histogram: xr.DataArray) -> xr.DataArray:
+    """Return the bins between the first and the last that hold anything."""
+    full = np.flatnonzero((histogram > 0).any([dim for dim in histogram.dims if dim != "bin"]))
+    return histogram.isel(bin=slice(full[0], full[-1] + 1))
 
 
 def _shown(generations: int) -> list[int]:

@@ -1,19 +1,20 @@
-"""How many generations a second: one compiled population against a plain NumPy loop, by ratio in one run.
+"""How much work a second: one compiled population against plain loops, by ratio in one run.
 
-Gaussians in one dimension, replaced, at several sizes: the loop draws, fits and records one lineage after another, as a
-user would write it. The population runs all lineages at once, by examples and by sufficient statistics.
+Gaussians on their own samples against a NumPy loop; language models (training and writing) and text reward models
+against one jitted run after the other, and against a PyTorch loop of the same model where PyTorch is installed
+(`pip install -e '.[bench]'`). Neural work stands beside the machine's peak rate of matrix products, measured here.
 
-    python -m experiments.throughput     two and a half minutes on two CPU cores, most of it compilation
+    python -m experiments.throughput     MINUTES
 
-Expected: at 10 samples 36 times the loop by examples and 19 times by statistics, at 1000 samples 2 and 36 times: there
-an example costs about 40 ns of a core either way, and the second core is all that is gained.
+Expected: EXPECTED
 """
 
-import json
-import time
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import jax
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -21,84 +22,118 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.launch import Options, launch
+from experiments.workloads import (
+    LOOP,
+    ONE_BY_ONE,
+    POPULATION,
+    STATISTICS,
+    Workload,
+    gaussian,
+    language_models,
+    matrix_peak,
+    reward_models,
+)
 
 
 @dataclass(frozen=True)
 class Config(Options):
-    """Sizes, and how often each way is timed."""
+    """What is timed, its sizes, and how often."""
 
+    work: tuple[Literal["gaussian", "language", "reward"], ...] = ("gaussian", "language", "reward")
+    """Kinds of work."""
     samples: tuple[int, ...] = (10, 1000)
-    """Examples of a generation."""
+    """Examples of a Gaussian generation."""
     generations: int = 100
-    """Generations of a lineage."""
+    """Generations of a Gaussian lineage."""
     lineages: int = 20_000
     """Lineages of the population at 10 examples; fewer in proportion beyond 100, so that each takes about as long."""
+    members: int = 4
+    """Networks of a population."""
+    steps: int = 40
+    """Optimiser steps of a language model; a reward model takes a tenth."""
+    rows: int = 256
+    """Rows that a language model writes."""
+    layers: int = 2
+    """Blocks of the language model."""
+    width: int = 64
+    """Width of the language model; the reward model has twice as many blocks, twice as wide."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of activations; bfloat16 is faster on accelerators."""
     repeats: int = 3
     """Interleaved repeats; medians are reported."""
 
 
-SMALL = {"samples": (10, 1000), "generations": 30, "lineages": 4000, "repeats": 3}
+SMALL = {"generations": 30, "lineages": 4000, "members": 2, "steps": 20}
+WAYS = (LOOP, ONE_BY_ONE, POPULATION, STATISTICS)
 
 
-def numpy_loop(samples: int, generations: int, lineages: int) -> np.ndarray:
-    """Return mean and variance of every generation: the plain loop."""
-    records = np.empty((lineages, generations, 2))
-    for lineage in range(lineages):
-        rng = np.random.default_rng(lineage)
-        mean, scale = 0.0, 1.0
-        for generation in range(generations):
-            x = rng.normal(mean, scale, samples)
-            mean, scale = x.mean(), x.std()
-            records[lineage, generation] = mean, scale**2
-    return records
+def workloads(config: Config) -> list[Workload]:
+    """Return the pieces of work of a configuration."""
+    found: list[Workload] = []
+    if "gaussian" in config.work:
+        for samples in config.samples:
+            lineages = max(config.lineages * 100 // max(samples, 100), 200)
+            found.append(gaussian(samples, config.generations, lineages))
+    if "language" in config.work:
+        sizes = cj.Architecture(config.layers, config.width, dtype=config.dtype)
+        found += language_models(sizes, members=config.members, steps=config.steps, rows=config.rows)
+    if "reward" in config.work:
+        sizes = cj.Architecture(2 * config.layers, 2 * config.width, dtype=config.dtype)
+        found += reward_models(sizes, members=config.members, steps=max(config.steps // 10, 1))
+    return found
 
 
 def run(config: Config, directory: Path) -> xr.Dataset:
-    """Time each way at each size, interleaved; return generations x lineages a second."""
-    family = cj.families.gaussian(1)
-    ways = ("NumPy loop", "examples", "statistics")
-    speed = np.empty((len(ways), len(config.samples), config.repeats))
-    for j, samples in enumerate(config.samples):
-        plan = cj.make_plan(cj.REGIMES["replace"], config.generations, samples)
-        lineages = max(config.lineages * 100 // max(samples, 100), 200)
+    """Time every way of every piece of work, interleaved; return units a second."""
+    work = workloads(config)
+    speed = np.full((len(work), len(WAYS), config.repeats), np.nan)
+    peak = np.empty(config.repeats)
+    with tempfile.TemporaryDirectory() as cache:
+        # Each repeat compiles anew: from a cache, so that it takes a second and not ten.
+        jax.config.update("jax_compilation_cache_dir", cache)
         for repeat in range(config.repeats):
-            few = max(20_000 // (config.generations * (1 + samples // 1000)), 5)
-            begin = time.perf_counter()
-            numpy_loop(samples, config.generations, few)
-            speed[0, j, repeat] = few * config.generations / (time.perf_counter() - begin)
-            for i, make in enumerate((cj.make_recursion, cj.make_fused_recursion), 1):
-                # Seconds of running: compilation happens once, and is shown by every experiment's provenance.
-                swept = cj.sweep(
-                    make(family, plan),
-                    {"seed": range(repeat * lineages, (repeat + 1) * lineages)},
-                    segment=config.generations,
-                    vmap_members=256,
-                    progress=False,
-                )
-                seconds = json.loads(swept.attrs["provenance"])["run_seconds"]
-                speed[i, j, repeat] = lineages * config.generations / seconds
+            peak[repeat] = matrix_peak()
+            for i, one in enumerate(work):
+                for way, timed in one.ways.items():
+                    speed[i, WAYS.index(way), repeat] = timed()
+        jax.config.update("jax_compilation_cache_dir", None)
     return xr.Dataset(
-        {"speed": (("way", "samples", "repeat"), speed)}, {"way": list(ways), "samples": list(config.samples)}
+        {
+            "speed": (("work", "way", "repeat"), speed),
+            "operations": ("work", [one.operations for one in work]),
+            "unit": ("work", [one.unit for one in work]),
+            "peak": ("repeat", peak),
+        },
+        {"work": [one.name for one in work], "way": list(WAYS)},
     )
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
-    """Return generations a second against the size, a line a way."""
-    rows = {"generations x lineages a second": plotting.Curve(dataset["speed"].median("repeat"), None, "log")}
-    return {"figure.png": plotting.curves(rows, x="samples", hue="way", xscale="log")}
+    """Return the ratio of each way to the slowest measured of its work."""
+    medians = dataset["speed"].median("repeat")
+    return {
+        "figure.png": plotting.bars(medians / medians.min("way"), x="work", hue="way", label="ratio to the slowest")
+    }
 
 
 def table(dataset: xr.Dataset) -> str:
-    """Return medians, and their ratio to the loop with the smallest and the largest of the repeats."""
-    lines = [f"{'samples':>8}{'way':>14}{'generations / s':>18}{'ratio to the loop':>20}{'range':>16}"]
-    for samples in dataset["samples"].to_numpy():
-        loop = dataset["speed"].sel(samples=samples, way="NumPy loop")
-        for way in dataset["way"].to_numpy():
-            one = dataset["speed"].sel(samples=samples, way=way)
-            ratio = (one / loop).to_numpy()
+    """Return medians, their ratio to the loop with the range over repeats, and their share of the peak."""
+    lines = [
+        f"matrix peak {float(dataset['peak'].median()) / 1e9:.0f} GFLOP/s\n",
+        f"{'work':<32}{'way':<24}{'a second':>14} {'unit':<12}{'ratio to loop':>14}{'range':>16}{'of peak':>9}",
+    ]
+    for name in dataset["work"].to_numpy():
+        one = dataset.sel(work=name)
+        base = one["speed"].sel(way=LOOP if one["speed"].sel(way=LOOP).notnull().all() else ONE_BY_ONE)
+        for way in WAYS:
+            speed = one["speed"].sel(way=way)
+            if speed.isnull().any():
+                continue
+            ratio = (speed / base).to_numpy()
+            share = float((speed * one["operations"] / dataset["peak"]).median())
             lines.append(
-                f"{samples:>8}{way:>14}{float(one.median()):>18,.0f}{np.median(ratio):>20.1f}"
-                f"{f'{ratio.min():.1f} - {ratio.max():.1f}':>16}"
+                f"{name:<32}{way:<24}{float(speed.median()):>14,.0f} {one['unit'].item():<12}{np.median(ratio):>14.2f}"
+                f"{f'{ratio.min():.2f} - {ratio.max():.2f}':>16}{'' if np.isnan(share) else f'{share:.0%}':>9}"
             )
     return "\n".join(lines)
 
