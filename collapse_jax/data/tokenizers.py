@@ -148,7 +148,7 @@ def _decode_bpe(model: tokenizers.Tokenizer, size: int, tokens: Tokens) -> str:
     return text
 
 
-def _existing(tokens: Tokens, size: int) -> Int[np.ndarray, " token"]:
+def _existing(tokens: Tokens, size: int) -> Int[np.ndarray, " existing"]:
     ids = np.asarray(tokens, np.int64)
     if (ids >= size).any():
         raise ValueError(f"token {ids.max()} is not among the {size} of this tokenizer")
