@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
+from collapse_jax.engine.checkpoint import Store
 from collapse_jax.generative.families.writing import Rules, probabilities
 
 TINY = cj.Architecture(layers=1, width=8, heads=2)
@@ -190,12 +191,14 @@ def test_embeddings_ignore_padding():
     np.testing.assert_allclose(embedded[1], short.embed(PARAMS, padded[:, :2])[0], atol=1e-5)
 
 
-def test_a_population_of_language_models_is_one_program():
+AXES = {"regime": [0, 1, 2], "temperature": [0.5, 1.0], "steps": [2, 4], "learning_rate": [0.01], "seed": [0]}
+
+
+def population():
     fitting = cj.Fitting(steps=4, batch_size=4)
     family = cj.families.language_model(V, LENGTH, end=END, prompt=1, architecture=TINY, fitting=fitting)
     regimes = [cj.REGIMES[name] for name in ("replace", "accumulate", "accumulate_subsample")]
-
-    process = cj.make_recursion(
+    return cj.make_recursion(
         family,
         cj.make_plan(regimes, 3, 8),
         cj.resample(ROWS),
@@ -206,14 +209,40 @@ def test_a_population_of_language_models_is_one_program():
         inspect=lambda key, examples, weights: {"row": examples[:2]},
         dims={"row": ("sample", "token")},
     )
-    axes = {"regime": [0, 1, 2], "temperature": [0.5, 1.0], "steps": [2, 4], "learning_rate": [0.01], "seed": [0]}
-    whole = cj.sweep(process, axes, progress=False)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return cj.sweep(population(), AXES, progress=False)
+
+
+def test_a_population_of_language_models_is_one_program(whole):
+    assert json.loads(whole.attrs["provenance"])["programs_compiled"] == 2
     assert whole["row"].shape == (3, 2, 2, 1, 1, 3, 2, LENGTH)
     assert np.isfinite(whole["risk"]).all()
     # The real prompts come first in what is emitted, in every generation.
     assert (whole["row"][..., 0] == whole["row"][..., :1, :, 0]).all()
     assert len(np.unique(whole["risk"].isel(generation=-1))) > 6
-    assert json.loads(whole.attrs["provenance"])["programs_compiled"] == 2
+
+
+def test_a_stop_in_the_middle_of_a_generation_loses_that_generation_alone(whole, tmp_path, monkeypatch):
+    save, saved = Store.save, []
+
+    def stopped(self, position, *rest):
+        # Nothing of the second generation has reached the disk when the first stop comes.
+        if position == 2 and 2 not in saved:
+            saved.append(2)
+            raise KeyboardInterrupt
+        saved.append(position)
+        save(self, position, *rest)
+
+    monkeypatch.setattr(Store, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        cj.sweep(population(), AXES, directory=tmp_path, segment=1, progress=False)
+    resumed = cj.sweep(population(), AXES, directory=tmp_path, segment=1, progress=False)
+    assert saved[:3] == [1, 2, 2]
+    for name in whole.data_vars:
+        np.testing.assert_array_equal(resumed[name], whole[name])
 
 
 @pytest.mark.parametrize(
