@@ -24,6 +24,10 @@ EXPERIMENTS = (
     "curation",
     "seeds_and_evolution",
     "ecosystem",
+    "text_reward_collapse",
+    "recursion_lm",
+    "recursion_images",
+    "diversity",
     "throughput",
 )
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -169,23 +169,13 @@ def make_family(config: LanguageConfig, language: Language, **options: Any) -> c
     )
 
 
-def recurse(
-    config: LanguageConfig,
-    language: Language,
-    regimes: Sequence[cj.Regime],
-    directory: Path,
-    *,
-    axes: Mapping[str, Any] | None = None,
-    decoding: Iterable[str] = (),
-    **options: Any,
-) -> xr.Dataset:
-    """Return what is recorded of `regimes` x `axes` x seeds, all in one program, resumed from `directory`.
+def make_description(config: LanguageConfig, language: Language) -> Callable[[Array], dict[str, Array]]:
+    """Return the function from rows of tokens to what is recorded of them, written by a model or real.
 
-    Of each model `risk`, nats a token on held-out real text; of what it writes `surprise`, the risk of the pretrained
-    model there, with a histogram over the rows; `distinct_2`, `self_bleu`, `repetition`, `entropy` of tokens, `syntax`,
-    the entropy of four token classes in a row, `vendi`, `drift` and `spread` (by hashed n-grams), and a few rows.
+    `surprise`, the risk of the pretrained model, with a histogram over the rows; `distinct_2`, `self_bleu`,
+    `repetition`, `entropy` of tokens, `syntax`, the entropy of four token classes in a row, `vendi`, and `drift` and
+    `spread` against held-out text (by hashed n-grams).
     """
-    family = make_family(config, language, **options)
     judge = make_family(config, language)
     pretrained = cj.families.LanguageModel(language.pretrained)
     held_out, classes = jnp.asarray(language.held_out), jnp.asarray(language.classes)
@@ -193,13 +183,8 @@ def recurse(
     def embed(rows: Array) -> Array:
         return cj.metrics.hashed_ngram_embedding(rows, size=256)
 
-    def measure(key: Array, params: Any) -> dict[str, Array]:
-        assert family.token_log_prob is not None
-        return {"risk": -family.token_log_prob(params, held_out).mean()}
-
-    def inspect(key: Array, rows: Array, weights: Array) -> dict[str, Array]:
+    def describe(rows: Array) -> dict[str, Array]:
         assert judge.token_log_prob is not None
-        rows = rows[:HELD_OUT]
         by_row = jnp.log(cj.metrics.sequence_perplexities(judge.token_log_prob(pretrained, rows)))
         drift = cj.metrics.semantic_drift(embed(held_out), embed(rows))
         return {
@@ -213,8 +198,37 @@ def recurse(
             "vendi": cj.metrics.vendi_score(cj.metrics.cosine_similarities(embed(rows))),
             "drift": drift.distance,
             "spread": drift.spread,
-            "row": rows[:SHOWN],
         }
+
+    return describe
+
+
+def recurse(
+    config: LanguageConfig,
+    language: Language,
+    regimes: Sequence[cj.Regime],
+    directory: Path,
+    *,
+    axes: Mapping[str, Any] | None = None,
+    decoding: Iterable[str] = (),
+    shown: int = SHOWN,
+    **options: Any,
+) -> xr.Dataset:
+    """Return what is recorded of `regimes` x `axes` x seeds, all in one program, resumed from `directory`.
+
+    Of each model `risk`, nats a token on held-out real text; of what it writes the description of `make_description`
+    and `row`, the first `shown` rows.
+    """
+    family = make_family(config, language, **options)
+    held_out = jnp.asarray(language.held_out)
+    describe = make_description(config, language)
+
+    def measure(key: Array, params: Any) -> dict[str, Array]:
+        assert family.token_log_prob is not None
+        return {"risk": -family.token_log_prob(params, held_out).mean()}
+
+    def inspect(key: Array, rows: Array, weights: Array) -> dict[str, Array]:
+        return {**describe(rows[:HELD_OUT]), "row": rows[:shown]}
 
     plan = cj.make_plan(regimes, config.generations, config.samples)
     process = cj.make_recursion(
@@ -238,7 +252,9 @@ def recurse(
     )
 
 
-def compare_ways(config: LanguageConfig, language: Language, names: Sequence[str], directory: Path) -> xr.Dataset:
+def compare_ways(
+    config: LanguageConfig, language: Language, names: Sequence[str], directory: Path, *, shown: int = SHOWN
+) -> xr.Dataset:
     """Return what is recorded of rows replaced, along a dimension `way` of `WAYS`, each its own program.
 
     Beams continue the first tokens of real rows, as there is one best row of all. Raises ValueError for an unknown way.
@@ -253,7 +269,9 @@ def compare_ways(config: LanguageConfig, language: Language, names: Sequence[str
         axes = {rule: [value] for rule, value in way.rules.items()}
         replaced = [cj.REGIMES["replace"]]
         folder = directory / re.sub(r"\W+", "-", name)
-        dataset = recurse(config, language, replaced, folder, axes=axes, decoding=tuple(way.rules), **options)
+        dataset = recurse(
+            config, language, replaced, folder, axes=axes, decoding=tuple(way.rules), shown=shown, **options
+        )
         datasets.append(dataset.isel(dict.fromkeys(["regime", *way.rules], 0), drop=True))
     return xr.concat(datasets, xr.DataArray(list(names), dims="way", name="way"), combine_attrs="override")
 
@@ -272,8 +290,9 @@ def with_share(name: str, regime: cj.Regime, ratio: float) -> cj.Regime:
 
 
 def texts(language: Language, rows: np.ndarray) -> list[str]:
-    """Return rows of tokens as text, documents apart by ¶."""
-    return [" ¶ ".join(cj.data.unpack(language.tokenizer, row)) for row in rows]
+    """Return rows of tokens as text, documents apart by ¶, null characters shown as ␀."""
+    # Results files can't hold null characters, and a model of plain bytes may write them.
+    return [" ¶ ".join(cj.data.unpack(language.tokenizer, row)).replace("\0", "␀") for row in rows]
 
 
 def _source(config: LanguageConfig) -> cj.data.Source:

@@ -85,8 +85,8 @@ def _read(config: TextConfig) -> tuple[cj.Model, cj.Rankings, cj.Rankings]:
         return cj.text_encoder(tokenizer.size, architecture=architecture), train, test
     rows = [cj.data.tokenize_prefixes(split, tokenizer, length) for split in splits]
     train, test = (
-        cj.make_rankings(cj.Prefixes(tokens, last), mask, split.types)
-        for split, (tokens, last, mask) in zip(splits, rows, strict=True)
+        cj.make_rankings(cj.Prefixes(tokens, start, last), mask, split.types)
+        for split, (tokens, start, last, mask) in zip(splits, rows, strict=True)
     )
     return cj.prefix_encoder(tokenizer.size, architecture=architecture), train, test
 

@@ -22,13 +22,13 @@ class Config(reward_collapse.Config):
 
     model: Literal["mlp", "prefix_encoder", "text_encoder"] = "prefix_encoder"
     seeds: int = 3
-    steps: int = 600
+    steps: int = 800
     records: int = 5
     batch_size: int = 8
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
 
 
-SMALL = {"seeds": 2, "steps": 200, "records": 2}
+SMALL = {"seeds": 2, "steps": 300, "records": 2}
 
 
 def main() -> None:

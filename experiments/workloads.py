@@ -122,7 +122,9 @@ def reward_models(architecture: cj.Architecture, *, members: int, steps: int) ->
         return train
 
     each = training(cj.text_encoder(vocabulary, architecture=architecture), tokens)
-    once = training(cj.prefix_encoder(vocabulary, architecture=architecture), cj.Prefixes(text, last))
+    once = training(
+        cj.prefix_encoder(vocabulary, architecture=architecture), cj.Prefixes(text, np.zeros(len(text), np.int32), last)
+    )
     pairs = items * (items - 1) // 2
     cost = 3 * _operations(architecture, length) * length / pairs
     loop = _torch("train_reward_model", architecture, vocabulary, tokens, steps, batch)

@@ -29,14 +29,15 @@ def noisy(params):
 
 
 def prefixes():
-    tokens, last, mask = tokenize_prefixes(RANKED, TOKENIZER, LENGTH)
-    return cj.Prefixes(jnp.asarray(tokens), jnp.asarray(last)), mask
+    *fields, mask = tokenize_prefixes(RANKED, TOKENIZER, LENGTH)
+    return cj.Prefixes(*map(jnp.asarray, fields)), mask
 
 
 def test_prefixes_are_the_prompt_an_end_and_the_longest_completion():
     features, mask = prefixes()
     assert TOKENIZER.decode(features.tokens[0]) == "open?" + WORDS
     assert int(features.tokens[0, 5]) == TOKENIZER.end
+    assert features.start.tolist() == [6, 8]
     for prompt, items in enumerate(RANKED.completions):
         for item, text in enumerate(items):
             read = features.tokens[prompt, : int(features.last[prompt, item]) + 1]
@@ -56,7 +57,8 @@ def test_a_prefix_is_rewarded_as_if_it_were_read_alone():
         last = int(features.last[prompt, item])
         # Nothing after the completion's last token, and other completions elsewhere.
         alone = jnp.where(jnp.arange(LENGTH) <= last, features.tokens[prompt], -1)
-        alone = cj.Prefixes(jnp.stack([alone, alone]), jnp.full((2, 3), last))
+        start = jnp.full(2, features.start[prompt])
+        alone = cj.Prefixes(jnp.stack([alone, alone]), start, jnp.full((2, 3), last))
         np.testing.assert_allclose(apply(params, alone)[0], jnp.full(3, rewards[prompt, item]), atol=1e-6)
 
 
@@ -101,8 +103,8 @@ def test_training_takes_an_encoder_in_the_place_of_the_perceptron(kind):
         tokens, mask = tokenize(RANKED, TOKENIZER, LENGTH)
         rankings = cj.make_rankings(tokens, mask, RANKED.types)
     else:
-        tokens, last, mask = tokenize_prefixes(RANKED, TOKENIZER, LENGTH)
-        rankings = cj.make_rankings(cj.Prefixes(tokens, last), mask, RANKED.types)
+        *fields, mask = tokenize_prefixes(RANKED, TOKENIZER, LENGTH)
+        rankings = cj.make_rankings(cj.Prefixes(*fields), mask, RANKED.types)
     model = getattr(cj, kind)(TOKENIZER.size, architecture=TINY)
     schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])})
     process = cj.make_training(
@@ -136,7 +138,7 @@ def test_what_is_no_prefix_is_refused(texts, length, message):
         tokenize_prefixes(texts, TOKENIZER, length)
 
 
-GOOD = cj.Prefixes(np.zeros((2, 4), np.int32), np.ones((2, 3), np.int32))
+GOOD = cj.Prefixes(np.zeros((2, 4), np.int32), np.ones(2, np.int32), np.ones((2, 3), np.int32))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,10 @@ GOOD = cj.Prefixes(np.zeros((2, 4), np.int32), np.ones((2, 3), np.int32))
             GOOD._replace(last=np.full((2, 3), 4, np.int32)),
             "features of prompt 0 have last 4 for item 0; places .* 0 to 3",
         ),
-        (GOOD._replace(tokens=np.zeros((3, 4), np.int32)), "features have tokens of 3 prompts and last of 2"),
+        (
+            GOOD._replace(tokens=np.zeros((3, 4), np.int32)),
+            "features have tokens of 3 prompts, start of 2 and last of 2",
+        ),
     ],
 )
 def test_bad_prefixes_are_refused(features, message):

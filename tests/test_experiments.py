@@ -15,6 +15,10 @@ from experiments import reward_collapse
 ROOT = Path(all_experiments.__file__).parent
 
 TEXT = ["--seeds", "1", "--steps", "20", "--records", "2", "--hidden", "8"]
+LANGUAGE = [
+    *["--pretraining", "3", "--steps", "2", "--samples", "8", "--length", "16", "--generations", "2", "--seeds", "2"],
+    *["--layers", "1", "--width", "16", "--vocabulary", "257", "--ways"],
+]
 SCRIPTS = {
     "reward_collapse": TEXT,
     "no_cure": TEXT,
@@ -43,7 +47,32 @@ SCRIPTS = {
     "curation": ["--seeds", "2", "--generations", "2", "--samples", "50", "--ratios", "0.0", "0.5"],
     "seeds_and_evolution": ["--seeds", "2", "--generations", "2", "--samples", "20", "--topics", "5"],
     "ecosystem": ["--seeds", "3", "--generations", "2", "--models", "1", "2"],
-    "throughput": ["--generations", "2", "--samples", "5", "--lineages", "20", "--repeats", "1"],
+    "recursion_images": [
+        "--seeds",
+        "2",
+        "--samples",
+        "60",
+        "--vae-generations",
+        "2",
+        "--vae-steps",
+        "5",
+        "--flow-generations",
+        "2",
+        "--flow-steps",
+        "5",
+        "--guidances",
+        "0.0",
+        "1.0",
+    ],
+    "recursion_lm": LANGUAGE,
+    "diversity": [*LANGUAGE, "sampling"],
+    "text_reward_collapse": [
+        *["--seeds", "1", "--steps", "4", "--records", "2", "--layers", "1", "--width", "16", "--vocabulary", "300"],
+    ],
+    "throughput": [
+        *["--generations", "2", "--samples", "5", "--lineages", "20", "--repeats", "1"],
+        *["--members", "1", "--steps", "10", "--rows", "4", "--layers", "1", "--width", "16"],
+    ],
 }
 
 
@@ -79,6 +108,9 @@ def test_all_names_every_script(monkeypatch):
         "all",
         "launch",
         "text_population",
+        "language_population",
+        "torch_loops",
+        "workloads",
         "free_rewards",
     }
     assert set(all_experiments.EXPERIMENTS) == scripts == set(SCRIPTS)

@@ -139,7 +139,7 @@ def test_every_completion_is_encoded_once_in_one_trace():
     cj.sweep(
         process, {"utility": schemes.axis, "learning_rate": [0.1, 0.2], "seed": range(3)}, segment=1, progress=False
     )
-    assert encoded == [(2, N, 6 * N), (6, N, 6 * N)]  # the batch, then all prompts for the record; nothing twice
+    assert encoded == [(2, N, 6 * N), (N, 6 * N)]  # a batch, then each prompt for the record; nothing twice
 
 
 def test_another_optimizer_brings_its_own_hyperparameters():

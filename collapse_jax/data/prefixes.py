@@ -10,10 +10,15 @@ from collapse_jax.data.tokenizers import Tokenizer
 
 def tokenize_prefixes(
     ranked: RankedPrompts, tokenizer: Tokenizer, length: int
-) -> tuple[Int[np.ndarray, "prompt {length}"], Int[np.ndarray, "prompt item"], Bool[np.ndarray, "prompt item"]]:
-    """Return int32 rows of tokens, the place of each completion's last token, and which items exist.
+) -> tuple[
+    Int[np.ndarray, "prompt {length}"],
+    Int[np.ndarray, " prompt"],
+    Int[np.ndarray, "prompt item"],
+    Bool[np.ndarray, "prompt item"],
+]:
+    """Return int32 rows of tokens, where completions start, the place of each one's last token, and which items exist.
 
-    A row is the prompt, the end token, the longest completion, then -1; the first two results are the fields of
+    A row is the prompt, the end token, the longest completion, then -1; the first three results are the fields of
     `Prefixes`. Raises ValueError, naming the prompt, for a completion whose tokens aren't the first ones of the
     longest, for a text that is longer than `length`, with the length needed, and if there is no prompt or one has no
     completion.
@@ -22,7 +27,7 @@ def tokenize_prefixes(
         raise ValueError("there is no prompt to tokenize")
     if not all(ranked.completions):
         raise ValueError(f"prompt {[bool(items) for items in ranked.completions].index(False)} has no completion")
-    rows, ends = [], []
+    rows, starts, ends = [], [], []
     for number, (prompt, completions) in enumerate(zip(ranked.prompts, ranked.completions, strict=True)):
         start = [*tokenizer.encode(prompt), tokenizer.end]
         items = [tokenizer.encode(completion) for completion in completions]
@@ -34,6 +39,7 @@ def tokenize_prefixes(
                     "use tokenize and a text_encoder"
                 )
         rows.append([*start, *longest])
+        starts.append(len(start))
         ends.append([len(start) + len(tokens) - 1 for tokens in items])
     needed = [len(row) for row in rows]
     if max(needed) > length:
@@ -47,4 +53,4 @@ def tokenize_prefixes(
     tokens, last = np.full((len(rows), length), PADDING, np.int32), np.zeros((len(rows), most), np.int32)
     for number, (row, places) in enumerate(zip(rows, ends, strict=True)):
         tokens[number, : len(row)], last[number, : len(places)] = row, places
-    return tokens, last, mask
+    return tokens, np.array(starts, np.int32), last, mask

@@ -27,7 +27,9 @@ def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: 
         length = features.shape[-1]
         tokens = features.reshape(-1, length)
         there = tokens >= 0
-        hidden = _encode(architecture, vocabulary, params, tokens, jnp.repeat(there[:, None], length, axis=1))
+        places = jnp.repeat(jnp.arange(length)[None], len(tokens), axis=0)
+        mask = jnp.repeat(there[:, None], length, axis=1)
+        hidden = _encode(architecture, vocabulary, params, tokens, places, mask)
         mean = (hidden * there[:, :, None]).sum(axis=1) / jnp.maximum(there.sum(axis=1), 1)[:, None]
         return link(_head(params, mean)).reshape(features.shape[:-1])
 
@@ -39,8 +41,9 @@ def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link
 
     The features are `Prefixes`: one text a prompt, of which the completions are prefixes. It is read once, and the head
     reads each completion's last token, which sees no further: the rewards are those of completions encoded one by one,
-    at the cost of the longest alone. Rewards are NaN for a token outside the vocabulary. Raises ValueError for a
-    vocabulary below 1.
+    at the cost of the longest alone. Places are counted from the start of the prompt, and anew from where the
+    completions begin, so that the last one tells the length. Rewards are NaN for a token outside the vocabulary.
+    Raises ValueError for a vocabulary below 1.
     """
     _check(vocabulary)
 
@@ -51,8 +54,12 @@ def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link
         length = features.tokens.shape[-1]
         tokens = jnp.asarray(features.tokens).reshape(-1, length)
         last = jnp.asarray(features.last).reshape(-1, features.last.shape[-1])
+        start = jnp.asarray(features.start).reshape(-1, 1)
+        places = jnp.arange(length)[None]
+        places = jnp.where(places < start, places, places - start)
         causal = jnp.tril(jnp.ones((length, length), bool))
-        hidden = _encode(architecture, vocabulary, params, tokens, jnp.repeat(causal[None], len(tokens), axis=0))
+        mask = jnp.repeat(causal[None], len(tokens), axis=0)
+        hidden = _encode(architecture, vocabulary, params, tokens, places, mask)
         ends = jnp.take_along_axis(hidden, last[:, :, None], axis=1)
         return link(_head(params, ends)).reshape(features.last.shape)
 
@@ -69,10 +76,10 @@ def _init(key: Key[Array, ""], architecture: Architecture, vocabulary: int, leng
     return {"transformer": transformer.init(key), "head": jnp.zeros(architecture.width), "bias": jnp.zeros(())}
 
 
-def _encode(architecture: Architecture, vocabulary: int, params: PyTree, tokens: Array, mask: Array) -> Array:
-    length = tokens.shape[1]
-    transformer = make_transformer(architecture, vocabulary=vocabulary, length=length)
-    places = jnp.repeat(jnp.arange(length)[None], len(tokens), axis=0)
+def _encode(
+    architecture: Architecture, vocabulary: int, params: PyTree, tokens: Array, places: Array, mask: Array
+) -> Array:
+    transformer = make_transformer(architecture, vocabulary=vocabulary, length=tokens.shape[1])
     return transformer.encode(params["transformer"], jnp.maximum(tokens, 0), places, mask)
 
 

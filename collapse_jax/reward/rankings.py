@@ -11,10 +11,12 @@ Pairs = Literal["all", "chain", "star"]
 class Prefixes(NamedTuple):
     """Completions that are prefixes of one text: its tokens, below 0 where there is none, and the last token of each.
 
-    A text begins with the prompt. `last` is a place in the text; for an item that does not exist it is 0.
+    A text begins with the prompt; `start` is the place where the completions begin. `last` is a place in the text; for
+    an item that does not exist it is 0.
     """
 
     tokens: Int[np.ndarray, "prompt token"] | Int[Array, "... token"]
+    start: Int[np.ndarray, " prompt"] | Int[Array, "..."]
     last: Int[np.ndarray, "prompt item"] | Int[Array, "... item"]
 
 
@@ -69,14 +71,18 @@ def make_rankings(
 def _checked(features: Features) -> tuple[Features, tuple[int, int]]:
     """Return the features as NumPy arrays, and the number of prompts and of items."""
     if isinstance(features, Prefixes):
-        tokens, last = np.asarray(features.tokens), np.asarray(features.last)
+        tokens, start, last = (np.asarray(field) for field in features)
         if tokens.ndim != 2 or tokens.dtype.kind != "i" or last.ndim != 2 or last.dtype.kind != "i":
             raise ValueError(
                 f"features have tokens {tokens.dtype}{tokens.shape} and last {last.dtype}{last.shape}; "
                 "expected integers (prompt, token) and (prompt, item)"
             )
-        if len(tokens) != len(last):
-            raise ValueError(f"features have tokens of {len(tokens)} prompts and last of {len(last)}")
+        if start.ndim != 1 or start.dtype.kind != "i":
+            raise ValueError(f"features have start {start.dtype}{start.shape}; expected integers (prompt,)")
+        if len({len(tokens), len(start), len(last)}) > 1:
+            raise ValueError(
+                f"features have tokens of {len(tokens)} prompts, start of {len(start)} and last of {len(last)}"
+            )
         outside = (last < 0) | (last >= tokens.shape[1])
         if outside.any():
             prompt, item = (int(i) for i in np.argwhere(outside)[0])
@@ -84,7 +90,7 @@ def _checked(features: Features) -> tuple[Features, tuple[int, int]]:
                 f"features of prompt {prompt} have last {last[prompt, item]} for item {item}; "
                 f"places of tokens are 0 to {tokens.shape[1] - 1}"
             )
-        return Prefixes(tokens, last), (len(last), last.shape[1])
+        return Prefixes(tokens, start, last), (len(last), last.shape[1])
     features = np.asarray(features)
     if features.ndim != 3 or features.dtype.kind not in "fi":
         raise ValueError(
