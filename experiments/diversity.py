@@ -141,20 +141,18 @@ def _prefixed(prefix: str, dataset: xr.Dataset) -> xr.Dataset:
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return every measure by generation, a line a way, dashes the level of real text."""
     level = xr.ones_like(dataset["generation"], dtype=float)
-    figure = plotting.curves(
-        {
-            label: plotting.Curve(dataset[name], level * dataset[f"real_{name}"].mean("seed"))
-            for name, label in METRICS.items()
-            if name in dataset
-        },
-        x="generation",
-        hue="way",
-    )
-    # What is dashed here is no law.
-    for label in figure.legends[0].get_texts():
-        if label.get_text() == "law":
-            label.set_text("real text")
-    return {"figure.png": figure}
+    return {
+        "figure.png": plotting.curves(
+            {
+                label: plotting.Curve(dataset[name], level * dataset[f"real_{name}"].mean("seed"))
+                for name, label in METRICS.items()
+                if name in dataset
+            },
+            x="generation",
+            hue="way",
+            dashes="real text",
+        )
+    }
 
 
 def table(dataset: xr.Dataset) -> str:

@@ -118,7 +118,7 @@ def test_another_process_prepares_the_same_and_needs_no_tensorflow(docs, tmp_pat
 def test_corpora_that_can_not_be_split(tmp_path):
     with pytest.raises(ValueError, match="source mine has 0 passages under 0 titles; a split needs two titles"):
         corpus(Source("mine", ()), data_dir=tmp_path)
-    with pytest.raises(ValueError, match="source made_up has [0-9]+ passages under 1 titles"):
+    with pytest.raises(ValueError, match=r"source made_up has [0-9]+ passages under 1 titles"):
         corpus(Source("made_up", made_up().passages[:1]), data_dir=tmp_path)
     with pytest.raises(ValueError, match=r"test_share \(0\.9\) leaves none of the 2 documents of made_up to train on"):
         corpus(Source("made_up", made_up().passages[:2]), test_share=0.9, data_dir=tmp_path)

@@ -29,10 +29,11 @@ def curves(
     xscale: str = "linear",
     xlabel: str | None = None,
     titles: Mapping[Any, str] | None = None,
+    dashes: str = "law",
 ) -> Figure:
     """Return a row of panels a quantity: lines over `x` by `hue`, a panel a value of `column`.
 
-    Lines are means over seeds, bands two standard errors either way, black dashes the law.
+    Lines are means over seeds, bands two standard errors either way, black dashes the law or what `dashes` calls it.
     """
     first = next(iter(rows.values())).measured
     values = list(first[column].to_numpy()) if column else [None]
@@ -56,7 +57,7 @@ def curves(
             ax.set_ylabel(label)
     top = axes[0, 0]
     if any(curve.law is not None for curve in rows.values()):
-        top.plot([], [], color="black", ls=(0, (4, 3)), lw=0.9, label="law")
+        top.plot([], [], color="black", ls=(0, (4, 3)), lw=0.9, label=dashes)
     longest = max(len(str(text)) for text in top.get_legend_handles_labels()[1])
     return with_legend(figure, top, columns=max(1, int(12 * figure.get_figwidth() / (longest + 8))))
 
