@@ -16,12 +16,10 @@ os.environ["TFDS_DATA_DIR"] = os.path.join(tempfile.gettempdir(), f"collapse_jax
 
 # Compiling takes most of the time of these tests. XLA dies of a flag that it doesn't know, so ask the library first.
 _QUICK = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_split_count": "1"}
-with (
-    open(Path(jaxlib.__file__).parent / "libjax_common.so", "rb") as _file,
-    mmap.mmap(_file.fileno(), 0, access=mmap.ACCESS_READ) as _library,
-):
-    _KNOWN = [f"--{flag}={value}" for flag, value in _QUICK.items() if _library.find(flag.encode()) >= 0]
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_KNOWN]).strip()
+for _path in Path(jaxlib.__file__).parent.glob("libjax_common.*"):
+    with _path.open("rb") as _file, mmap.mmap(_file.fileno(), 0, access=mmap.ACCESS_READ) as _library:
+        _KNOWN = [f"--{flag}={value}" for flag, value in _QUICK.items() if _library.find(flag.encode()) >= 0]
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_KNOWN]).strip()
 
 # Child processes inherit both, as they compare bits.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
