@@ -36,6 +36,8 @@ class TextConfig(Options):
     """Blocks of a transformer."""
     width: int = 64
     """Width of a transformer."""
+    heads: int = 4
+    """Attention heads of a transformer."""
     vocabulary: int = 1024
     """Tokens of a transformer's byte-pair encoding, trained on the training prompts."""
     learning_rate: float = 1e-2
@@ -73,7 +75,7 @@ def _read(config: TextConfig) -> tuple[cj.Model, cj.Rankings, cj.Rankings]:
         for text in (pair[0], pair[1][0])
     ]
     tokenizer = cj.data.train_bpe(texts, config.vocabulary)
-    architecture = cj.Architecture(layers=config.layers, width=config.width, positions="learned")
+    architecture = cj.Architecture(config.layers, config.width, config.heads, positions="learned")
     ends = 2 if config.model == "text_encoder" else 1
     length = max(
         len(tokenizer.encode(prompt)) + len(tokenizer.encode(items[0])) + ends

@@ -162,9 +162,14 @@ def _neural(
     loop: Callable[[], float] | None,
 ) -> Workload:
     """Return a piece of work for each of `members`: in one program, one jitted call after the other, in a loop."""
+
+    def advance(state: dict[str, Array], hyper: Any, index: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+        key, own_key = jax.random.split(state["key"])
+        return {"key": key, "sum": _sum(work(own_key))}, {"index": index}
+
     process = cj.Process(
         lambda key, hyper: {"key": key, "sum": jnp.zeros(())},
-        lambda state, hyper, index: ({**state, "sum": _sum(work(state["key"]))}, {"index": index}),
+        advance,
         num_steps=1,
     )
     jitted = jax.jit(work)

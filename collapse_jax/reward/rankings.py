@@ -1,6 +1,6 @@
 """Ranked completions of prompts, best first, and the pairs of them that an objective compares."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -68,7 +68,7 @@ def make_rankings(
     return Rankings(features, mask, types.astype(np.int32), type_names)
 
 
-def _checked(features: Features) -> tuple[Features, tuple[int, int]]:
+def _checked(features: Any) -> tuple[Features, tuple[int, int]]:
     """Return the features as NumPy arrays, and the number of prompts and of items."""
     if isinstance(features, Prefixes):
         tokens, start, last = (np.asarray(field) for field in features)
