@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.generative.decoding import Decoding, Scalar
-from collapse_jax.generative.families.writing import Rules, beam_search, write
+from collapse_jax.generative.families.writing import Rules, beam_search, in_batches, write
 from collapse_jax.generative.family import Family, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.generative.sequences import make_reader
@@ -83,18 +83,21 @@ def language_model(
     ) -> LanguageModel:
         return params._replace(weights=fit_weights(key, params.weights, examples, weights, **hyper))
 
-    continued = partial(write, transformer, reader) if beams == 1 else partial(beam_search, transformer, reader, beams)
+    sampler, searcher = partial(write, transformer, reader), partial(beam_search, transformer, reader, beams)
+
+    def continued(key: Key[Array, ""], params: LanguageModel, prompts: Array, upto: int, beams: int) -> Array:
+        writer = sampler if beams == 1 else searcher
+        return in_batches(lambda key, rows: writer(key, params.weights, params.rules, rows, upto), key, prompts)
 
     def respond(key: Key[Array, ""], params: LanguageModel, examples: Int[Array, "n length"]) -> Int[Array, "n length"]:
-        return continued(key, params.weights, params.rules, examples[:, :prompt], length)
+        return continued(key, params, examples[:, :prompt], length, beams)
 
     def sample(key: Key[Array, ""], params: LanguageModel, n: int) -> Int[Array, "n length"]:
         nothing = jnp.zeros((n, 0), jnp.int32)
         if beams == 1:
-            return write(transformer, reader, key, params.weights, params.rules, nothing, length)
+            return continued(key, params, nothing, length, 1)
         prompt_key, key = jax.random.split(key)
-        prompts = write(transformer, reader, prompt_key, params.weights, params.rules, nothing, prompt)
-        return continued(key, params.weights, params.rules, prompts, length)
+        return continued(key, params, continued(prompt_key, params, nothing, prompt, 1), length, beams)
 
     def token_log_prob(params: LanguageModel, examples: Int[Array, "n length"]) -> Float[Array, "n length"]:
         return reader.token_log_prob(params.weights, examples)

@@ -1,5 +1,6 @@
 """Writing with a transformer, a token at a time and with a cache: sampling by rules, and beam search."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from collapse_jax.generative.decoding import Scalar, keep_top_k, keep_top_p
 from collapse_jax.generative.sequences import Reader, visible
 from collapse_jax.transformer import Cache, Transformer, Weights
+
+_BATCH = 64
 
 
 class Rules(NamedTuple):
@@ -51,6 +54,27 @@ def write(
     given = prompts.shape[1]
     drawn = jax.lax.scan(one, (progress, key), jnp.arange(given, length))[1]
     return jnp.concatenate([prompts, drawn.T], axis=1)
+
+
+def in_batches(
+    writer: Callable[[Key[Array, ""], Int[Array, "rows prompt"]], Int[Array, "rows length"]],
+    key: Key[Array, ""],
+    prompts: Int[Array, "n prompt"],
+) -> Int[Array, "n length"]:
+    """Return what `writer(key, prompts)` writes: on a CPU 64 rows at a time, whose cache of keys and values it holds.
+
+    All at once on an accelerator, and where 64 does not divide the number of rows.
+    """
+    n, given = prompts.shape
+    if jax.default_backend() != "cpu" or n % _BATCH:
+        return writer(key, prompts)
+
+    def one(key: Key[Array, ""], batch: Array) -> tuple[Key[Array, ""], Array]:
+        key, own_key = jax.random.split(key)
+        return key, writer(own_key, batch)
+
+    rows: Array = jax.lax.scan(one, key, prompts.reshape(n // _BATCH, _BATCH, given))[1]
+    return rows.reshape(n, -1)
 
 
 def beam_search(
