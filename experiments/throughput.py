@@ -4,9 +4,12 @@ Gaussians on their own samples against a NumPy loop; language models (training a
 against one jitted run after the other, and against a PyTorch loop of the same model where PyTorch is installed
 (`pip install -e '.[bench]'`). Neural work stands beside the machine's peak rate of matrix products, measured here.
 
-    python -m experiments.throughput     MINUTES
+    python -m experiments.throughput     four minutes on two CPU cores
 
-Expected: EXPECTED
+Expected on two cores: Gaussians at 10 samples 23 times the loop by examples and 18 times by statistics, at 1000 samples
+2 and 36 times. Language models train at 1.1 to 1.2 times the PyTorch loop's rate, a fifth of the matrix peak, and write
+at 1.9 times it. Reward models that encode each completion train at .9 times the loop's rate, those that read a prompt
+once at 7 times.
 """
 
 import tempfile
