@@ -235,3 +235,17 @@ def test_key_is_not_reused_in_any_option():
     )
     assert not sweep(process)["diverged"].any()
     assert jax.config.jax_debug_key_reuse
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({}, {"inspect": lambda key, x, weights: {"mean": x.mean()}}, "inspect and measure both record mean"),
+        ({}, {"inspect": lambda key, x, weights: x}, "inspect must return a dict of named arrays"),
+        ({"hyper": {"ratio": 1.0}}, {}, "parameter 'ratio' of family 'gaussian' clashes with another axis"),
+    ],
+)
+def test_names_that_clash_are_refused(change, options, message):
+    plan = cj.make_plan(cj.REGIMES["replace"], 2, 4)
+    with pytest.raises(ValueError, match=message):
+        cj.make_recursion(cj.families.gaussian()._replace(**change), plan, **options)
