@@ -62,6 +62,18 @@ def test_a_prefix_is_rewarded_as_if_it_were_read_alone():
         np.testing.assert_allclose(apply(params, alone)[0], jnp.full(3, rewards[prompt, item]), atol=1e-6)
 
 
+def test_places_are_counted_from_where_completions_begin():
+    model = cj.prefix_encoder(TOKENIZER.size, architecture=TINY)
+    features, mask = prefixes()
+    params = noisy(model.init(jax.random.key(0), features))
+    # The longest text has 24 tokens, 18 of them of its completion: no place from 18 on is asked for.
+    places = params["transformer"]["positions"].at[len(WORDS) :].set(jnp.nan)
+    rewards = model.apply({**params, "transformer": {**params["transformer"], "positions": places}}, features)
+    np.testing.assert_allclose(rewards, model.apply(params, features))
+    moved = model.apply(params, features._replace(start=jnp.zeros_like(features.start)))
+    assert np.abs(np.asarray(moved - rewards))[mask].min() > 1e-5
+
+
 def test_an_encoder_reads_all_tokens_and_no_padding():
     tokens, mask = tokenize(RANKED, TOKENIZER, LENGTH)
     model = cj.text_encoder(TOKENIZER.size, architecture=TINY)

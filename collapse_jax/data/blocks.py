@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from collapse_jax.data.ranking_sets import RankedPrompts
+from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
 from collapse_jax.data.tokenizers import Tokenizer
 
 PADDING = -1
@@ -75,10 +75,7 @@ def tokenize(
     longer, and if there is no prompt or one has no completion.
     """
     _require_length(length)
-    if not ranked.prompts:
-        raise ValueError("there is no prompt to tokenize")
-    if not all(ranked.completions):
-        raise ValueError(f"prompt {[bool(items) for items in ranked.completions].index(False)} has no completion")
+    require_completions(ranked, "tokenize")
     end = np.array([tokenizer.end])
     rows = [
         [np.concatenate([shared, end, tokenizer.encode(completion), end]) for completion in completions]

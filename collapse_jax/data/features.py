@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from collapse_jax.data.ranking_sets import RankedPrompts
+from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
 
 COUNT_SCALE = 1 / 8
 
@@ -49,10 +49,7 @@ def featurize(
     Items keep their order, best first; a prompt with fewer completions than the longest is filled up with zero rows.
     Raises ValueError as `hashed_ngrams` does, and if there is no prompt or one has no completion.
     """
-    if not ranked.prompts:
-        raise ValueError("there is no prompt to featurize")
-    if not all(ranked.completions):
-        raise ValueError(f"prompt {[bool(items) for items in ranked.completions].index(False)} has no completion")
+    require_completions(ranked, "featurize")
     shape = len(ranked.prompts), max(map(len, ranked.completions))
     features = np.zeros((*shape, prompt_size + completion_size), np.float32)
     mask = np.zeros(shape, bool)

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from collapse_jax.data.blocks import PADDING
-from collapse_jax.data.ranking_sets import RankedPrompts
+from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
 from collapse_jax.data.tokenizers import Tokenizer
 
 
@@ -23,10 +23,7 @@ def tokenize_prefixes(
     longest, for a text that is longer than `length`, with the length needed, and if there is no prompt or one has no
     completion.
     """
-    if not ranked.prompts:
-        raise ValueError("there is no prompt to tokenize")
-    if not all(ranked.completions):
-        raise ValueError(f"prompt {[bool(items) for items in ranked.completions].index(False)} has no completion")
+    require_completions(ranked, "tokenize")
     rows, starts, ends = [], [], []
     for number, (prompt, completions) in enumerate(zip(ranked.prompts, ranked.completions, strict=True)):
         start = [*tokenizer.encode(prompt), tokenizer.end]

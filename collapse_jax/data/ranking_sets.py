@@ -128,6 +128,14 @@ def ranking_rows(source: Source, seed: int) -> Iterator[dict[str, Any]]:
         }
 
 
+def require_completions(ranked: RankedPrompts, purpose: str) -> None:
+    """Raise ValueError unless there is a prompt to `purpose`, and every prompt has a completion."""
+    if not ranked.prompts:
+        raise ValueError(f"there is no prompt to {purpose}")
+    if not all(ranked.completions):
+        raise ValueError(f"prompt {[bool(items) for items in ranked.completions].index(False)} has no completion")
+
+
 def ranking_sets(
     source: Source | None = None,
     *,
