@@ -66,8 +66,8 @@ def test_places_are_counted_from_where_completions_begin():
     model = cj.prefix_encoder(TOKENIZER.size, architecture=TINY)
     features, mask = prefixes()
     params = noisy(model.init(jax.random.key(0), features))
-    # The longest text has 24 tokens, 18 of them of its completion: no place from 18 on is asked for.
-    places = params["transformer"]["positions"].at[len(WORDS) :].set(jnp.nan)
+    # After the shorter prompt 22 places are left, padding included: none beyond is asked for.
+    places = params["transformer"]["positions"].at[LENGTH - 6 :].set(jnp.nan)
     rewards = model.apply({**params, "transformer": {**params["transformer"], "positions": places}}, features)
     np.testing.assert_allclose(rewards, model.apply(params, features))
     moved = model.apply(params, features._replace(start=jnp.zeros_like(features.start)))
