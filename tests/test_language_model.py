@@ -10,7 +10,9 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.engine.checkpoint import Store
-from collapse_jax.generative.families.writing import Rules, probabilities
+from collapse_jax.generative.families.writing import Rules, begin, note, probabilities, read_next
+from collapse_jax.generative.sequences import make_reader
+from collapse_jax.transformer import make_transformer
 
 TINY = cj.Architecture(layers=1, width=8, heads=2)
 V, LENGTH, END, DRAWS = 3, 3, 2, 19_968
@@ -149,6 +151,29 @@ def test_packed_documents_do_not_see_each_other():
     steps = family.token_log_prob(params, jnp.concatenate([packed, alone]))
     np.testing.assert_allclose(steps[0], jnp.concatenate([steps[1, :3], steps[2, :3]]), atol=1e-5)
     assert (np.asarray(steps[1:, 3:]) == 0).all()
+
+
+@pytest.mark.parametrize("given", [0, 3])
+def test_logits_with_a_cache_are_those_without(given):
+    transformer = make_transformer(TINY, vocabulary=V, length=7)
+    reader = make_reader(transformer, vocabulary=V, start=END)
+    weights = noisy(cj.families.language_model(V, 7, end=END, architecture=TINY)).weights
+    # Documents end at every place, in what is given and in what is written.
+    rows = jax.random.randint(jax.random.key(11), (16, 7), 0, V)
+
+    @jax.jit
+    def cached(weights, rows):
+        progress = begin(transformer, reader, weights, rows[:, :given], 7, remember=False)
+        logits = []
+        for place in range(given, 7):
+            scores, progress = read_next(transformer, reader, weights, progress, jnp.int32(place))
+            progress = note(reader, progress, rows[:, place], jnp.int32(place))
+            logits.append(scores)
+        return jnp.stack(logits, axis=1)
+
+    whole = reader.logits(weights, reader.hidden(weights, rows))
+    assert np.ptp(np.asarray(whole)) > 1
+    np.testing.assert_allclose(cached(weights, rows), whole[:, given:], atol=1e-5)
 
 
 def test_padding_does_not_train_and_a_weight_is_a_number_of_examples():

@@ -46,11 +46,11 @@ def write(
     def one(carry: tuple[Progress, Key[Array, ""]], place: Array) -> tuple[tuple[Progress, Key[Array, ""]], Array]:
         progress, key = carry
         key, own_key = jax.random.split(key)
-        scores, progress = _read(transformer, reader, weights, progress, place)
+        scores, progress = read_next(transformer, reader, weights, progress, place)
         token = draw(own_key, probabilities(scores, rules, progress.seen))
-        return (_note(reader, progress, token, place), key), token
+        return (note(reader, progress, token, place), key), token
 
-    progress = _begin(transformer, reader, weights, prompts, length, remember=rules.repetition_penalty is not None)
+    progress = begin(transformer, reader, weights, prompts, length, remember=rules.repetition_penalty is not None)
     given = prompts.shape[1]
     drawn = jax.lax.scan(one, (progress, key), jnp.arange(given, length))[1]
     return jnp.concatenate([prompts, drawn.T], axis=1)
@@ -96,7 +96,7 @@ def beam_search(
 
     def one(carry: tuple[Progress, Array, Array], place: Array) -> tuple[tuple[Progress, Array, Array], None]:
         progress, rows, score = carry
-        scores, progress = _read(transformer, reader, weights, progress, place)
+        scores, progress = read_next(transformer, reader, weights, progress, place)
         step = jax.nn.log_softmax(scores, axis=-1)
         if rules.repetition_penalty is not None and progress.seen is not None:
             step = penalise(step, progress.seen, rules.repetition_penalty)
@@ -106,9 +106,9 @@ def beam_search(
         chosen = (jnp.arange(n)[:, None] * beams + parent).reshape(-1)
         rows, progress = jax.tree.map(lambda leaf: leaf[chosen], (rows, progress))
         rows = jax.lax.dynamic_update_slice_in_dim(rows, token[:, None], place, axis=1)
-        return (_note(reader, progress, token, place), rows, score), None
+        return (note(reader, progress, token, place), rows, score), None
 
-    progress = _begin(transformer, reader, weights, prompts, length, remember=rules.repetition_penalty is not None)
+    progress = begin(transformer, reader, weights, prompts, length, remember=rules.repetition_penalty is not None)
     rows = jnp.pad(prompts, ((0, 0), (0, length - given)))
     progress, rows = jax.tree.map(lambda leaf: jnp.repeat(leaf, beams, axis=0), (progress, rows))
     # All beams are alike at first: only one of them may be continued.
@@ -147,7 +147,7 @@ def draw(key: Key[Array, ""], p: Float[Array, "n v"]) -> Int[Array, " n"]:
     return jnp.argmax(cumulative > threshold, axis=-1).astype(jnp.int32)
 
 
-def _begin(
+def begin(
     transformer: Transformer,
     reader: Reader,
     weights: Weights,
@@ -172,7 +172,7 @@ def _begin(
     return Progress(cache, token, began, seen)
 
 
-def _read(
+def read_next(
     transformer: Transformer, reader: Reader, weights: Weights, progress: Progress, place: Array
 ) -> tuple[Float[Array, "n v"], Progress]:
     """Return the logits of the token at a place, having read the one before it."""
@@ -184,7 +184,7 @@ def _read(
     return reader.logits(weights, hidden[:, 0]), progress._replace(cache=cache)
 
 
-def _note(reader: Reader, progress: Progress, token: Int[Array, " n"], place: Array) -> Progress:
+def note(reader: Reader, progress: Progress, token: Int[Array, " n"], place: Array) -> Progress:
     """Return the progress with the token at a place as the next one to read."""
     seen = progress.seen
     if seen is not None:
