@@ -5,13 +5,17 @@ cores, on real text: held-out perplexity by generation, and how surprising its t
 alone. Rows replaced, accumulated, accumulated and subsampled, and with a share of real rows, replayed or fresh, beside
 the control that is trained on fresh real rows; and, replaced, several ways of writing.
 
-    python -m experiments.recursion_lm                                  MINUTES
+    python -m experiments.recursion_lm --small                          three minutes on two CPU cores
+    python -m experiments.recursion_lm                                  some 15 minutes; not run to its end
     python -m experiments.recursion_lm --source text_files --path FILE  the same on your own text
 
 The published size is a configuration: `--source wikitext --path FOLDER --length 128 --prompt 64 --layers 12 --width 768
---heads 12 --samples 4096 --steps 640 --dtype bfloat16 --start pretrained`; not run, a day or so on one large GPU.
+--heads 12 --samples 4096 --steps 640 --dtype bfloat16 --start pretrained`; not run.
 
-Expected: EXPECTED
+Expected, --small, nats a token on held-out text from generation 1 to 5, means over 3 seeds ± two standard errors:
++.182 ± .019 when rows are replaced, +.171 ± .015 and +.117 ± .014 with a tenth of real rows, replayed and fresh,
++.093 ± .026 accumulated and subsampled, +.046 ± .007 accumulated, -.005 ± .006 in the control; perplexities 36.0, 35.6,
+33.7, 33.0, 31.4 and 29.7. What the models write grows more surprising to the first one: its histograms move right.
 """
 
 from dataclasses import dataclass
