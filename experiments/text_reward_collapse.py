@@ -4,7 +4,8 @@ The main figure of Song, Cai, Lee, Su (arXiv 2305.17608) with transformers train
 several seeds in one program. A causal transformer reads each prompt's longest completion once, and its state at the
 last word of each shorter one, which is a prefix, gives that one's reward.
 
-    python -m experiments.text_reward_collapse     seven minutes on two CPU cores
+    python -m experiments.text_reward_collapse          seven minutes on two CPU cores
+    python -m experiments.text_reward_collapse --small  three; separation .142 ± .012 of the prompt-aware one by then
 
 Expected: separation of the types on training prompts at most .002 for the three strictly concave utilities, .027 for
 U = x, and .183 for the prompt-aware one (.186 predicted; .139 on held-out titles); curves within .004 of their laws,
