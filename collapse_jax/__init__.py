@@ -27,6 +27,7 @@ from collapse_jax.generative.regimes import (
     regime,
     sliding_window,
     weighted,
+    with_share,
 )
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.process import Axis, Process
@@ -112,4 +113,5 @@ __all__ = [
     "utility",
     "wasserstein_to_limit",
     "weighted",
+    "with_share",
 ]

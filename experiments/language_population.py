@@ -19,8 +19,8 @@ from experiments.launch import Options
 
 HELD_OUT = 256
 SHOWN = 4
-# Of log-perplexity, in nats a token.
 _COMMON = 30
+# Of log-perplexity, in nats a token.
 EDGES = jnp.linspace(0.0, 10.0, 81)
 
 
@@ -274,19 +274,6 @@ def compare_ways(
         )
         datasets.append(dataset.isel(dict.fromkeys(["regime", *way.rules], 0), drop=True))
     return xr.concat(datasets, xr.DataArray(list(names), dims="way", name="way"), combine_attrs="override")
-
-
-def control() -> cj.Regime:
-    """Return the regime that trains on fresh real rows alone, in every generation."""
-    return with_share("control", cj.REGIMES["real_fraction_fresh"], 1.0)
-
-
-def with_share(name: str, regime: cj.Regime, ratio: float) -> cj.Regime:
-    """Return a regime with its real share fixed, so that arms with and without one run in one program."""
-    counts = regime.counts
-    return regime._replace(
-        name=name, counts=lambda generation, source, samples, _: counts(generation, source, samples, ratio)
-    )
 
 
 def texts(language: Language, rows: np.ndarray) -> list[str]:

@@ -92,18 +92,14 @@ SMALL = {
 
 def regimes() -> dict[str, cj.Regime]:
     """Return the regimes by name, those with a real share at their own."""
-
-    def at(name: str, ratio: float, label: str) -> cj.Regime:
-        counts = cj.REGIMES[name].counts
-        return cj.Regime(label, lambda generation, source, samples, _: counts(generation, source, samples, ratio))
-
+    replayed, fresh = (cj.REGIMES[f"real_fraction_{kind}"] for kind in ("replayed", "fresh"))
     every = [
         cj.REGIMES["replace"],
         cj.REGIMES["accumulate"],
         cj.REGIMES["accumulate_subsample"]._replace(name="subsample"),
-        at("real_fraction_replayed", 0.1, "replayed tenth"),
-        at("real_fraction_fresh", 0.1, "fresh tenth"),
-        at("real_fraction_fresh", 1.0, CONTROL),
+        cj.with_share(replayed, 0.1, "replayed tenth"),
+        cj.with_share(fresh, 0.1, "fresh tenth"),
+        cj.with_share(fresh, 1.0, CONTROL),
     ]
     return {one.name: one for one in every}
 

@@ -30,11 +30,9 @@ from collapse_jax import plotting
 from experiments.language_population import (
     LanguageConfig,
     compare_ways,
-    control,
     read,
     recurse,
     texts,
-    with_share,
 )
 from experiments.launch import launch
 
@@ -56,11 +54,13 @@ def arms(shares: tuple[float, ...]) -> list[cj.Regime]:
     """Return the regimes: those without a share, those with, and the control."""
     plain = [cj.REGIMES[name] for name in ("replace", "accumulate", "accumulate_subsample")]
     shared = [
-        with_share(f"{share:.0%} real, {kind}", cj.REGIMES[f"real_fraction_{kind}"], share)
+        cj.with_share(cj.REGIMES[f"real_fraction_{kind}"], share, f"{share:.0%} real, {kind}")
         for share in shares
         for kind in ("replayed", "fresh")
     ]
-    return [*plain, *shared, control()]
+    # Fresh real rows alone, in every generation.
+    control = cj.with_share(cj.REGIMES["real_fraction_fresh"], 1.0, "control")
+    return [*plain, *shared, control]
 
 
 def run(config: Config, directory: Path) -> xr.Dataset:

@@ -68,12 +68,8 @@ def _read(config: TextConfig) -> tuple[cj.Model, cj.Rankings, cj.Rankings]:
         train, test = (cj.make_rankings(*cj.data.featurize(split), split.types) for split in splits)
         return cj.mlp((config.hidden,)), train, test
     # A prompt's longest completion comes first and holds the words of the others.
-    texts = [
-        text
-        for split in splits[:1]
-        for pair in zip(split.prompts, split.completions, strict=True)
-        for text in (pair[0], pair[1][0])
-    ]
+    pairs = zip(splits.train.prompts, splits.train.completions, strict=True)
+    texts = [text for prompt, items in pairs for text in (prompt, items[0])]
     tokenizer = cj.data.train_bpe(texts, config.vocabulary)
     architecture = cj.Architecture(config.layers, config.width, config.heads, positions="learned")
     ends = 2 if config.model == "text_encoder" else 1

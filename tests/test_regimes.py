@@ -267,3 +267,16 @@ def test_factories_name_what_they_return():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(KeyError, match="unknown regime 'replaced'; known: accumulate, "):
         REGIMES["replaced"]
+
+
+@pytest.mark.parametrize("name", REGIMES)
+def test_a_share_is_fixed_in_counts_draws_and_weights(name):
+    fixed = cj.with_share(REGIMES[name], 0.3, "arm")
+    assert fixed.name == "arm"
+    for found, due in zip(rows(fixed, 5, 20, 0.9), rows(REGIMES[name], 5, 20, 0.3), strict=True):
+        np.testing.assert_array_equal(found, due)
+
+
+def test_a_share_is_a_share():
+    with pytest.raises(ValueError, match=r"ratio is 1.5; it must be a share in \[0, 1\]"):
+        cj.with_share(REGIMES["replace"], 1.5, "arm")

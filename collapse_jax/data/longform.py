@@ -8,6 +8,7 @@ from typing import Any
 
 from tensorflow_datasets.core import constants
 
+from collapse_jax.data.download import CONNECT_SECONDS as _CONNECT_SECONDS
 from collapse_jax.data.download import download
 from collapse_jax.data.passages import MIN_WORDS, Passage, Source, read_utf8
 
@@ -16,7 +17,6 @@ LONGFORM_URL = (
     "https://huggingface.co/datasets/akoksal/LongForm/resolve/5cac80c04a23f4f55643e218a6473d3a42a113aa/"
     "data/train-00000-of-00001-367270308b568067.parquet"
 )
-_CONNECT_SECONDS = 5.0
 _FORMATS = (".json", ".jsonl", ".parquet")
 
 

@@ -274,6 +274,23 @@ def sliding_window(width: int) -> Regime:
 REGIMES.add(sliding_window(5))
 
 
+def with_share(regime: Regime, ratio: float, name: str) -> Regime:
+    """Return a regime with its real share fixed at `ratio`, under a name of its own.
+
+    Arms of different shares, and those without one, then run in one program. Raises ValueError for a ratio outside
+    [0, 1].
+    """
+    if not 0.0 <= ratio <= 1.0:
+        raise ValueError(f"ratio is {ratio}; it must be a share in [0, 1]")
+    counts, draws, weights = regime.counts, regime.draws, regime.weights
+    return regime._replace(
+        name=name,
+        counts=lambda generation, source, samples, _: counts(generation, source, samples, ratio),
+        draws=draws and (lambda generation, samples, _: draws(generation, samples, ratio)),
+        weights=weights and (lambda generation, source, samples, _: weights(generation, source, samples, ratio)),
+    )
+
+
 def ecosystem(models: int) -> Regime:
     """Return the regime of several models with one shared pool: each trains on M of all they emitted last.
 
