@@ -6,9 +6,9 @@ import io
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -48,7 +48,12 @@ class SplitConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
 
 
 class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc,call-arg]
-    """A builder whose examples are dictionaries with a whole number `index`, their place in the source."""
+    """A builder whose examples are dictionaries with a whole number `index`, their place in the source.
+
+    `NAMED` holds what plain names stand for on this machine today, as functions of the data folder, the default first.
+    """
+
+    NAMED: ClassVar[Mapping[str, Callable[[str | os.PathLike[str] | None], SplitConfig]]]
 
     def __init__(
         self,
@@ -58,15 +63,10 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         file_format: str = "array_record",
         **kwargs: Any,
     ) -> None:
-        name = config if config is None or isinstance(config, str) else config.name
-        super().__init__(
-            config=self.named_config(name, data_dir) or config, data_dir=data_dir, file_format=file_format, **kwargs
-        )
-
-    @classmethod
-    def named_config(cls, name: str | None, data_dir: str | os.PathLike[str] | None) -> Any:
-        """Return what a plain name, or none, stands for on this machine today, or None for other names."""
-        raise NotImplementedError
+        name = next(iter(self.NAMED)) if config is None else config if isinstance(config, str) else config.name
+        if name in self.NAMED:
+            config = self.NAMED[name](data_dir)
+        super().__init__(config=config, data_dir=data_dir, file_format=file_format, **kwargs)
 
     def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
         # TFDS would log a warning about a custom configuration each time.

@@ -44,12 +44,8 @@ class Documents(ArrayRecordBuilder):
 
     # Part of the folder's name: raise it when documents are made in another way.
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = (tfds.core.BuilderConfig(name="python_docs"),)
-
-    @classmethod
-    def named_config(cls, name: str | None, data_dir: str | os.PathLike[str] | None) -> DocumentsConfig | None:
-        """Return the configuration that "python_docs", also the default, stands for today."""
-        return DocumentsConfig() if name in (None, "python_docs") else None
+    NAMED = {"python_docs": lambda _: DocumentsConfig()}
+    BUILDER_CONFIGS = tuple(tfds.core.BuilderConfig(name=name) for name in NAMED)
 
     def _info(self) -> Any:
         return self._dataset_info({"title": tfds.features.Text(), "text": tfds.features.Text()})

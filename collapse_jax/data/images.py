@@ -86,14 +86,11 @@ class GreyImages(ArrayRecordBuilder):
 
     # Part of the folder's name: raise it when the features change.
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = (tfds.core.BuilderConfig(name="digits"), tfds.core.BuilderConfig(name="mnist"))
-
-    @classmethod
-    def named_config(cls, name: str | None, data_dir: str | os.PathLike[str] | None) -> GreyImagesConfig | None:
-        """Return the configuration that "digits", also the default, or "mnist" stands for."""
-        if name in (None, "digits"):
-            return GreyImagesConfig()
-        return GreyImagesConfig(source=mnist_source(None, data_dir, MNIST_URL)) if name == "mnist" else None
+    NAMED = {
+        "digits": lambda _: GreyImagesConfig(),
+        "mnist": lambda data_dir: GreyImagesConfig(source=mnist_source(None, data_dir, MNIST_URL)),
+    }
+    BUILDER_CONFIGS = tuple(tfds.core.BuilderConfig(name=name) for name in NAMED)
 
     def _info(self) -> Any:
         source = self.builder_config.source

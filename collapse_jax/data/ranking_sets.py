@@ -66,14 +66,11 @@ class RankingSets(ArrayRecordBuilder):
 
     # Part of the folder's name: raise it when the recipe changes.
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = (tfds.core.BuilderConfig(name="python_docs"), tfds.core.BuilderConfig(name="longform"))
-
-    @classmethod
-    def named_config(cls, name: str | None, data_dir: str | os.PathLike[str] | None) -> RankingSetsConfig | None:
-        """Return the configuration that "python_docs", also the default, or "longform" stands for today."""
-        if name in (None, "python_docs"):
-            return RankingSetsConfig()
-        return RankingSetsConfig(source=longform(data_dir=data_dir)) if name == "longform" else None
+    NAMED = {
+        "python_docs": lambda _: RankingSetsConfig(),
+        "longform": lambda data_dir: RankingSetsConfig(source=longform(data_dir=data_dir)),
+    }
+    BUILDER_CONFIGS = tuple(tfds.core.BuilderConfig(name=name) for name in NAMED)
 
     def _info(self) -> Any:
         return self._dataset_info(
