@@ -6,7 +6,7 @@ what comes out stay float32. Source: Vaswani et al., arXiv 1706.03762; Su et al.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import flax.linen as nn
 import jax
@@ -17,6 +17,13 @@ _BASE = 10_000.0
 _SCALE = 0.02
 
 Weights: TypeAlias = PyTree
+
+
+def require_whole(**values: Any) -> None:
+    """Raise ValueError, with its name, for a value that is not a whole number from 1 on."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,7 @@ class Architecture:
     """Compute a block's activations again in the backward pass instead of storing them."""
 
     def __post_init__(self) -> None:
-        for name in ("layers", "width", "heads", "expansion"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+        require_whole(layers=self.layers, width=self.width, heads=self.heads, expansion=self.expansion)
         if self.width % self.heads:
             raise ValueError(f"width is {self.width}; it must be a multiple of heads, {self.heads}")
         for name, allowed in (("positions", ("rotary", "learned")), ("dtype", ("float32", "bfloat16"))):
@@ -94,9 +98,7 @@ def make_transformer(architecture: Architecture, *, vocabulary: int, length: int
 
     Raises ValueError for a vocabulary or length below 1.
     """
-    for name, value in (("vocabulary", vocabulary), ("length", length)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+    require_whole(vocabulary=vocabulary, length=length)
     dtype = jnp.dtype(architecture.dtype)
     size = architecture.width // architecture.heads
     network = _Network(architecture, vocabulary, length)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from collapse_jax.reward.models import Link, Model
 from collapse_jax.reward.rankings import Prefixes
-from collapse_jax.transformer import Architecture, make_transformer
+from collapse_jax.transformer import Architecture, make_transformer, require_whole
 
 _SIZES = Architecture(positions="learned")
 
@@ -18,7 +18,7 @@ def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: 
     states over the tokens that are there. Rewards are NaN for a token outside the vocabulary. Raises ValueError for a
     vocabulary below 1.
     """
-    _check(vocabulary)
+    require_whole(vocabulary=vocabulary)
 
     def init(key: Key[Array, ""], features: Int[Array, "... item token"]) -> PyTree:
         return _init(key, architecture, vocabulary, features.shape[-1])
@@ -45,7 +45,7 @@ def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link
     completions begin, so that the last one tells the length. Rewards are NaN for a token outside the vocabulary.
     Raises ValueError for a vocabulary below 1.
     """
-    _check(vocabulary)
+    require_whole(vocabulary=vocabulary)
 
     def init(key: Key[Array, ""], features: Prefixes) -> PyTree:
         return _init(key, architecture, vocabulary, features.tokens.shape[-1])
@@ -64,11 +64,6 @@ def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link
         return link(_head(params, ends)).reshape(features.last.shape)
 
     return Model(init, apply)
-
-
-def _check(vocabulary: int) -> None:
-    if isinstance(vocabulary, bool) or not isinstance(vocabulary, int) or vocabulary < 1:
-        raise ValueError(f"vocabulary is {vocabulary!r}; it must be a whole number from 1 on")
 
 
 def _init(key: Key[Array, ""], architecture: Architecture, vocabulary: int, length: int) -> PyTree:

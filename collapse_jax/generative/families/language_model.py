@@ -13,7 +13,7 @@ from collapse_jax.generative.families.writing import Rules, beam_search, in_batc
 from collapse_jax.generative.family import Family, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.generative.sequences import make_reader
-from collapse_jax.transformer import Architecture, Weights, make_transformer
+from collapse_jax.transformer import Architecture, Weights, make_transformer, require_whole
 
 
 class LanguageModel(NamedTuple):
@@ -49,8 +49,7 @@ def language_model(
 
     Raises ValueError for sizes, `end`, `prompt` or `beams` out of range.
     """
-    if isinstance(vocabulary, bool) or not isinstance(vocabulary, int) or vocabulary < 1:
-        raise ValueError(f"vocabulary is {vocabulary!r}; it must be a whole number from 1 on")
+    require_whole(vocabulary=vocabulary)
     if not (end is None or (not isinstance(end, bool) and isinstance(end, int) and 0 <= end < vocabulary)):
         raise ValueError(f"end is {end!r}; it must be a token below the vocabulary, {vocabulary}, or None")
     low = 1 if beams != 1 else 0

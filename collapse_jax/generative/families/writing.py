@@ -97,9 +97,7 @@ def beam_search(
     def one(carry: tuple[Progress, Array, Array], place: Array) -> tuple[tuple[Progress, Array, Array], None]:
         progress, rows, score = carry
         scores, progress = read_next(transformer, reader, weights, progress, place)
-        step = jax.nn.log_softmax(scores, axis=-1)
-        if rules.repetition_penalty is not None and progress.seen is not None:
-            step = penalise(step, progress.seen, rules.repetition_penalty)
+        step = penalise(jax.nn.log_softmax(scores, axis=-1), progress.seen, rules.repetition_penalty)
         both = (score[:, :, None] + step.reshape(n, beams, -1)).reshape(n, -1)
         score, best = jax.lax.top_k(both, beams)
         parent, token = best // reader.vocabulary, (best % reader.vocabulary).reshape(-1)
@@ -122,8 +120,7 @@ def beam_search(
 
 def probabilities(scores: Float[Array, "n v"], rules: Rules, seen: Bool[Array, "n v"] | None) -> Float[Array, "n v"]:
     """Return the probabilities of the next token under the rules."""
-    if rules.repetition_penalty is not None and seen is not None:
-        scores = penalise(scores, seen, rules.repetition_penalty)
+    scores = penalise(scores, seen, rules.repetition_penalty)
     if rules.temperature is not None:
         scores = scores / rules.temperature
     p = jax.nn.softmax(scores, axis=-1)
@@ -134,8 +131,12 @@ def probabilities(scores: Float[Array, "n v"], rules: Rules, seen: Bool[Array, "
     return p
 
 
-def penalise(scores: Float[Array, "n v"], seen: Bool[Array, "n v"], penalty: Scalar) -> Float[Array, "n v"]:
-    """Return the scores with those of seen tokens divided by the penalty if positive, multiplied if negative."""
+def penalise(
+    scores: Float[Array, "n v"], seen: Bool[Array, "n v"] | None, penalty: Scalar | None
+) -> Float[Array, "n v"]:
+    """Return the scores, those of seen tokens divided by the penalty if positive and multiplied if negative."""
+    if seen is None or penalty is None:
+        return scores
     return jnp.where(seen, jnp.where(scores > 0, scores / penalty, scores * penalty), scores)
 
 
