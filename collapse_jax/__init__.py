@@ -6,6 +6,8 @@
 """
 
 from collapse_jax import data, metrics
+from collapse_jax.arms import with_arms
+from collapse_jax.defences import Defence, compare_defences
 from collapse_jax.engine import sweep
 from collapse_jax.generative import families, laws, selections
 from collapse_jax.generative.decoding import Decoding
@@ -30,6 +32,7 @@ from collapse_jax.generative.regimes import (
     with_share,
 )
 from collapse_jax.generative.selection import Candidates, Selection
+from collapse_jax.judges import REFITS, reward_judge
 from collapse_jax.process import Axis, Process
 from collapse_jax.profile import collapse_profile
 from collapse_jax.reward.closed_forms import LimitLaw
@@ -52,6 +55,7 @@ __all__ = [
     "FAMILIES",
     "FRESH",
     "REAL",
+    "REFITS",
     "REGIMES",
     "UTILITIES",
     "Architecture",
@@ -59,6 +63,7 @@ __all__ = [
     "Candidates",
     "Choice",
     "Decoding",
+    "Defence",
     "Family",
     "FiniteLaw",
     "Fitting",
@@ -80,6 +85,7 @@ __all__ = [
     "certified_gap",
     "choose",
     "collapse_profile",
+    "compare_defences",
     "count_matrix",
     "data",
     "ecosystem",
@@ -105,6 +111,7 @@ __all__ = [
     "quantile_distance",
     "regime",
     "resample",
+    "reward_judge",
     "selections",
     "sliding_window",
     "summarize",
@@ -113,5 +120,6 @@ __all__ = [
     "utility",
     "wasserstein_to_limit",
     "weighted",
+    "with_arms",
     "with_share",
 ]

@@ -11,6 +11,7 @@ PACKAGE = ROOT / "collapse_jax"
 # Floors from the ground up; a module may import from its own floor's folder-mates listed before it, and from below.
 FLOORS = [
     {"registry", "process", "files", "transformer"},
+    {"arms"},
     {"generative.laws"},
     {"generative.decoding", "generative.selection", "generative.regimes"},
     {"generative.family", "generative.plan", "generative.merging"},
@@ -21,8 +22,11 @@ FLOORS = [
     {"reward.shape", "reward.closed_forms"},
     {"reward.utilities", "reward.rankings", "metrics"},
     {"reward.schemes", "reward.models", "reward.encoders", "reward.objective", "reward.metrics"},
+    {"reward.loss"},
     {"reward.training"},
+    {"judges"},
     {"engine"},
+    {"defences"},
     {"results", "profile"},
     {"plotting"},
 ]

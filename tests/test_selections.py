@@ -45,7 +45,7 @@ def survivors(selection, size, replicas, p=P, pool=None, **hyper):
         tokens = jax.random.choice(draw_key, len(p), (size * selection.oversample,), p=jnp.array(p, jnp.float32))
         candidates = candidates_of(tokens)
         nothing = candidates._replace(weights=jnp.zeros_like(candidates.weights))
-        return keep(keep_key, selection, candidates, pool or nothing, hyper, size)
+        return keep(keep_key, selection, candidates, pool or nothing, None, hyper, size)[:2]
 
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), replicas)))
 

@@ -47,8 +47,9 @@ class Family(NamedTuple):
     and `ranges` the lowest and highest value of those that have such bounds.
 
     Optional: `log_prob(params, examples)`, one number an example, and of sequences `token_log_prob(params, examples)`,
-    one a token, which add up to it; `embed(params, examples)`, vectors (n, d) to compare examples by;
-    `moments(params)`; `respond(key, params, examples)`, the examples with their answers (labels, next tokens) drawn
+    one a token, which add up to it, and `token_probabilities(params, examples)`, of every token of the vocabulary in
+    each place, given those before it, along a last axis; `embed(params, examples)`, vectors (n, d) to compare examples
+    by; `moments(params)`; `respond(key, params, examples)`, the examples with their answers (labels, next tokens) drawn
     anew, for families that model answers to given inputs; `decodings`, the maps of decoding that have a meaning here;
     `statistics` for the fused step; `truth`, a standard truth to collapse from: parameters, or a function
     (key, n) -> examples.
@@ -67,6 +68,7 @@ class Family(NamedTuple):
     hyper: Mapping[str, float] = {}
     ranges: Mapping[str, tuple[float, float]] = {}
     token_log_prob: Callable[..., Array] | None = None
+    token_probabilities: Callable[..., Array] | None = None
     embed: Callable[..., Array] | None = None
     source: str = ""
 

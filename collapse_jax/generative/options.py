@@ -126,6 +126,16 @@ def inspected_dims(
     return {name: (dims or {}).get(name, ()) for name in recorded}
 
 
+def selected_dims(
+    recorded: Mapping[str, Any], dims: Dims | None, taken: Collection[str], models: int
+) -> dict[str, tuple[str, ...]]:
+    """Return the dims of all that selections record, models first; ValueError for names taken."""
+    if clash := set(recorded) & set(taken):
+        raise ValueError(f"a selection records {', '.join(sorted(clash))}, as measure or inspect do; rename theirs")
+    lead = ("model",) if models > 1 else ()
+    return {name: (*lead, *(dims or {}).get(name, ())) for name in recorded}
+
+
 def _moments(family: Family, key: Key[Array, ""], params: Params) -> dict[str, Array]:
     assert family.moments is not None
     return dict(family.moments(params)._asdict())

@@ -20,21 +20,26 @@ from collapse_jax.generative.options import (
     make_decode,
     resolve_measure,
     resolve_truth,
+    selected_dims,
 )
 from collapse_jax.generative.plan import Plan, make_layout
 from collapse_jax.generative.regimes import FRESH, REAL
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.generative.survival import keep, select, subsample
+from collapse_jax.generative.survival import keep, select, start_memory, subsample
 from collapse_jax.process import Hyper, Process
 
 
 class State(NamedTuple):
-    """A lineage: its models, and the pool of what is stored, slot by slot, with the weights it is kept by."""
+    """A lineage: its models, and the pool of what is stored, slot by slot, with the weights it is kept by.
+
+    `memory` is what the two selections of each model have learned, `curate` first; None where they don't learn.
+    """
 
     params: Params
     examples: Examples
     kept: Float[Array, "slot width"]
     key: Key[Array, ""]
+    memory: PyTree = None
 
 
 def make_recursion(
@@ -68,9 +73,9 @@ def make_recursion(
 
     `measure(key, params)` returns what is recorded of each generation's model, before decoding: by default the mean and
     the total variance of the family's `moments`. `inspect(key, examples, weights)` returns what is recorded, besides,
-    of what each generation emits, after decoding and curation (weight 0: none was left). `dims` and `coords` name the
-    axes of both. With several models an axis `model` comes first in what is measured. Members of fewer examples than
-    the plan's largest are padded to it.
+    of what each generation emits, after decoding and curation (weight 0: none was left). Selections may record
+    something of their own. `dims` and `coords` name the axes of all of these. With several models an axis `model` comes
+    first in what is measured. Members of fewer examples than the plan's largest are padded to it.
 
     Raises ValueError for a decoding the family doesn't have, names that clash, and options that don't fit the family.
     """
@@ -124,25 +129,28 @@ def make_recursion(
         both: Candidates = jax.tree.map(lambda *parts: jnp.concatenate(parts), pool, real)
         return both
 
-    def train(key: Key[Array, ""], params: Params, candidates: Candidates, hyper: Hyper, index: Array) -> Params:
+    def train(
+        key: Key[Array, ""], params: Params, memory: PyTree, candidates: Candidates, hyper: Hyper, index: Array
+    ) -> tuple[Params, PyTree, Mapping[str, Array]]:
+        record: Mapping[str, Array] = {}
         draw_key, weigh_key, init_key, fit_key = jax.random.split(key, 4)
         if layout.subsamples:
             candidates = subsample(draw_key, candidates, at("draws", hyper, index), layout.drawn)
         if reweigh is not None:
             alive = candidates.weights > 0
-            candidates = select(weigh_key, reweigh, candidates, candidates, hyper)
+            candidates, memory, record = select(weigh_key, reweigh, candidates, candidates, memory, hyper)
             candidates = candidates._replace(weights=candidates.weights * alive)
         if not warm_start:
             params = family.init(init_key, candidates.examples, candidates.weights)
         own = {name: hyper[name] for name in family.hyper}
         if not growing_compute:
-            return family.fit(fit_key, params, candidates.examples, candidates.weights, **own)
+            return family.fit(fit_key, params, candidates.examples, candidates.weights, **own), memory, record
 
         def again(number: Array, params: Params) -> Params:
             key = jax.random.fold_in(fit_key, number)
             return family.fit(key, params, candidates.examples, candidates.weights, **own)
 
-        return jax.lax.fori_loop(0, at("repeats", hyper, index), again, params)
+        return jax.lax.fori_loop(0, at("repeats", hyper, index), again, params), memory, record
 
     def seen(state: State, hyper: Hyper, index: Int[Array, ""]) -> Candidates:
         """Return what else may train the generation after index + 1, for what that emits to be compared with."""
@@ -153,12 +161,16 @@ def make_recursion(
         written = pool.generation <= index
         return pool._replace(weights=pool.weights * counted.reshape(-1) * written)
 
-    def emit(key: Key[Array, ""], state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[Examples, Array]:
-        """Return what the models emit, in turn, and the weights it is kept by."""
+    def emit(
+        key: Key[Array, ""], state: State, memory: PyTree, hyper: Hyper, index: Int[Array, ""]
+    ) -> tuple[Examples, Array, PyTree, Mapping[str, Array]]:
+        """Return what the models emit, in turn, the weights it is kept by, and what its curation learned, records."""
         times = curate.oversample if curate is not None else 1
         pool = seen(state, hyper, index)
 
-        def one(key: Key[Array, ""], params: Params, model: Array) -> tuple[Examples, Array]:
+        def one(
+            key: Key[Array, ""], params: Params, memory: PyTree, model: Array
+        ) -> tuple[Examples, Array, PyTree, Mapping[str, Array]]:
             sample_key, select_key = jax.random.split(key)
             if respond:
                 assert family.respond is not None
@@ -168,20 +180,21 @@ def make_recursion(
             else:
                 examples = family.sample(sample_key, decode(params, hyper), per_model * times)
             if curate is None:
-                return examples, jnp.ones(per_model)
+                return examples, jnp.ones(per_model), memory, {}
             number = per_model * times
             candidates = Candidates(
                 examples, jnp.ones(number), jnp.full(number, index + 1), jnp.full(number, model, jnp.int32)
             )
-            return keep(select_key, curate, candidates, pool, hyper, per_model, in_order=respond)
+            chosen, kept, selected = keep(
+                select_key, curate, candidates, pool, memory, hyper, per_model, in_order=respond
+            )
+            return chosen, kept, selected.memory, selected.record
 
         if plan.models == 1:
-            return one(key, state.params, jnp.int32(0))
-        out: tuple[Examples, Array] = over_models(one, key, state.params, jnp.arange(plan.models))
-        in_turn: tuple[Examples, Array] = jax.tree.map(
-            lambda leaf: jnp.swapaxes(leaf, 0, 1).reshape(width, *leaf.shape[2:]), out
-        )
-        return in_turn
+            return one(key, state.params, memory, jnp.int32(0))
+        *emitted, memory, record = over_models(one, key, state.params, memory, jnp.arange(plan.models))
+        examples, kept = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1).reshape(width, *leaf.shape[2:]), emitted)
+        return examples, kept, memory, record
 
     def over_models(fn: Callable[..., Any], key: Key[Array, ""], *trees: PyTree) -> Any:
         """Return fn(key, ...) of each model, stacked; of one model as it is."""
@@ -200,7 +213,16 @@ def make_recursion(
         if layout.subsamples:
             first = jax.tree.map(lambda leaf: leaf[: layout.drawn], first)
         params = over_models(lambda key: family.init(key, first.examples, first.weights), init_key)
-        return state._replace(params=params)
+        if not any(one is not None and one.start is not None for one in (curate, reweigh)):
+            return state._replace(params=params)
+        key, memory_key = jax.random.split(key)
+        known = Candidates(real, jnp.ones(width), jnp.full(width, REAL, jnp.int32), jnp.zeros(width, jnp.int32))
+
+        def memories(key: Key[Array, ""]) -> tuple[PyTree, PyTree]:
+            curate_key, reweigh_key = jax.random.split(key)
+            return start_memory(curate_key, curate, known, hyper), start_memory(reweigh_key, reweigh, known, hyper)
+
+        return state._replace(params=params, key=key, memory=over_models(memories, memory_key))
 
     shapes = jax.eval_shape(start, jax.eval_shape(lambda: jax.random.key(0)), hyper).params
     one = shapes if plan.models == 1 else jax.eval_shape(lambda p: jax.tree.map(lambda leaf: leaf[0], p), shapes)
@@ -208,18 +230,39 @@ def make_recursion(
     if inspect is not None:
         all_dims |= inspected_dims(inspect, draw_real, width, dims, all_dims)
 
-    def step(state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[State, Mapping[str, Array]]:
+    def advance(
+        state: State, hyper: Hyper, index: Int[Array, ""]
+    ) -> tuple[State, Mapping[str, Array], Mapping[str, Array]]:
+        """Return the next state, what is measured and inspected of it, and what its selections record."""
         key, fresh_key, train_key, measure_key, emit_key, inspect_key = jax.random.split(state.key, 6)
         candidates = training_set(fresh_key, state, hyper, index)
-        params = over_models(lambda key, params: train(key, params, candidates, hyper, index), train_key, state.params)
+        curated, reweighed = (None, None) if state.memory is None else state.memory
+        params, reweighed, trained = over_models(
+            lambda key, params, memory: train(key, params, memory, candidates, hyper, index),
+            train_key,
+            state.params,
+            reweighed,
+        )
         state = state._replace(params=params, key=key)
         record = dict(over_models(recorded, measure_key, params))
-        examples, kept = emit(emit_key, state, hyper, index)
+        examples, kept, curated, chosen = emit(emit_key, state, curated, hyper, index)
+        if state.memory is not None:
+            state = state._replace(memory=(curated, reweighed))
         if inspect is not None:
             record |= inspect(inspect_key, examples, kept)
         slot = jnp.asarray(layout.write)[index]
         pool = jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), state.examples, examples)
-        return state._replace(examples=pool, kept=state.kept.at[slot].set(kept, mode="drop")), record
+        state = state._replace(examples=pool, kept=state.kept.at[slot].set(kept, mode="drop"))
+        return state, record, {**trained, **chosen}
+
+    if any(one is not None and one.inspect is not None for one in (curate, reweigh)):
+        initial_state = jax.eval_shape(start, jax.eval_shape(lambda: jax.random.key(0)), hyper)
+        selected = jax.eval_shape(lambda state: advance(state, hyper, jnp.int32(0))[2], initial_state)
+        all_dims |= selected_dims(selected, dims, all_dims, plan.models)
+
+    def step(state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[State, Mapping[str, Array]]:
+        state, record, selected = advance(state, hyper, index)
+        return state, {**record, **selected}
 
     return Process(
         start,
@@ -231,5 +274,5 @@ def make_recursion(
         time="generation",
         ranges=ranges,
         # A pool may hold a hundred thousand examples; what is wrong with them shows in the next model.
-        watch=lambda state: (state.params, state.kept),
+        watch=lambda state: (state.params, state.kept, state.memory),
     )

@@ -5,7 +5,7 @@ joins the pool; as `reweigh` it sees the whole training set, real and generated.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -31,12 +31,20 @@ class Selection(NamedTuple):
     weights, without replacement, and one with weight 0 never is, however few remain. With an `oversample` of 1 nothing
     is drawn, and the weights are those of the fit. `correct(examples, pool, **params)`, if given, changes the values of
     examples first.
+
+    A selection that learns has a memory, any pytree of arrays: `start(key, real, **params)` returns it at the beginning
+    of a lineage, `real` being the fixed real set as candidates. Then `weigh` and `inspect` take it after the pool, and
+    `learn(key, candidates, pool, memory, **params)` returns the next one, the candidates having the weights just given;
+    without `learn` it stays. `inspect(key, candidates, pool, **params)` returns what is recorded of each generation.
     """
 
     name: str
     weigh: Callable[..., Array]
-    defaults: Mapping[str, float] = {}
+    defaults: Mapping[str, Any] = {}
     ranges: Mapping[str, tuple[float, float]] = {}
     oversample: int = 1
     correct: Callable[..., PyTree] | None = None
     source: str = ""
+    start: Callable[..., PyTree] | None = None
+    learn: Callable[..., PyTree] | None = None
+    inspect: Callable[..., Mapping[str, Array]] | None = None

@@ -15,14 +15,16 @@ class Reader(NamedTuple):
 
     `inputs(rows)` are the tokens that predict the rows: shifted by one, from the start token on, padding replaced.
     `starts(inputs)` is the place, for each, where its document began. `hidden(weights, rows)` are the hidden states
-    that predict each token, `token_log_prob(weights, rows)` its log-probability, 0 for padding. `logits(weights,
-    hidden)` are the transformer's, of proper tokens only. `start` is the start token, `vocabulary` their number.
+    that predict each token, `token_log_prob(weights, rows)` its log-probability, 0 for padding, and
+    `token_probabilities(weights, rows)` those of all tokens in its place. `logits(weights, hidden)` are the
+    transformer's, of proper tokens only. `start` is the start token, `vocabulary` their number.
     """
 
     inputs: Callable[..., Int[Array, "n length"]]
     starts: Callable[..., Int[Array, "n length"]]
     hidden: Callable[..., Float[Array, "n length width"]]
     token_log_prob: Callable[..., Float[Array, "n length"]]
+    token_probabilities: Callable[..., Float[Array, "n length v"]]
     logits: Callable[..., Float[Array, "n ... v"]]
     start: int
     vocabulary: int
@@ -53,7 +55,10 @@ def make_reader(transformer: Transformer, *, vocabulary: int, start: int) -> Rea
         chosen = jnp.take_along_axis(scores, jnp.maximum(rows, 0)[:, :, None], axis=-1)[:, :, 0]
         return jnp.where(rows >= 0, chosen - jax.nn.logsumexp(scores, axis=-1), 0.0)
 
-    return Reader(inputs, starts, hidden, token_log_prob, logits, start, vocabulary)
+    def token_probabilities(weights: Weights, rows: Int[Array, "n length"]) -> Float[Array, "n length v"]:
+        return jax.nn.softmax(logits(weights, hidden(weights, rows)), axis=-1)
+
+    return Reader(inputs, starts, hidden, token_log_prob, token_probabilities, logits, start, vocabulary)
 
 
 def visible(

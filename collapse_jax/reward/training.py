@@ -12,14 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from collapse_jax.process import Hyper, Process
+from collapse_jax.reward.loss import Data, by_prompt, ranking_loss
 from collapse_jax.reward.metrics import ranking_accuracy
 from collapse_jax.reward.models import Model
-from collapse_jax.reward.objective import Objective, make_objective, value_and_gap
+from collapse_jax.reward.objective import value_and_gap
 from collapse_jax.reward.rankings import Pairs, Rankings, pair_indices
-from collapse_jax.reward.schemes import Row, Schemes, apply_utility
+from collapse_jax.reward.schemes import Schemes
 
 Optimizer = Callable[[Hyper], optax.GradientTransformation]
 
@@ -44,14 +45,6 @@ class State(NamedTuple):
     params: PyTree
     optimizer: PyTree
     key: Key[Array, ""]
-
-
-class Data(NamedTuple):
-    """Rankings as device arrays."""
-
-    features: PyTree
-    mask: Bool[Array, "prompt item"]
-    types: Int[Array, " prompt"]
 
 
 def adamw(steps: int, warmup: float = 0.1) -> Optimizer:
@@ -96,27 +89,12 @@ def make_training(
     _check(rankings, schemes, training, test)
     hyper = hyper if optimizer else {**ADAMW_HYPER, **hyper}
     optimizer = optimizer or adamw(training.steps)
-    train, everything = _data([rankings]), _data([rankings, *([test] if test else [])])
+    train, everything = on_device(rankings), on_device(rankings, *([test] if test else []))
     every = training.steps // training.records
 
-    def objectives(hyper: Hyper, data: Data) -> Callable[[Callable[..., Any], Array], Any]:
-        """Return (fn, rewards) -> fn(objective of the prompt, rewards of the prompt) for all prompts."""
-        row: Row = hyper["utility"]
-
-        def at(fn: Callable[..., Any], kind: Array, mask: Array, rewards: Array) -> Any:
-            utility = partial(
-                apply_utility, schemes.branches, jnp.asarray(row.branch)[kind], jnp.asarray(row.params)[kind]
-            )
-            return fn(make_objective(utility, mask, pairs=training.pairs, centring=hyper["centring"]), rewards)
-
-        return lambda fn, rewards: jax.vmap(partial(at, fn))(data.types, data.mask, rewards)
-
     def loss(params: PyTree, hyper: Hyper, batch: Data) -> Float[Array, ""]:
-        def value(objective: Objective, rewards: Array) -> Array:
-            return objective(rewards)
-
-        mean: Array = objectives(hyper, batch)(value, model.apply(params, batch.features)).mean()
-        return -mean
+        options: dict[str, Any] = {"pairs": training.pairs, "centring": hyper["centring"]}
+        return ranking_loss(model, params, schemes.branches, hyper["utility"], batch, **options)
 
     def init(key: Key[Array, ""], hyper: Hyper) -> State:
         key, model_key = jax.random.split(key)
@@ -137,7 +115,10 @@ def make_training(
         state = jax.lax.fori_loop(0, every, lambda _, state: update(state, hyper), state)
         # In batches, so that no record takes more memory than a step of training does.
         rewards = jax.lax.map(partial(model.apply, state.params), everything.features, batch_size=training.batch_size)
-        value, gap = objectives(hyper, everything)(value_and_gap, rewards)
+        objectives = by_prompt(
+            schemes.branches, hyper["utility"], everything, pairs=training.pairs, centring=hyper["centring"]
+        )
+        value, gap = objectives(value_and_gap, rewards)
         certified = jnp.asarray(hyper["utility"].concave)[everything.types]
         record = {
             "rewards": jnp.where(everything.mask, rewards, jnp.nan),
@@ -163,7 +144,9 @@ def make_training(
     )
 
 
-def _data(parts: list[Rankings]) -> Data:
+def on_device(*parts: Rankings) -> Data:
+    """Return rankings, one after the other, as device arrays."""
+
     def join(*leaves: np.ndarray) -> Array:
         joined = np.concatenate(leaves)
         return jnp.asarray(joined, jnp.int32 if joined.dtype.kind == "i" else jnp.float32)

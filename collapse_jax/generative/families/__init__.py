@@ -12,10 +12,12 @@ from collapse_jax.generative.families.language_model import LanguageModel, langu
 from collapse_jax.generative.families.mixture import mixture
 from collapse_jax.generative.families.ngram import ngram
 from collapse_jax.generative.families.regression import logistic, regression
+from collapse_jax.generative.families.token_edited import Edited, token_edited
 from collapse_jax.generative.families.vae import VAE, vae
 
 __all__ = [
     "VAE",
+    "Edited",
     "Flow",
     "InstructionSpace",
     "LabelledImages",
@@ -33,6 +35,7 @@ __all__ = [
     "mixture",
     "ngram",
     "regression",
+    "token_edited",
     "vae",
     "zipf",
 ]

@@ -54,6 +54,7 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
         decodings=of_probabilities(vocabulary),
         statistics=Statistics(draw, fit_statistics),
         truth=zipf(vocabulary, exponent),
+        token_probabilities=lambda params, examples: jnp.broadcast_to(params, (*examples.shape, vocabulary)),
         source="Dohmatob et al., arXiv 2402.07043",
     )
 

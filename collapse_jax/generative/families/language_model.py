@@ -130,6 +130,7 @@ def language_model(
         hyper=fitting.hyper,
         ranges=fitting.ranges,
         token_log_prob=token_log_prob,
+        token_probabilities=lambda params, examples: reader.token_probabilities(params.weights, examples),
         embed=embed,
         source="Shumailov et al., Nature 631:755",
     )

@@ -103,6 +103,18 @@ def ngram(
         steps = jnp.log(params.following)[seen, examples[:, memory:]]
         return jnp.log(params.first)[seen[:, 0]] + steps.sum(axis=1)
 
+    def token_probabilities(params: NGram, examples: Int[Array, "n length"]) -> Float[Array, "n length v"]:
+        # The first context is drawn as a whole: its tokens come one after the other, given those before them.
+        first = params.first.reshape((vocabulary,) * memory)
+        given = []
+        for place in range(memory):
+            joint = first.sum(axis=tuple(range(place + 1, memory)))[tuple(examples[:, i] for i in range(place))]
+            joint = jnp.broadcast_to(joint, (len(examples), vocabulary))
+            total = joint.sum(axis=1, keepdims=True)
+            given.append(joint / jnp.where(total > 0, total, 1.0))
+        following = params.following[contexts_in(examples)]
+        return jnp.concatenate([*(one[:, None] for one in given), following], axis=1)
+
     def moments(params: NGram) -> Moments:
         # The frequencies at each place of the first context: its other places summed out.
         first = params.first.reshape((vocabulary,) * memory)
@@ -130,6 +142,7 @@ def ngram(
         moments,
         respond,
         decodings={name: on_rows(one) for name, one in of_probabilities(vocabulary).items()},
+        token_probabilities=token_probabilities,
         truth=_stationary(vocabulary, contexts, zipf(vocabulary, exponent)),
         source="Suresh et al., arXiv 2412.17646",
     )

@@ -30,6 +30,7 @@ from collapse_jax.generative.laws.decoding import (
 )
 from collapse_jax.generative.laws.density import kernel_accumulate, kernel_replace
 from collapse_jax.generative.laws.ecosystem import EcosystemLaw, ecosystem_heterozygosity
+from collapse_jax.generative.laws.editing import token_edited
 from collapse_jax.generative.laws.evolution import evolve_and_accumulate, evolve_and_replace
 from collapse_jax.generative.laws.gaussian import (
     accumulate_variance_limit,
@@ -95,6 +96,7 @@ __all__ = [
     "survivors",
     "temperature_fixed_points",
     "tempered",
+    "token_edited",
     "top_k",
     "top_p",
     "verified",

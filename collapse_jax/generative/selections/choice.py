@@ -1,41 +1,38 @@
 """Curation: the choice of some of many candidates by a reward, soft or hard."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
 from collapse_jax.generative.decoding import Scalar
-from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.generative.selections.arguments import require_function, require_whole
-
-Reward = Callable[[Examples], Float[Array, " n"]]
-"""Maps examples, with their leading axis, to one number each."""
+from collapse_jax.generative.selections.arguments import require_whole
+from collapse_jax.generative.selections.judges import Reward, by_reward
 
 
 def curated(reward: Reward, choose_from: int = 2) -> Selection:
     """Return the selection of one of every `choose_from` candidates by softmax(strength · reward).
 
     Candidates are taken in consecutive groups, and one of each survives: for two that is Bradley and Terry's model of a
-    preference. `strength`, 0 or more and by default 1, may be swept; 0 chooses at random. Source: Ferbach et al.,
-    arXiv 2407.09499.
+    preference. The reward is a function of examples, or a `Judge`, which learns. `strength`, 0 or more and by default
+    1, may be swept; 0 chooses at random. Source: Ferbach et al., arXiv 2407.09499.
 
     Raises ValueError for a `choose_from` below 2, and when candidates can't be grouped so.
     """
-    require_function("reward", reward)
     require_whole("choose_from", choose_from, 2)
 
-    def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, strength: Scalar) -> Float[Array, " n"]:
+    def choose(
+        key: Key[Array, ""], candidates: Candidates, score: Float[Array, " n"], strength: Scalar
+    ) -> Float[Array, " n"]:
         noise = jax.random.gumbel(key, candidates.weights.shape)
         # The largest of logit + Gumbel noise is a draw from the softmax.
-        return _best_of_groups(strength * reward(candidates.examples) + noise, candidates, choose_from)
+        return _best_of_groups(strength * score + noise, candidates, choose_from)
 
-    return Selection(
+    return by_reward(
         f"curated({choose_from})",
-        weigh,
+        reward,
+        choose,
         defaults={"strength": 1.0},
         ranges={"strength": (0.0, np.inf)},
         oversample=choose_from,
@@ -48,14 +45,13 @@ def best_of(reward: Reward, choose_from: int) -> Selection:
 
     Raises ValueError for a `choose_from` below 2, and when candidates can't be grouped so.
     """
-    require_function("reward", reward)
     require_whole("choose_from", choose_from, 2)
 
-    def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates) -> Float[Array, " n"]:
-        return _best_of_groups(reward(candidates.examples), candidates, choose_from)
+    def choose(key: Key[Array, ""], candidates: Candidates, score: Float[Array, " n"]) -> Float[Array, " n"]:
+        return _best_of_groups(score, candidates, choose_from)
 
-    return Selection(
-        f"best_of({choose_from})", weigh, oversample=choose_from, source="Ferbach et al., arXiv 2407.09499"
+    return by_reward(
+        f"best_of({choose_from})", reward, choose, oversample=choose_from, source="Ferbach et al., arXiv 2407.09499"
     )
 
 
@@ -64,18 +60,17 @@ def top_share(reward: Reward, oversample: int) -> Selection:
 
     In a plan of several sizes the candidates are those of the largest. Raises ValueError for an `oversample` below 2.
     """
-    require_function("reward", reward)
     require_whole("oversample", oversample, 2)
 
-    def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates) -> Float[Array, " n"]:
+    def choose(key: Key[Array, ""], candidates: Candidates, score: Float[Array, " n"]) -> Float[Array, " n"]:
         alive = candidates.weights > 0
-        score = jnp.where(alive, reward(candidates.examples), -jnp.inf)
+        score = jnp.where(alive, score, -jnp.inf)
         # By life first: a living candidate of reward -inf comes before the dead.
         order = jnp.lexsort((-score, ~alive))
         rank = jnp.argsort(order, stable=True)
         return jnp.where(rank * oversample < alive.sum(), candidates.weights, 0.0)
 
-    return Selection(f"top_share({oversample})", weigh, oversample=oversample)
+    return by_reward(f"top_share({oversample})", reward, choose, oversample=oversample)
 
 
 def _best_of_groups(score: Float[Array, " n"], candidates: Candidates, size: int) -> Float[Array, " n"]:
