@@ -3,6 +3,7 @@
 from collapse_jax.data.blocks import pack, pad, tokenize, unpack
 from collapse_jax.data.corpus import Corpus, CorpusSplits, Documents, DocumentsConfig, corpus
 from collapse_jax.data.features import featurize, hashed_ngrams
+from collapse_jax.data.grouped import Grouped, mix_groups
 from collapse_jax.data.images import (
     GreyImages,
     GreyImagesConfig,
@@ -12,6 +13,17 @@ from collapse_jax.data.images import (
     minority,
     mnist,
 )
+from collapse_jax.data.instructions import (
+    TEMPLATES,
+    Instruction,
+    Template,
+    TokenTemplates,
+    read_instructions,
+    read_templates,
+    seed_instructions,
+    tokenize_templates,
+)
+from collapse_jax.data.languages import character_names, python_code
 from collapse_jax.data.longform import longform
 from collapse_jax.data.passages import Passage, Source, python_docs, text_files
 from collapse_jax.data.prefixes import tokenize_prefixes
@@ -27,22 +39,28 @@ from collapse_jax.data.tokenizers import Tokenizer, byte_tokenizer, load_bpe, sa
 from collapse_jax.data.wikitext import wikitext
 
 __all__ = [
+    "TEMPLATES",
     "Corpus",
     "CorpusSplits",
     "Documents",
     "DocumentsConfig",
     "GreyImages",
     "GreyImagesConfig",
+    "Grouped",
     "ImageSplits",
     "Images",
+    "Instruction",
     "Passage",
     "RankedPrompts",
     "RankingSets",
     "RankingSetsConfig",
     "RankingSplits",
     "Source",
+    "Template",
+    "TokenTemplates",
     "Tokenizer",
     "byte_tokenizer",
+    "character_names",
     "corpus",
     "digits",
     "featurize",
@@ -50,16 +68,22 @@ __all__ = [
     "load_bpe",
     "longform",
     "minority",
+    "mix_groups",
     "mnist",
     "pack",
     "pad",
+    "python_code",
     "python_docs",
     "ranking_sets",
+    "read_instructions",
+    "read_templates",
     "save_bpe",
+    "seed_instructions",
     "text_files",
     "tiny_shakespeare",
     "tokenize",
     "tokenize_prefixes",
+    "tokenize_templates",
     "train_bpe",
     "unpack",
     "wikitext",

@@ -12,6 +12,7 @@ from collapse_jax.generative.families.language_model import LanguageModel, langu
 from collapse_jax.generative.families.mixture import mixture
 from collapse_jax.generative.families.ngram import ngram
 from collapse_jax.generative.families.regression import logistic, regression
+from collapse_jax.generative.families.rewriting import Rewriter, rewriting
 from collapse_jax.generative.families.token_edited import Edited, token_edited
 from collapse_jax.generative.families.vae import VAE, vae
 
@@ -22,6 +23,7 @@ __all__ = [
     "InstructionSpace",
     "LabelledImages",
     "LanguageModel",
+    "Rewriter",
     "categorical",
     "ecdf",
     "evolved",
@@ -35,6 +37,7 @@ __all__ = [
     "mixture",
     "ngram",
     "regression",
+    "rewriting",
     "token_edited",
     "vae",
     "zipf",

@@ -9,6 +9,7 @@ from collapse_jax.generative.selections.detection import (
     importance_resampled,
     learned_detector,
 )
+from collapse_jax.generative.selections.elimination import well_formed
 from collapse_jax.generative.selections.judges import Judge
 from collapse_jax.generative.selections.novelty import novel
 from collapse_jax.generative.selections.verification import accepted, verified
@@ -30,4 +31,5 @@ __all__ = [
     "self_correcting",
     "top_share",
     "verified",
+    "well_formed",
 ]
