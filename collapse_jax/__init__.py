@@ -7,7 +7,7 @@
 
 from collapse_jax import data, metrics
 from collapse_jax.arms import with_arms
-from collapse_jax.defences import Defence, compare_defences
+from collapse_jax.defences import Defence, Spent, compare_defences, data_spent
 from collapse_jax.engine import sweep
 from collapse_jax.generative import families, laws, selections
 from collapse_jax.generative.decoding import Decoding
@@ -78,6 +78,7 @@ __all__ = [
     "Regime",
     "Schemes",
     "Selection",
+    "Spent",
     "Statistics",
     "Training",
     "Utility",
@@ -88,6 +89,7 @@ __all__ = [
     "compare_defences",
     "count_matrix",
     "data",
+    "data_spent",
     "ecosystem",
     "families",
     "finite_law",

@@ -35,6 +35,40 @@ class Defence(NamedTuple):
     family: Family | None = None
 
 
+class Spent(NamedTuple):
+    """What a defence uses up, in examples, over all generations.
+
+    `real` different real examples, shown `real_shown` times to a generation's training set; `generated_shown` those
+    that models emitted; `written`, what they emit, candidates included.
+    """
+
+    real: int
+    real_shown: int
+    generated_shown: int
+    written: int
+
+
+def data_spent(defence: Defence, generations: int, samples: int) -> Spent:
+    """Return what a defence uses up; raises ValueError as `make_plan` does.
+
+    >>> data_spent(Defence(REGIMES["accumulate"]), 3, 100)
+    Spent(real=100, real_shown=300, generated_shown=300, written=200)
+
+    A regime that draws from a larger pool shows real examples in proportion. With `respond` the real set is what is
+    answered: it counts as used, not as shown. The last generation trains, but nothing is trained on what it emits.
+    """
+    one = make_plan(defence.regime, generations, samples).rows(defence.regime.name)
+    kept = one.draws / one.counts.sum(axis=1)
+    shown = one.counts * kept[:, None]
+    fresh, stored = int(one.counts[:, 0].sum()), int(one.counts[:, 1].max())
+    if defence.respond:
+        stored = samples
+    real, generated = shown[:, :2].sum(), shown[:, 2:].sum()
+    times = defence.curate.oversample if defence.curate is not None else 1
+    written = int(sum(one.counts[:, s].max() for s in range(2, one.counts.shape[1]))) * times
+    return Spent(fresh + stored, round(float(real)), round(float(generated)), written)
+
+
 def compare_defences(
     family: Family,
     defences: Mapping[str, Defence],

@@ -25,13 +25,9 @@ EDGES = jnp.linspace(0.0, 10.0, 81)
 
 
 @dataclass(frozen=True)
-class LanguageConfig(Options):
-    """Which text, how large the models are, and how they are trained on what they wrote."""
+class LanguageSettings:
+    """How large the models are, and how they are trained on what they wrote."""
 
-    source: Literal["python_docs", "text_files", "wikitext", "tiny_shakespeare"] = "python_docs"
-    """Where the text comes from; python_docs needs nothing but Python itself."""
-    path: Path | None = None
-    """The file or folder of text_files, wikitext or tiny_shakespeare (the last is else looked for, then downloaded)."""
     vocabulary: int = 512
     """Tokens of the byte-pair encoding, trained on the training text; 257 is plain bytes."""
     length: int = 64
@@ -62,6 +58,16 @@ class LanguageConfig(Options):
     """Precision of activations; bfloat16 is faster on accelerators."""
     prompt: int = 0
     """Tokens of real rows that are given and continued, as in the Nature experiment; 0 writes from nothing."""
+
+
+@dataclass(frozen=True)
+class LanguageConfig(LanguageSettings, Options):
+    """Which text, and the models that train on it."""
+
+    source: Literal["python_docs", "text_files", "wikitext", "tiny_shakespeare"] = "python_docs"
+    """Where the text comes from; python_docs needs nothing but Python itself."""
+    path: Path | None = None
+    """The file or folder of text_files, wikitext or tiny_shakespeare (the last is else looked for, then downloaded)."""
 
 
 class Language(NamedTuple):
@@ -106,12 +112,18 @@ def read(config: LanguageConfig, directory: Path) -> Language:
             f"samples is {config.samples}; this text has {len(rows)} rows of {config.length} tokens to train on"
         )
     language = Language(tokenizer, rows, held_out[:HELD_OUT], token_classes(tokenizer, rows), None)
+    return pretrain(config, language, directory)
+
+
+def pretrain(config: LanguageSettings, language: Language, directory: Path) -> Language:
+    """Return the language with the weights of the model pretrained on its rows, kept in `directory`."""
+    rows = language.train
     family = make_family(
         config, language, fitting=cj.Fitting(config.pretraining, config.batch_size, 3 * config.learning_rate)
     )
 
     @jax.jit
-    def pretrain(rows: Array) -> Any:
+    def trained(rows: Array) -> Any:
         init_key, fit_key = jax.random.split(jax.random.key(2024))
         weights = jnp.ones(len(rows))
         return family.fit(fit_key, family.init(init_key, rows, weights), rows, weights).weights
@@ -119,9 +131,9 @@ def read(config: LanguageConfig, directory: Path) -> Language:
     # Kept on disk: a rerun must go on from these very weights, to the last bit, on any device.
     digest = hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
     file = directory / f"pretrained-{digest}.npz"
-    shapes = jax.eval_shape(pretrain, jnp.asarray(rows))
+    shapes = jax.eval_shape(trained, jnp.asarray(rows))
     if not file.exists():
-        leaves = jax.tree.leaves(pretrain(jnp.asarray(rows)))
+        leaves = jax.tree.leaves(trained(jnp.asarray(rows)))
         write_atomically(file, lambda temporary: _save(temporary, leaves))
     with np.load(file) as saved:
         leaves = [jnp.asarray(saved[name]) for name in saved.files]
@@ -152,7 +164,7 @@ def token_classes(tokenizer: cj.data.Tokenizer, rows: np.ndarray) -> np.ndarray:
     return classes
 
 
-def make_family(config: LanguageConfig, language: Language, **options: Any) -> cj.Family:
+def make_family(config: LanguageSettings, language: Language, **options: Any) -> cj.Family:
     """Return the family of language models of a configuration."""
     given: dict[str, Any] = {
         "prompt": config.prompt,
@@ -169,7 +181,7 @@ def make_family(config: LanguageConfig, language: Language, **options: Any) -> c
     )
 
 
-def make_description(config: LanguageConfig, language: Language) -> Callable[[Array], dict[str, Array]]:
+def make_description(config: LanguageSettings, language: Language) -> Callable[[Array], dict[str, Array]]:
     """Return the function from rows of tokens to what is recorded of them, written by a model or real.
 
     `surprise`, the risk of the pretrained model, with a histogram over the rows; `distinct_2`, `self_bleu`,

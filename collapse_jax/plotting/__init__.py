@@ -2,6 +2,7 @@
 
 from collapse_jax.plotting.bars import bars
 from collapse_jax.plotting.images import image_grids
+from collapse_jax.plotting.pareto import pareto
 from collapse_jax.plotting.profile import collapse_profile
 from collapse_jax.plotting.recursion import Curve, curves, density_maps, phase_diagram
 from collapse_jax.plotting.reward import convergence, densities, edges, over_steps, reward_curves, rewards_by_rank
@@ -19,6 +20,7 @@ __all__ = [
     "edges",
     "image_grids",
     "over_steps",
+    "pareto",
     "phase_diagram",
     "reward_curves",
     "rewards_by_rank",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.family import Family, Params
@@ -13,7 +13,7 @@ _BATCH = 64
 
 
 class Edited(NamedTuple):
-    """The parameters of the family whose tokens are edited, and the probability from which one is."""
+    """Parameters of the family whose tokens are edited, decoded: with the probability from which one is."""
 
     params: Params
     threshold: Scalar
@@ -38,47 +38,40 @@ def token_edited(family: Family, *, threshold: float = 0.99) -> Family:
     if "threshold" in family.decodings:
         raise ValueError(f"family {family.name!r} has a decoding 'threshold' already")
 
-    def init(key: Key[Array, ""], examples: Array, weights: Float[Array, " n"]) -> Edited:
-        return Edited(family.init(key, examples, weights), jnp.asarray(threshold, float))
+    def opened(params: Params | Edited) -> Edited:
+        return params if isinstance(params, Edited) else Edited(params, threshold)
 
-    def fit(key: Key[Array, ""], params: Edited, examples: Array, weights: Array, **hyper: Array) -> Edited:
-        return params._replace(params=family.fit(key, params.params, examples, weights, **hyper))
+    def respond(key: Key[Array, ""], params: Params | Edited, examples: Int[Array, "n ..."]) -> Int[Array, "n ..."]:
+        inner, limit = opened(params)
 
-    def respond(key: Key[Array, ""], params: Edited, examples: Int[Array, "n ..."]) -> Int[Array, "n ..."]:
         def edit(pair: tuple[Array, Array]) -> Array:
             tokens, drawn = pair
-            p = probabilities(params.params, tokens[None])[0]
+            p = probabilities(inner, tokens[None])[0]
             cumulative = jnp.cumsum(p, axis=-1)
             # Strictly above: a token of probability 0 is never drawn.
             fresh = jnp.argmax(cumulative > (drawn * cumulative[..., -1])[..., None], axis=-1)
             own = jnp.take_along_axis(p, jnp.maximum(tokens, 0)[..., None], axis=-1)[..., 0]
-            return jnp.where((tokens >= 0) & (own >= params.threshold), fresh.astype(tokens.dtype), tokens)
+            return jnp.where((tokens >= 0) & (own >= limit), fresh.astype(tokens.dtype), tokens)
 
         # A distribution over the vocabulary at each place: a part of the rows at a time.
         edited: Array = jax.lax.map(edit, (examples, jax.random.uniform(key, examples.shape)), batch_size=_BATCH)
         return edited
 
     def on_inner(decoding: Decoding) -> Decoding:
-        return decoding._replace(
-            apply=lambda params, value: params._replace(params=decoding.apply(params.params, value))
-        )
+        def apply(params: Params | Edited, value: Scalar) -> Edited:
+            inner, limit = opened(params)
+            return Edited(decoding.apply(inner, value), limit)
 
-    log_prob, token_log_prob, embed, moments = family.log_prob, family.token_log_prob, family.embed, family.moments
+        return decoding._replace(apply=apply)
+
     return family._replace(
         name=f"token_edited({family.name})",
-        init=init,
-        fit=fit,
-        sample=lambda key, params, n: family.sample(key, params.params, n),
-        log_prob=log_prob and (lambda params, examples: log_prob(params.params, examples)),
-        moments=moments and (lambda params: moments(params.params)),
+        sample=lambda key, params, n: family.sample(key, opened(params).params, n),
         respond=respond,
         decodings={
             **{name: on_inner(one) for name, one in family.decodings.items()},
-            "threshold": Decoding(lambda params, value: params._replace(threshold=value), threshold, 0.0, 1.0),
+            "threshold": Decoding(lambda params, value: Edited(opened(params).params, value), threshold, 0.0, 1.0),
         },
         statistics=None,
-        token_log_prob=token_log_prob and (lambda params, examples: token_log_prob(params.params, examples)),
-        token_probabilities=lambda params, examples: probabilities(params.params, examples),
-        embed=embed and (lambda params, examples: embed(params.params, examples)),
         source="Zhu et al., arXiv 2412.14689",
     )

@@ -1,0 +1,50 @@
+"""What is spent against what is lost: one point a way, and those that no other way beats in both."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from collapse_jax.plotting.style import COLOURS
+
+
+def pareto(
+    spent: xr.DataArray, losses: Mapping[str, xr.DataArray], *, label: str, title: str = "", columns: int = 3
+) -> Figure:
+    """Return a panel a loss, over what is spent: means over seeds with two standard errors, numbered as in the legend.
+
+    `spent` has one dimension, the ways; each loss has it too, and `seed`. Lower is better for all. The grey line joins
+    the ways for which no other one both spends and loses less.
+    """
+    (dim,) = spent.dims
+    rows = -(-len(losses) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows + 1.2), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(losses) :]:
+        ax.set_visible(False)
+    names, x = spent[dim].to_numpy(), spent.to_numpy().astype(float)
+    for ax, (name, loss) in zip(axes, losses.items(), strict=False):
+        y = loss.mean("seed").to_numpy()
+        error = 2.0 * (loss.std("seed", ddof=1) / np.sqrt(loss.sizes["seed"])).to_numpy()
+        best = _front(x, y)
+        ax.plot(x[best], y[best], color="#999999", lw=1, drawstyle="steps-post", zorder=0)
+        for i, way in enumerate(names):
+            colour = COLOURS[i % len(COLOURS)]
+            ax.errorbar(x[i], y[i], error[i], fmt="o", ms=3, color=colour, lw=1, label=f"{i + 1}  {way}")
+            ax.annotate(str(i + 1), (x[i], y[i]), (4, 3), textcoords="offset points", fontsize=8, color=colour)
+        ax.set(xlabel=label, ylabel=name)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _front(x: np.ndarray, y: np.ndarray) -> Sequence[int]:
+    """Return the points that no other one beats in both, by x; where equal in both, the first."""
+    found: list[int] = []
+    for i in np.lexsort((y, x)):
+        if np.isfinite(y[i]) and (not found or y[i] < y[found[-1]]):
+            found.append(int(i))
+    return found

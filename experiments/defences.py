@@ -1,0 +1,212 @@
+"""Which defence against collapse first? Every known one on the same text and images, at the same training.
+
+Generations that train on what the one before emitted, and what is done about it: real examples kept (accumulated,
+replayed or fresh in some share), real prompts, or a choice among four candidates: by an oracle, by a reward model that
+is trained in the loop, by a verifier that errs, by novelty, by length; machine-made examples weighed down by a detector
+that is trained on the go; real text edited by the model. The text has a majority of prose, and minorities of code and
+of names; the images are digits whose classes follow Zipf's law. The control trains on fresh real examples alone.
+
+    python -m experiments.defences --small
+    python -m experiments.defences
+    python -m experiments.defences --testbeds text
+
+Expected: not yet measured.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+import collapse_jax as cj
+from collapse_jax import plotting
+from experiments.image_groups import ImageConfig, make_images
+from experiments.launch import Options, launch
+from experiments.testbed import CONTROL, Testbed
+from experiments.text_groups import TextConfig, make_text
+
+COLUMNS = {
+    "risk": "risk",
+    "diversity": "diversity",
+    "drift": "drift",
+    "tail": "tail",
+    "minority_share": "min. share",
+    "minority_coverage": "min. cover.",
+    "minority_risk": "min. risk",
+}
+"""What is measured, each with its head in the table; shares of minorities are in units of their true share."""
+SHOWN = ("replace", "tenth replayed", "half fresh", "half, detector", "accumulate", "oracle", "novel", CONTROL)
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """Testbeds, and lineages of each defence."""
+
+    testbeds: tuple[Literal["text", "images"], ...] = ("text", "images")
+    """What defences are compared on."""
+    seeds: int = 4
+    """Lineages of each defence."""
+    text: TextConfig = field(default_factory=TextConfig)
+    images: ImageConfig = field(default_factory=ImageConfig)
+
+
+GROUPS_SHOWN = ("replace", "accumulate", "oracle", "novel")
+
+SMALL = {
+    "seeds": 3,
+    "text": TextConfig(samples=128, generations=4, steps=30, pretraining=300),
+    "images": ImageConfig(samples=200, generations=4, steps=200),
+}
+
+
+def run(config: Config, directory: Path) -> xr.Dataset:
+    """Compare all defences on each testbed; return what was recorded, by testbed, with what each defence spent."""
+    found = {}
+    for name in config.testbeds:
+        own = directory / name
+        own.mkdir(parents=True, exist_ok=True)
+        options = config.text if name == "text" else config.images
+        testbed = (
+            make_text(config.text, own, config.data_dir)
+            if name == "text"
+            else make_images(config.images, config.data_dir)
+        )
+        dataset = cj.compare_defences(
+            testbed.family,
+            testbed.defences,
+            generations=options.generations,
+            samples=options.samples,
+            seeds=config.seeds,
+            directory=own,
+            progress=config.progress,
+            truth=testbed.truth,
+            measure=testbed.measure,
+            inspect=testbed.inspect,
+            dims=testbed.dims,
+            coords=testbed.coords,
+            **testbed.options,
+        )
+        found[name] = _described(dataset, testbed, options.generations, options.samples)
+    names = xr.DataArray(list(found), dims="testbed", name="testbed")
+    return xr.concat(list(found.values()), names, join="outer", data_vars="all", combine_attrs="drop")
+
+
+def _described(dataset: xr.Dataset, testbed: Testbed, generations: int, samples: int) -> xr.Dataset:
+    """Return the records with those of minorities, groups of at most half of an equal share, and what was spent."""
+    minority = testbed.shares <= 0.5 / len(testbed.shares)
+    rare = {"group": np.flatnonzero(minority)}
+    dataset["minority_share"] = dataset["group_share"].isel(rare).sum("group") / testbed.shares[minority].sum()
+    for name in ("coverage", "risk"):
+        dataset[f"minority_{name}"] = dataset[f"group_{name}"].isel(rare).mean("group")
+    dataset["true_share"] = ("group", testbed.shares)
+    spent = [cj.data_spent(one, generations, samples) for one in testbed.defences.values()]
+    for name in cj.Spent._fields:
+        dataset[name] = ("defence", [float(getattr(one, name)) for one in spent])
+    for name, value in testbed.facts.items():
+        dataset[name.replace(" ", "_")] = value
+    # Forward passes of an example; candidates are written and, where there are several, scored.
+    passes = [
+        testbed.training_passes * generations * samples
+        + one.written * (1.0 if defence.curate is None else 2.0)
+        + (samples * generations if defence.reweigh is not None else 0.0)
+        for one, defence in zip(spent, testbed.defences.values(), strict=True)
+    ]
+    dataset["compute"] = ("defence", np.array(passes) / passes[list(testbed.defences).index("replace")])
+    return dataset.drop_vars(["diverged", "row"], errors="ignore")
+
+
+def profile(dataset: xr.Dataset) -> xr.Dataset:
+    """Return the collapse profile of the defences of one testbed against the control."""
+    names = [name for name in ("risk", "variance", "modes", "tail", "off_support") if name in dataset]
+    kept = dataset[names]
+    others = [one for one in dataset["defence"].to_numpy() if one != CONTROL]
+    return cj.collapse_profile(kept.sel(defence=others), kept.sel(defence=CONTROL, drop=True))
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Figure]:
+    """Return for each testbed what real data buy, measures by generation, groups, and the collapse profile."""
+    figures = {}
+    for testbed in dataset["testbed"].to_numpy():
+        one = dataset.sel(testbed=testbed)
+        one = one.dropna("defence", subset=["risk"], how="all").dropna("generation", subset=["risk"], how="all")
+        one = one.dropna("group", subset=["true_share"])
+        last, control = one.isel(generation=-1), one.sel(defence=CONTROL).isel(generation=-1)
+        losses = {
+            "risk above the control's": last["risk"] - control["risk"].mean("seed"),
+            "diversity lost": 1.0 - last["diversity"] / control["diversity"].mean("seed"),
+            "drift": last["drift"],
+            "tail lost": 1.0 - last["tail"] / control["tail"].mean("seed"),
+            "share of minorities, off by": abs(1.0 - last["minority_share"]),
+            "risk of minorities above the control's": last["minority_risk"] - control["minority_risk"].mean("seed"),
+        }
+        figures[f"{testbed}_pareto.png"] = plotting.pareto(
+            last["real_shown"], losses, label="real examples trained on", title=f"{testbed}, last generation"
+        )
+        shown = one.sel(defence=[name for name in SHOWN if name in one["defence"].to_numpy()])
+        figures[f"{testbed}_profile.png"] = plotting.collapse_profile(profile(shown))
+        figures[f"{testbed}.png"] = plotting.curves(
+            {label: plotting.Curve(shown[name]) for name, label in COLUMNS.items()}, x="generation", hue="defence"
+        )
+        shown = shown.sel(defence=[name for name in GROUPS_SHOWN if name in shown["defence"].to_numpy()])
+        groups = shown["group_share"] / shown["true_share"]
+        figures[f"{testbed}_groups.png"] = plotting.curves(
+            {"share of a group / its true share": plotting.Curve(groups)},
+            x="generation",
+            hue="group",
+            column="defence",
+            titles={name: name for name in shown["defence"].to_numpy()},
+        )
+    return figures
+
+
+def table(dataset: xr.Dataset) -> str:
+    """Return for each testbed the measures of the last generation with their intervals, and what was spent."""
+    lines: list[str] = []
+    for testbed in dataset["testbed"].to_numpy():
+        one = dataset.sel(testbed=testbed).dropna("defence", subset=["risk"], how="all")
+        one = one.dropna("generation", subset=["risk"], how="all")
+        last = one.isel(generation=-1)
+        programs = len(np.unique(last["program"].to_numpy()))
+        lines += [
+            f"\n{testbed}, generation {int(last['generation'])}: mean over {last.sizes['seed']} seeds ± two standard "
+            f"errors; {last.sizes['defence']} defences in {programs} programs",
+            f"{'defence':<22}"
+            + "".join(f"{head:>16}" for head in COLUMNS.values())
+            + f"{'holds':>7}{'real':>7}{'shown':>8}{'made':>8}{'written':>9}{'compute':>9}",
+        ]
+        holds = profile(one)["holds"].isel(generation=-1)
+        for defence in last["defence"].to_numpy():
+            row = last.sel(defence=defence)
+            cells = "".join(f"{interval(row[name]):>16}" for name in COLUMNS)
+            # How many of the definitions of collapse hold against the control.
+            held = "-" if defence == CONTROL else str(int((holds.sel(defence=defence) == 1).sum()))
+            counts = [f"{int(row[name])}" for name in ("real", "real_shown", "generated_shown", "written")]
+            lines.append(
+                f"{defence:<22}{cells}{held:>7}{counts[0]:>7}{counts[1]:>8}{counts[2]:>8}{counts[3]:>9}"
+                f"{float(row['compute']):>9.2f}"
+            )
+        if "detected" in last and np.isfinite(last["detected"]).any():
+            seen = one.sel(defence="half, detector").isel(generation=slice(1, None))
+            lines.append(
+                f"detector, generations 2 on: tells machine from real {interval(seen['detected'].mean('generation'))} "
+                f"(.5: not at all), calibration error {interval(seen['miscalibration'].mean('generation'))}"
+            )
+    return "\n".join(lines)
+
+
+def interval(values: xr.DataArray) -> str:
+    """Return the mean over seeds ± two standard errors."""
+    error = 2.0 * float(values.std("seed", ddof=1)) / values.sizes["seed"] ** 0.5
+    return f"{float(values.mean('seed')):.3g} ± {error:.2g}"
+
+
+def main() -> None:
+    """Run from the command line."""
+    launch("defences", Config(), SMALL, run, draw, table, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

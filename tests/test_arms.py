@@ -1,0 +1,51 @@
+"""Arms of a sweep: the same members as the axes they stand for."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+
+
+def process():
+    def step(state, hyper, index):
+        state = state * hyper["rate"] + hyper["shift"]["x"]
+        return state, {"value": state + hyper["other"]}
+
+    return cj.Process(
+        lambda key, hyper: jnp.float32(1.0),
+        step,
+        num_steps=3,
+        hyper={"rate": 1.0, "shift": {"x": 0.0}, "other": 5.0},
+        ranges={"rate": (0.0, 2.0), "other": (0.0, 9.0)},
+    )
+
+
+def test_each_arm_is_the_member_of_the_product_that_it_names():
+    armed, axis = cj.with_arms(process(), {"a": {}, "b": {"rate": 2.0}, "c": {"rate": 0.5, "shift": {"x": 1.0}}})
+    found = cj.sweep(armed, {"arm": axis, "other": [0.0, 3.0]}, progress=False)["value"]
+    assert list(found["arm"].to_numpy()) == ["a", "b", "c"]
+    for arm, rate, shift in (("a", 1.0, 0.0), ("b", 2.0, 0.0), ("c", 0.5, 1.0)):
+        axes = {"rate": [rate], "shift": cj.Axis({"x": np.array([shift])}), "other": [0.0, 3.0]}
+        alone = cj.sweep(process(), axes, progress=False)["value"].isel(rate=0, shift=0)
+        np.testing.assert_array_equal(found.sel(arm=arm), alone)
+
+
+@pytest.mark.parametrize(
+    ("arms", "name", "message"),
+    [
+        ({}, "arm", "arms is empty"),
+        ({"a": {"speed": 1.0}}, "arm", "arms mention speed; this process has rate, shift, other"),
+        ({"a": {"rate": 3.0}}, "arm", r"arm 'a' has rate = 3.0; it must lie in \[0, 2\]"),
+        ({"a": {"rate": 1.0}}, "other", "name is 'other', which is a hyperparameter"),
+    ],
+)
+def test_bad_arms_are_refused_by_name(arms, name, message):
+    with pytest.raises(ValueError, match=message):
+        cj.with_arms(process(), arms, name)
+
+
+def test_what_arms_do_not_mention_keeps_its_range():
+    armed, axis = cj.with_arms(process(), {"a": {"rate": 1.0}})
+    with pytest.raises(ValueError, match=r"axis 'other' has the value 10"):
+        cj.sweep(armed, {"arm": axis, "other": [10.0]}, progress=False)
