@@ -39,7 +39,7 @@ class Spent(NamedTuple):
     """What a defence uses up, in examples, over all generations.
 
     `real` different real examples, shown `real_shown` times to a generation's training set; `generated_shown` those
-    that models emitted; `written`, what they emit, candidates included.
+    that models emitted; `written`, what they emit for it, candidates included.
     """
 
     real: int

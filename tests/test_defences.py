@@ -1,0 +1,127 @@
+"""Defences side by side: the right programs, the laws of each, and what each spends."""
+
+import numpy as np
+import pytest
+
+import collapse_jax as cj
+from collapse_jax.generative import selections
+
+TOKENS, SAMPLES, GENERATIONS, SEEDS = 5, 20, 4, 600
+FAMILY = cj.families.categorical(TOKENS, exponent=1.0)
+TRUTH = np.asarray(FAMILY.truth, np.float64)
+FRESH = cj.REGIMES["real_fraction_fresh"]
+
+
+def measure(key, p):
+    return {"diversity": 1.0 - p @ p, "p": p}
+
+
+def compare(defences, seeds=2, **options):
+    return cj.compare_defences(
+        FAMILY,
+        defences,
+        generations=GENERATIONS,
+        samples=SAMPLES,
+        seeds=seeds,
+        progress=False,
+        measure=measure,
+        dims={"p": ("token",)},
+        **options,
+    )
+
+
+def reward(tokens):
+    return -tokens.astype(float)
+
+
+DEFENCES = {
+    "soft": cj.Defence(curate=selections.curated(reward, 2)),
+    "replace": cj.Defence(),
+    "accumulate": cj.Defence(cj.REGIMES["accumulate"]),
+    "best": cj.Defence(curate=selections.best_of(reward, 2)),
+    "half fresh": cj.Defence(cj.with_share(FRESH, 0.5, "half fresh")),
+    "control": cj.Defence(cj.with_share(FRESH, 1.0, "control")),
+    "detector": cj.Defence(
+        cj.with_share(FRESH, 0.5, "half, weighed"),
+        reweigh=selections.importance_resampled(selections.empirical_detector()),
+    ),
+    "edited": cj.Defence(respond=True, family=cj.families.token_edited(FAMILY, threshold=0.3)),
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    return compare(DEFENCES, SEEDS)
+
+
+def z_of(values, want):
+    return float((values.mean("seed") - want) / (values.std("seed", ddof=1) / np.sqrt(values.sizes["seed"])))
+
+
+def test_defences_share_programs_where_they_emit_alike(found):
+    assert list(found["defence"].to_numpy()) == list(DEFENCES)
+    programs = dict(zip(DEFENCES, found["program"].to_numpy().tolist(), strict=True))
+    assert programs["soft"] == programs["best"]
+    assert len({programs[name] for name in ("replace", "accumulate", "half fresh", "control", "detector")}) == 1
+    assert len(set(programs.values())) == 3
+
+
+def test_each_defence_follows_its_own_law(found):
+    last = found.isel(generation=-1)
+    start = 1.0 - TRUTH @ TRUTH
+    plain = cj.laws.replace_heterozygosity(start, SAMPLES, GENERATIONS)[-1]
+    kept = cj.laws.accumulate_heterozygosity(start, SAMPLES, GENERATIONS)[-1]
+    control = start * (1 - 1 / SAMPLES)
+    for name, law in (("replace", plain), ("accumulate", kept), ("control", control)):
+        assert abs(z_of(last["diversity"].sel(defence=name), law)) < 4, name
+    # A calibrated detector takes the machine out: on average the model is the truth.
+    for token in range(TOKENS):
+        assert abs(z_of(last["p"].sel(defence="detector", token=token), TRUTH[token])) < 4.5
+    assert abs(z_of(last["diversity"].sel(defence="soft"), plain)) > 8
+
+
+def test_only_what_selects_records(found):
+    assert np.isnan(found["miscalibration"].sel(defence=["replace", "soft", "edited"])).all()
+    np.testing.assert_allclose(
+        found["miscalibration"].sel(defence="detector").isel(generation=slice(1, None)), 0.0, atol=0.6
+    )
+
+
+def test_a_defence_alone_is_the_recursion_itself():
+    alone = compare({"half fresh": DEFENCES["half fresh"]})
+    plan = cj.make_plan(cj.with_share(FRESH, 0.5, "half fresh"), GENERATIONS, SAMPLES)
+    process = cj.make_recursion(FAMILY, plan, measure=measure, dims={"p": ("token",)})
+    direct = cj.sweep(process, {"seed": range(2)}, progress=False)
+    np.testing.assert_array_equal(alone["p"].sel(defence="half fresh"), direct["p"])
+
+
+def test_a_stopped_comparison_goes_on(tmp_path):
+    few = {name: DEFENCES[name] for name in ("replace", "best")}
+    first = compare(few, directory=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    again = compare(few, directory=tmp_path)
+    np.testing.assert_array_equal(first["p"], again["p"])
+
+
+def spent(regime, **options):
+    return cj.data_spent(cj.Defence(regime, **options), 4, 100)
+
+
+def test_what_a_defence_spends_is_counted():
+    assert spent(cj.REGIMES["replace"]) == cj.Spent(100, 100, 300, 300)
+    assert spent(cj.with_share(FRESH, 1.0, "control")) == cj.Spent(400, 400, 0, 0)
+    assert spent(cj.with_share(FRESH, 0.1, "tenth")) == cj.Spent(130, 130, 270, 270)
+    replayed = cj.with_share(cj.REGIMES["real_fraction_replayed"], 0.1, "tenth")
+    assert spent(replayed) == cj.Spent(100, 130, 270, 270)
+    assert spent(cj.REGIMES["accumulate_subsample"]) == cj.Spent(100, 208, 192, 300)
+    four = selections.best_of(reward, 4)
+    assert spent(cj.REGIMES["replace"], curate=four) == cj.Spent(100, 100, 300, 1200)
+
+
+def test_bad_defences_are_refused():
+    with pytest.raises(ValueError, match="defences is empty"):
+        compare({})
+    with pytest.raises(ValueError, match=r"defence 'mine' is 3; it must be a record such as cj.Defence\(\)"):
+        cj.compare_defences.__wrapped__(FAMILY, {"mine": 3}, generations=2, samples=3, seeds=1)
+    with pytest.raises(ValueError, match="respond needs a family that answers"):
+        compare({"prompts": cj.Defence(respond=True)})
