@@ -1,5 +1,7 @@
 """Defences side by side: the right programs, the laws of each, and what each spends."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -80,6 +82,26 @@ def test_each_defence_follows_its_own_law(found):
     assert abs(z_of(last["diversity"].sel(defence="soft"), plain)) > 8
 
 
+def by_best(p):
+    # The rewards fall with the token's number: the best of two is the smaller one.
+    return np.diff(1.0 - (1.0 - np.minimum(np.cumsum(p), 1.0)) ** 2, prepend=0.0)
+
+
+MAPS = {
+    "soft": lambda p: cj.laws.curated(p / p.sum(), -np.arange(TOKENS, dtype=float), 2),
+    "best": by_best,
+    "edited": lambda p: cj.laws.token_edited(p / p.sum(), p / p.sum(), 0.3),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_given_the_first_model_the_second_is_on_average_what_the_map_says(found, name):
+    first, second = (found["p"].sel(defence=name).isel(generation=i).to_numpy().astype(np.float64) for i in (0, 1))
+    gap = second - np.stack([MAPS[name](p) for p in first])
+    z = gap.mean(0) / (gap.std(0, ddof=1) / np.sqrt(SEEDS))
+    assert np.abs(z).max() < 4, z
+
+
 def test_only_what_selects_records(found):
     assert np.isnan(found["miscalibration"].sel(defence=["replace", "soft", "edited"])).all()
     np.testing.assert_allclose(
@@ -116,6 +138,25 @@ def test_what_a_defence_spends_is_counted():
     assert spent(cj.REGIMES["accumulate_subsample"]) == cj.Spent(100, 208, 192, 300)
     four = selections.best_of(reward, 4)
     assert spent(cj.REGIMES["replace"], curate=four) == cj.Spent(100, 100, 300, 1200)
+
+
+@pytest.mark.parametrize("family", cj.FAMILIES.values(), ids=list(cj.FAMILIES))
+def test_every_family_takes_selections(family):
+    def total(examples):
+        leaves = [leaf.reshape(len(leaf), -1).sum(axis=1) for leaf in jax.tree.leaves(examples)]
+        return sum(leaves, jnp.zeros(len(leaves[0])))
+
+    chosen = [
+        selections.curated(total, 2),
+        selections.novel(lambda x, y: jnp.abs(x - y), features=total, threshold=1e-6, oversample=2),
+    ]
+    detector = selections.learned_detector(lambda examples: total(examples)[:, None])
+    weighed = selections.importance_resampled(detector)
+    half = cj.with_share(FRESH, 0.5, "half")
+    # One program, with everything in it that a selection may do.
+    defences = {one.name: cj.Defence(half, one, weighed) for one in chosen}
+    found = cj.compare_defences(family, defences, generations=2, samples=24, seeds=1, progress=False)
+    assert not found["diverged"].any()
 
 
 def test_bad_defences_are_refused():

@@ -94,6 +94,9 @@ def test_alternatives_with_memories_run_one_and_record_it_alone():
     assert np.isnan(found["one"].sel(which=["none", "two"])).all()
     np.testing.assert_array_equal(found["two"].sel(which="two").isel(seed=1), 10.0 * np.arange(GENERATIONS))
     np.testing.assert_array_equal(found["one"].sel(which="one").isel(seed=1), np.arange(GENERATIONS))
+    # Memories begin as those of the selections by themselves do.
+    real = recurse(curate=counting("one"))["one_real"]
+    np.testing.assert_array_equal(found["one_real"].sel(which="one"), real)
 
 
 def test_alternatives_correct_values_too():

@@ -31,6 +31,7 @@ from collapse_jax.metrics.gaussians import (
 )
 from collapse_jax.metrics.groups import by_group
 from collapse_jax.metrics.lexical import distinct_n, ngram_entropy, repetition, self_bleu, type_token_ratio
+from collapse_jax.metrics.minorities import ball_coverage, group_distance, group_misses
 from collapse_jax.metrics.ngrams import ngram_frequencies
 from collapse_jax.metrics.samples import (
     PrecisionRecall,
@@ -50,6 +51,7 @@ from collapse_jax.metrics.tokens import perplexity, sequence_perplexities
 __all__ = [
     "Drift",
     "PrecisionRecall",
+    "ball_coverage",
     "by_group",
     "cell_masses",
     "classifier_agreement",
@@ -61,7 +63,9 @@ __all__ = [
     "gaussian_kl_divergence",
     "gaussian_similarities",
     "group_coverage",
+    "group_distance",
     "group_error",
+    "group_misses",
     "group_share",
     "hashed_ngram_embedding",
     "heterozygosity",

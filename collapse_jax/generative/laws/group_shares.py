@@ -1,0 +1,70 @@
+"""The share of a group in the model: its moments where examples are selected by group, and in ecosystems."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import binom
+
+from collapse_jax.generative.laws.arguments import check_whole, check_within
+from collapse_jax.generative.laws.ecosystem import ecosystem_heterozygosity
+
+
+class TwoGroupLaw(NamedTuple):
+    """The expected share of the group in model t, its variance, and P(it is in model t)."""
+
+    share: Float[np.ndarray, " generation"]
+    variance: Float[np.ndarray, " generation"]
+    alive: Float[np.ndarray, " generation"]
+
+
+def two_groups(
+    share: float, kept: Callable[[Float[np.ndarray, " count"]], np.ndarray], samples: int, generations: int
+) -> TwoGroupLaw:
+    """Return the law of models 1 … T if examples are selected before they train, by their group alone.
+
+    `kept` maps the group's share of what a model emits to its share of what is kept. Parts of the group that are
+    selected alike keep their proportions in expectation: each has its part of the expected share.
+
+    >>> two_groups(0.5, lambda q: q * (1 - q), 10, 3).share.round(4)
+    array([0.5   , 0.225 , 0.1559])
+
+    Raises ValueError for a share outside [0, 1], samples < 1, generations < 1, and a `kept` outside [0, 1]; kept shares
+    must be one for each.
+    """
+    check_within("share", share, 0, 1)
+    check_whole("samples", samples, 1)
+    check_whole("generations", generations, 1)
+    shares = np.arange(samples + 1) / samples
+    after = np.asarray(kept(shares), np.float64)
+    if after.shape != shares.shape or not ((after >= 0) & (after <= 1)).all():
+        raise ValueError(f"kept = {after} is not a share in [0, 1] for each of {samples + 1}")
+    step = binom.pmf(np.arange(samples + 1)[None], samples, after[:, None])
+    counts, law = binom.pmf(np.arange(samples + 1), samples, share), []
+    for _ in range(generations):
+        mean = float(counts @ shares)
+        law.append((mean, float(counts @ (shares - mean) ** 2), 1 - float(counts[0])))
+        counts = counts @ step
+    return TwoGroupLaw(*np.array(law).T)
+
+
+def ecosystem_share_variance(
+    shares: Float[np.ndarray, " share"], models: int, samples: int, generations: int
+) -> Float[np.ndarray, "generation share"]:
+    """Return the variance of the group's share in G models together, of generations 1 … T, by coalescence.
+
+    >>> ecosystem_share_variance(np.array([0.5]), 2, 10, 2)[:, 0].round(4)
+    array([0.0187, 0.0358])
+
+    Raises ValueError for shares outside (0, 1), models < 1, samples < 1, generations < 1.
+    """
+    found = []
+    for share in shares:
+        check_within("share", float(share), 0, 1, ends="()")
+        apart = 2 * float(share) * (1 - float(share))
+        law = ecosystem_heterozygosity(apart, models, samples, generations)
+        # The chance that two draws from the models together differ, half of it in either order.
+        together = (law.within + (models - 1) * law.across) / models
+        found.append((apart - together) / 2)
+    return np.stack(found, axis=1)
