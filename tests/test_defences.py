@@ -159,6 +159,26 @@ def test_every_family_takes_selections(family):
     assert not found["diverged"].any()
 
 
+def test_a_selection_that_keeps_nothing_is_flagged_in_a_network_too():
+    architecture = cj.Architecture(layers=1, width=8, heads=1)
+    family = cj.families.language_model(5, 4, architecture=architecture, fitting=cj.Fitting(2, 4))
+    nothing = selections.verified(lambda rows: rows[:, 0] < 0)
+    with pytest.warns(UserWarning, match="defence=none"):
+        found = cj.compare_defences(
+            family,
+            {"all": cj.Defence(), "none": cj.Defence(curate=nothing)},
+            generations=2,
+            samples=4,
+            seeds=1,
+            progress=False,
+            truth=cj.resample(np.arange(32).reshape(8, 4) % 5),
+            warm_start=True,
+            measure=lambda key, params: {"log_prob": family.log_prob(params, jnp.zeros((1, 4), jnp.int32))[0]},
+        )
+    assert found["diverged"].sel(defence="none").to_numpy().tolist() == [[False, True]]
+    assert not found["diverged"].sel(defence="all").any()
+
+
 def test_bad_defences_are_refused():
     with pytest.raises(ValueError, match="defences is empty"):
         compare({})

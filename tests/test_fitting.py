@@ -52,6 +52,11 @@ def test_a_weight_of_two_trains_like_two_examples():
     np.testing.assert_array_equal(once, fit(jax.random.key(0), jnp.zeros(3), repeated, jnp.ones(24)))
 
 
+def test_without_any_weight_there_is_no_model():
+    fit = make_fit(loss, Fitting(steps=2, batch_size=4))
+    assert np.isnan(fit(jax.random.key(0), jnp.zeros(3), (X, Y), jnp.zeros(24))).all()
+
+
 def test_a_batch_in_parts_gives_the_same_steps():
     # Adam doesn't feel the size of a gradient, but a clip between the sizes of right and wrong sums does.
     whole, parts = (

@@ -64,7 +64,7 @@ def make_fit(loss: Loss, fitting: Fitting) -> Callable[..., Params]:
 
     `loss(params, key, batch)` is the mean over a batch of examples. An example is in a batch about as often as its
     weight says: equal weights are passed through in random order, each once before any comes again. An example of
-    weight 2 trains exactly like two of weight 1 beside each other.
+    weight 2 trains exactly like two of weight 1 beside each other. Where all weights are 0 the parameters are NaN.
     """
 
     def optimizer(learning_rate: Scalar, steps: Int[Array, ""]) -> optax.GradientTransformation:
@@ -101,6 +101,8 @@ def make_fit(loss: Loss, fitting: Fitting) -> Callable[..., Params]:
         steps: Int[Array, ""] | int = fitting.steps,
     ) -> Params:
         steps = jnp.asarray(steps)
+        # Nothing to fit, as where a selection kept nothing: no number is better than one that looks like a model.
+        params = jax.tree.map(lambda leaf: jnp.where(weights.sum() > 0, leaf, jnp.nan).astype(leaf.dtype), params)
         order_key, loss_key = jax.random.split(key)
         order = visits(order_key, weights, steps * fitting.batch_size, fitting.steps * fitting.batch_size)
         update = optimizer(learning_rate, steps).update
