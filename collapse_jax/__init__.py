@@ -32,13 +32,14 @@ from collapse_jax.generative.regimes import (
     with_share,
 )
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.judges import REFITS, reward_judge
+from collapse_jax.judges import REFITS, rank_answers, reward_judge
 from collapse_jax.process import Axis, Process
 from collapse_jax.profile import collapse_profile
 from collapse_jax.reward.closed_forms import LimitLaw
 from collapse_jax.reward.encoders import prefix_encoder, text_encoder
 from collapse_jax.reward.finite_law import FiniteLaw, certified_gap, finite_law, objective
 from collapse_jax.reward.limit_law import limit_law
+from collapse_jax.reward.loss import RankingData
 from collapse_jax.reward.models import Model, mlp
 from collapse_jax.reward.prediction import limit_values, predict, quantile_distance, wasserstein_to_limit
 from collapse_jax.reward.rankings import Prefixes, Rankings, make_rankings
@@ -74,6 +75,7 @@ __all__ = [
     "Plan",
     "Prefixes",
     "Process",
+    "RankingData",
     "Rankings",
     "Regime",
     "Schemes",
@@ -111,6 +113,7 @@ __all__ = [
     "predict_moments",
     "prefix_encoder",
     "quantile_distance",
+    "rank_answers",
     "regime",
     "resample",
     "reward_judge",

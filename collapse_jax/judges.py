@@ -13,7 +13,7 @@ from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates
 from collapse_jax.generative.selections.judges import Judge
 from collapse_jax.process import Axis
-from collapse_jax.reward.loss import Data, ranking_loss
+from collapse_jax.reward.loss import RankingData, ranking_loss
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.rankings import Rankings
 from collapse_jax.reward.schemes import Schemes
@@ -25,7 +25,7 @@ REFITS = Axis(np.arange(3, dtype=np.int32), ["frozen", "own choice", "true quali
 Read: TypeAlias = Callable[[Examples], tuple[PyTree, Int[Array, " n"]]]
 """Maps examples to the features that a reward model reads, one completion an example, and their types of prompt."""
 
-Rank: TypeAlias = Callable[[Key[Array, ""], Examples], Data]
+Rank: TypeAlias = Callable[[Key[Array, ""], Examples], RankingData]
 """Makes rankings of the real set."""
 
 Quality: TypeAlias = Callable[[Key[Array, ""], Examples], Float[Array, " n"]]
@@ -48,8 +48,9 @@ def reward_judge(
     Give it to `selections.curated`, `best_of` or `top_share`, and sweep over `utility` (`schemes.axis`) and `refit`
     (`REFITS`): a model is frozen, or trained on for `refit_steps` in every generation, on the candidates in groups of
     `answers` (those to one prompt): ranked by itself, what was chosen above the rest, or by `quality(key, examples)`.
-    `rankings` are given ones, or a function (key, real examples) -> `Data` that makes them; `read(examples)` returns
-    the features of each example and its type of prompt. Models are trained by `adamw` with its default hyperparameters.
+    `rankings` are given ones, or a function (key, real examples) -> `RankingData` that makes them, by `rank_answers`
+    for one; `read(examples)` returns the features of each example and its type of prompt. Models are trained by `adamw`
+    with its default hyperparameters.
 
     Raises ValueError for `answers` below 2, steps below 1, rankings of other types than the schemes', and when the
     recursion is made, for features of another shape than those of the rankings.
@@ -61,7 +62,7 @@ def reward_judge(
         raise ValueError(f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}")
     given = on_device(rankings) if isinstance(rankings, Rankings) else None
 
-    def fit(key: Key[Array, ""], params: PyTree, data: Data, utility: Any, steps: int) -> PyTree:
+    def fit(key: Key[Array, ""], params: PyTree, data: RankingData, utility: Any, steps: int) -> PyTree:
         optimizer, prompts = adamw(steps)(ADAMW_HYPER), len(data.types)
 
         def step(_: Array, carry: tuple[PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, Array]:
@@ -99,7 +100,7 @@ def reward_judge(
 
         def refit(order: Float[Array, " n"]) -> PyTree:
             features, types = read(candidates.examples)
-            data = _ranked(features, types, order, answers)
+            data = rank_answers(features, types, order, answers)
             return fit(fit_key, memory, data, params["utility"], refit_steps)
 
         def by_choice() -> PyTree:
@@ -120,18 +121,18 @@ def reward_judge(
     )
 
 
-def _ranked(features: PyTree, types: Int[Array, " n"], order: Float[Array, " n"], answers: int) -> Data:
-    """Return the rankings of consecutive groups of answers, the highest of `order` first."""
+def rank_answers(features: PyTree, types: Int[Array, " n"], order: Float[Array, " n"], answers: int) -> RankingData:
+    """Return the rankings of consecutive groups of answers, those to one prompt, the highest of `order` first."""
     best_first = jnp.argsort(-order.reshape(-1, answers), axis=1)
 
     def sort(leaf: Array) -> Array:
         grouped = leaf.reshape(-1, answers, *leaf.shape[1:])
         return jnp.take_along_axis(grouped, best_first.reshape(*best_first.shape, *[1] * (leaf.ndim - 1)), axis=1)
 
-    return Data(jax.tree.map(sort, features), jnp.ones(best_first.shape, bool), types.reshape(-1, answers)[:, 0])
+    return RankingData(jax.tree.map(sort, features), jnp.ones(best_first.shape, bool), types.reshape(-1, answers)[:, 0])
 
 
-def _check_features(data: Data, read: PyTree) -> None:
+def _check_features(data: RankingData, read: PyTree) -> None:
     """Raise ValueError unless what is read of an example is what the rankings have of a completion."""
     ranked = [leaf.shape[2:] for leaf in jax.tree.leaves(data.features)]
     found = [leaf.shape[1:] for leaf in jax.tree.leaves(read)]

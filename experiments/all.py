@@ -24,10 +24,13 @@ EXPERIMENTS = (
     "curation",
     "seeds_and_evolution",
     "ecosystem",
+    "minorities",
     "text_reward_collapse",
     "recursion_lm",
     "recursion_images",
     "diversity",
+    "defences",
+    "curated_loop",
     "throughput",
 )
 

@@ -13,7 +13,6 @@ from jaxtyping import Array
 import collapse_jax as cj
 from collapse_jax import metrics, selections
 from collapse_jax.generative.families.image_classes import LabelledImages
-from collapse_jax.reward.loss import Data
 from experiments.testbed import CANDIDATES, Senses, Testbed, make_defences
 
 _COMPONENTS = 32
@@ -172,11 +171,11 @@ def _make_judge(
         known = jax.nn.one_hot(examples.labels, classes)
         return jnp.concatenate([features(examples), known], axis=1), jnp.zeros(len(examples.labels), jnp.int32)
 
-    def rank(key: Array, real: LabelledImages) -> Data:
+    def rank(key: Array, real: LabelledImages) -> cj.RankingData:
         others = jax.random.permutation(key, real.images)
         mixed = [(1.0 - share) * real.images + share * others for share in _MIXED]
         found = jnp.stack([read(real._replace(images=images))[0] for images in mixed], axis=1)
-        return Data(found, jnp.ones(found.shape[:2], bool), jnp.zeros(len(real.labels), jnp.int32))
+        return cj.RankingData(found, jnp.ones(found.shape[:2], bool), jnp.zeros(len(real.labels), jnp.int32))
 
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], min_gap=1e-2)}, ("image",))
     return cj.reward_judge(

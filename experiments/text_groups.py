@@ -12,7 +12,6 @@ from jaxtyping import Array
 
 import collapse_jax as cj
 from collapse_jax import metrics, selections
-from collapse_jax.reward.loss import Data
 from experiments.language_population import Language, LanguageSettings, make_family, pretrain, token_classes
 from experiments.testbed import CANDIDATES, Senses, Testbed, make_defences
 
@@ -32,9 +31,9 @@ class TextConfig(LanguageSettings):
 
     shares: dict[str, float] = field(default_factory=lambda: {"prose": 0.8, "code": 0.15, "names": 0.05})
     """Share of each group of rows: prose of Python's manual, code of its library, names of characters."""
-    samples: int = 384
-    generations: int = 8
-    steps: int = 50
+    samples: int = 256
+    generations: int = 6
+    steps: int = 40
 
 
 def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None) -> Testbed:
@@ -174,13 +173,13 @@ def _make_judge(config: TextConfig, language: Language, surprise: Callable[[Arra
     def read(rows: Array) -> tuple[Array, Array]:
         return embed_by_model(pretrained, rows), jnp.zeros(len(rows), jnp.int32)
 
-    def rank(key: Array, rows: Array) -> Data:
+    def rank(key: Array, rows: Array) -> cj.RankingData:
         where_key, what_key = jax.random.split(key)
         spoilt = jax.random.uniform(where_key, rows.shape)
         # Tokens of other rows: as frequent as they are in real text.
         other = jax.random.permutation(what_key, rows.reshape(-1)).reshape(rows.shape)
         features = jnp.stack([read(jnp.where(spoilt < share, other, rows))[0] for share in _CORRUPTED], axis=1)
-        return Data(features, jnp.ones(features.shape[:2], bool), jnp.zeros(len(rows), jnp.int32))
+        return cj.RankingData(features, jnp.ones(features.shape[:2], bool), jnp.zeros(len(rows), jnp.int32))
 
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], min_gap=1e-2)}, ("text",))
     return cj.reward_judge(

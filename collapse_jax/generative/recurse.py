@@ -257,7 +257,7 @@ def make_recursion(
 
     if any(one is not None and one.inspect is not None for one in (curate, reweigh)):
         initial_state = jax.eval_shape(start, jax.eval_shape(lambda: jax.random.key(0)), hyper)
-        selected = jax.eval_shape(lambda state: advance(state, hyper, jnp.int32(0))[2], initial_state)
+        selected = jax.eval_shape(lambda state, hyper: advance(state, hyper, jnp.int32(0))[2], initial_state, hyper)
         all_dims |= selected_dims(selected, dims, all_dims, plan.models)
 
     def step(state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[State, Mapping[str, Array]]:

@@ -15,7 +15,7 @@ from collapse_jax.reward.schemes import Row, apply_utility
 from collapse_jax.reward.utilities import Utility
 
 
-class Data(NamedTuple):
+class RankingData(NamedTuple):
     """Rankings as device arrays, the best item of a prompt first."""
 
     features: PyTree
@@ -24,7 +24,7 @@ class Data(NamedTuple):
 
 
 def by_prompt(
-    branches: Sequence[Utility], row: Row, data: Data, *, pairs: Pairs, centring: float | Array = 0.0
+    branches: Sequence[Utility], row: Row, data: RankingData, *, pairs: Pairs, centring: float | Array = 0.0
 ) -> Callable[[Callable[..., Any], Float[Array, "prompt item"]], Any]:
     """Return (fn, rewards) -> fn(objective of the prompt, rewards of the prompt) for all prompts."""
 
@@ -40,7 +40,7 @@ def ranking_loss(
     params: PyTree,
     branches: Sequence[Utility],
     row: Row,
-    data: Data,
+    data: RankingData,
     *,
     pairs: Pairs = "all",
     centring: float | Array = 0.0,

@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from collapse_jax.process import Hyper, Process
-from collapse_jax.reward.loss import Data, by_prompt, ranking_loss
+from collapse_jax.reward.loss import RankingData, by_prompt, ranking_loss
 from collapse_jax.reward.metrics import ranking_accuracy
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.objective import value_and_gap
@@ -92,7 +92,7 @@ def make_training(
     train, everything = on_device(rankings), on_device(rankings, *([test] if test else []))
     every = training.steps // training.records
 
-    def loss(params: PyTree, hyper: Hyper, batch: Data) -> Float[Array, ""]:
+    def loss(params: PyTree, hyper: Hyper, batch: RankingData) -> Float[Array, ""]:
         options: dict[str, Any] = {"pairs": training.pairs, "centring": hyper["centring"]}
         return ranking_loss(model, params, schemes.branches, hyper["utility"], batch, **options)
 
@@ -144,14 +144,14 @@ def make_training(
     )
 
 
-def on_device(*parts: Rankings) -> Data:
+def on_device(*parts: Rankings) -> RankingData:
     """Return rankings, one after the other, as device arrays."""
 
     def join(*leaves: np.ndarray) -> Array:
         joined = np.concatenate(leaves)
         return jnp.asarray(joined, jnp.int32 if joined.dtype.kind == "i" else jnp.float32)
 
-    return Data(
+    return RankingData(
         jax.tree.map(join, *(part.features for part in parts)),
         jnp.concatenate([jnp.asarray(part.mask) for part in parts]),
         jnp.concatenate([jnp.asarray(part.types) for part in parts]),

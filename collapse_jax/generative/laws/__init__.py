@@ -60,6 +60,7 @@ from collapse_jax.generative.laws.mixing import (
     weighted_fit_error,
 )
 from collapse_jax.generative.laws.moment_law import MomentLaw, moment_law
+from collapse_jax.generative.laws.ranking import curated_concentration, ranked_quality
 from collapse_jax.generative.laws.regression import (
     regression_accumulate,
     regression_accumulate_fresh,
@@ -80,6 +81,7 @@ __all__ = [
     "accumulate_variance_limit",
     "best_of",
     "curated",
+    "curated_concentration",
     "curated_limit",
     "curated_pair",
     "curated_pair_fixed_point",
@@ -104,6 +106,7 @@ __all__ = [
     "missing_mass",
     "moment_law",
     "pooled_error",
+    "ranked_quality",
     "regression_accumulate",
     "regression_accumulate_fresh",
     "regression_replace",
