@@ -5,14 +5,18 @@ replayed or fresh in some share), real prompts, or a choice among four candidate
 is trained in the loop, by a verifier that errs, by novelty, by length; machine-made examples weighed down by a detector
 that is trained on the go; real text edited by the model. The text has a majority of prose, and minorities of code and
 of names; the images are digits whose classes follow Zipf's law. The control trains on fresh real examples alone.
+Instructions are evolved from people's seeds: deepened and broadened by prompts, replaced or accumulated, and dropped
+where they are malformed, unusual or too near to others; here the control trains on the seeds alone.
 
     python -m experiments.defences --small
     python -m experiments.defences
     python -m experiments.defences --testbeds text
+    python -m experiments.defences --testbeds instructions --instructions.path seed_tasks.jsonl --instructions.length 64
 
 Expected: not yet measured.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -24,6 +28,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.image_groups import ImageConfig, make_images
+from experiments.instruction_groups import InstructionConfig, make_instructions
 from experiments.launch import Options, launch
 from experiments.testbed import CONTROL, Testbed
 from experiments.text_groups import TextConfig, make_text
@@ -38,27 +43,43 @@ COLUMNS = {
     "minority_risk": "min. risk",
 }
 """What is measured, each with its head in the table; shares of minorities are in units of their true share."""
-SHOWN = ("replace", "tenth replayed", "half fresh", "half, detector", "accumulate", "oracle", "novel", CONTROL)
+# Of instructions: broken ones, copies of seeds, and the part of a generation that selections could fill.
+OF_INSTRUCTIONS = {"broken": "broken", "copied": "copied", "kept": "kept"}
+SHOWN = (
+    *("replace", "tenth replayed", "half fresh", "half, detector", "accumulate", "oracle", "novel"),
+    *("evolve, replace", "evolve, accumulate", "well-formed and novel", "seeds evolved anew", CONTROL),
+)
 
 
 @dataclass(frozen=True)
 class Config(Options):
     """Testbeds, and lineages of each defence."""
 
-    testbeds: tuple[Literal["text", "images"], ...] = ("text", "images")
+    testbeds: tuple[Literal["text", "images", "instructions"], ...] = ("text", "images", "instructions")
     """What defences are compared on."""
+    defences: tuple[str, ...] = ()
+    """Which are compared, beside `replace` and the control; by default all that a testbed has."""
     seeds: int = 4
     """Lineages of each defence."""
     text: TextConfig = field(default_factory=TextConfig)
     images: ImageConfig = field(default_factory=ImageConfig)
+    instructions: InstructionConfig = field(default_factory=InstructionConfig)
 
 
-GROUPS_SHOWN = ("replace", "accumulate", "oracle", "novel")
+GROUPS_SHOWN = ("replace", "accumulate", "oracle", "evolve, accumulate", "novel")
 
 SMALL = {
     "seeds": 3,
-    "text": TextConfig(samples=128, generations=4, steps=30, pretraining=300),
-    "images": ImageConfig(samples=200, generations=4, steps=200),
+    "text": TextConfig(samples=128, generations=3, steps=30, pretraining=300),
+    "images": ImageConfig(samples=200, generations=3, steps=200),
+    "instructions": InstructionConfig(generations=3, steps=30, batch_size=16, pretraining=100, layers=1),
+}
+
+
+MAKE: dict[str, Callable[[Config, Path], Testbed]] = {
+    "text": lambda config, directory: make_text(config.text, directory, config.data_dir),
+    "images": lambda config, directory: make_images(config.images, config.data_dir),
+    "instructions": lambda config, directory: make_instructions(config.instructions, directory),
 }
 
 
@@ -68,12 +89,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     for name in config.testbeds:
         own = directory / name
         own.mkdir(parents=True, exist_ok=True)
-        options = config.text if name == "text" else config.images
-        testbed = (
-            make_text(config.text, own, config.data_dir)
-            if name == "text"
-            else make_images(config.images, config.data_dir)
-        )
+        options, testbed = getattr(config, name), MAKE[name](config, own)
+        testbed = testbed._replace(defences=_chosen(testbed.defences, config.defences))
         dataset = cj.compare_defences(
             testbed.family,
             testbed.defences,
@@ -91,7 +108,17 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         )
         found[name] = _described(dataset, testbed, options.generations, options.samples)
     names = xr.DataArray(list(found), dims="testbed", name="testbed")
-    return xr.concat(list(found.values()), names, join="outer", data_vars="all", combine_attrs="drop")
+    merged: xr.Dataset = xr.concat(list(found.values()), names, join="outer", data_vars="all", combine_attrs="drop")
+    # An outer join sorts.
+    return merged.sel(defence=list(dict.fromkeys(name for one in found.values() for name in one["defence"].values)))
+
+
+def _chosen(defences: dict[str, cj.Defence], names: tuple[str, ...]) -> dict[str, cj.Defence]:
+    """Return the defences of these names, all if there are none, with those that they are compared with."""
+    if unknown := [name for name in names if name not in defences]:
+        raise ValueError(f"defences has {', '.join(unknown)}; this testbed has {', '.join(defences)}")
+    wanted = {"replace", CONTROL, *(names or defences)}
+    return {name: one for name, one in defences.items() if name in wanted}
 
 
 def _described(dataset: xr.Dataset, testbed: Testbed, generations: int, samples: int) -> xr.Dataset:
@@ -170,17 +197,19 @@ def table(dataset: xr.Dataset) -> str:
         one = one.dropna("generation", subset=["risk"], how="all")
         last = one.isel(generation=-1)
         programs = len(np.unique(last["program"].to_numpy()))
+        own = {name: head for name, head in OF_INSTRUCTIONS.items() if name in last and last[name].notnull().any()}
+        columns = COLUMNS | own
         lines += [
             f"\n{testbed}, generation {int(last['generation'])}: mean over {last.sizes['seed']} seeds ± two standard "
             f"errors; {last.sizes['defence']} defences in {programs} programs",
             f"{'defence':<22}"
-            + "".join(f"{head:>16}" for head in COLUMNS.values())
+            + "".join(f"{head:>16}" for head in columns.values())
             + f"{'holds':>7}{'real':>7}{'shown':>8}{'made':>8}{'written':>9}{'compute':>9}",
         ]
         holds = profile(one)["holds"].isel(generation=-1)
         for defence in last["defence"].to_numpy():
             row = last.sel(defence=defence)
-            cells = "".join(f"{interval(row[name]):>16}" for name in COLUMNS)
+            cells = "".join(f"{interval(row[name]):>16}" for name in columns)
             # How many of the definitions of collapse hold against the control.
             held = "-" if defence == CONTROL else str(int((holds.sel(defence=defence) == 1).sum()))
             counts = [f"{int(row[name])}" for name in ("real", "real_shown", "generated_shown", "written")]

@@ -64,8 +64,24 @@ SCRIPTS = {
         "0.0",
         "1.0",
     ],
+    "minorities": [
+        *["--testbeds", "tokens", "--shares", "0.7", "0.3", "--tokens.tokens", "2", "--tokens.generations", "3"],
+        *["--tokens.samples", "20", "--tokens.seeds", "3"],
+    ],
     "recursion_lm": LANGUAGE,
     "diversity": [*LANGUAGE, "sampling"],
+    "curated_loop": [
+        *LANGUAGE[:-1],
+        *["--token-seeds", "2", "--token-generations", "3", "--token-samples", "40"],
+        *["--reward-steps", "8", "--refit-steps", "2", "--hidden", "8"],
+    ],
+    # Instructions: see test_instruction_groups.
+    "defences": [
+        *["--testbeds", "text", "images", "--defences", "half, detector"],
+        *["--seeds", "2", "--images.samples", "40", "--images.generations", "2", "--images.steps", "3"],
+        *["--text.pretraining", "3", "--text.steps", "2", "--text.samples", "24", "--text.length", "24"],
+        *["--text.generations", "2", "--text.layers", "1", "--text.width", "16", "--text.vocabulary", "300"],
+    ],
     "text_reward_collapse": [
         *["--seeds", "1", "--steps", "4", "--records", "2", "--layers", "1", "--width", "16", "--vocabulary", "300"],
     ],
@@ -111,7 +127,17 @@ def test_all_names_every_script(monkeypatch):
         "language_population",
         "torch_loops",
         "workloads",
+        "minority_testbeds",
+        "minority_tokens",
+        "minority_samples",
         "free_rewards",
+        "image_groups",
+        "instruction_groups",
+        "testbed",
+        "text_groups",
+        "loop_laws",
+        "loop_tables",
+        "loop_testbeds",
     }
     assert set(all_experiments.EXPERIMENTS) == scripts == set(SCRIPTS)
     called = []

@@ -24,7 +24,7 @@ class Rewriter(NamedTuple):
     writer: Params
     members: Int[Array, "n length"]
     shares: Float[Array, " n"]
-    deepening: Float[Array, ""]
+    deepening: Float[Array, "*n"]
 
 
 def rewriting(
