@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array
 
 import collapse_jax as cj
-from collapse_jax import metrics, selections
+from collapse_jax import metrics
 from collapse_jax.generative.families.image_classes import LabelledImages
-from experiments.testbed import CANDIDATES, Senses, Testbed, make_defences
+from experiments.testbed import Senses, Testbed, make_defences, make_judge, nearness
 
 _COMPONENTS = 32
 _MIXED = (0.0, 0.2, 0.4, 0.6)
@@ -66,6 +66,9 @@ def make_images(config: ImageConfig, data_dir: Path | None = None) -> Testbed:
         flat = examples.images.reshape(len(examples.labels), -1) - centre[None]
         return jnp.matmul(flat, axes, precision="highest")
 
+    def with_class(examples: LabelledImages) -> Array:
+        return jnp.concatenate([features(examples), jax.nn.one_hot(examples.labels, len(names))], axis=1)
+
     def evidence(examples: LabelledImages) -> Array:
         found = features(examples)
         # Squares too: what a generator loses first is spread, which no linear rule sees.
@@ -81,8 +84,8 @@ def make_images(config: ImageConfig, data_dir: Path | None = None) -> Testbed:
         correct=lambda examples: logits(examples.images).argmax(axis=1) == examples.labels,
         evidence=evidence,
         features=features,
-        distance=_nearness(np.asarray(features(jax.tree.map(jnp.asarray, real)))),
-        judge=_make_judge(features, chosen, len(names)),
+        distance=nearness(np.asarray(features(jax.tree.map(jnp.asarray, real)))),
+        judge=make_judge(with_class, _spoil, chosen),
     )
     measure, inspect = _make_records(splits.test, shares, family, features)
     group = ("group",)
@@ -155,36 +158,7 @@ def _make_records(
     return measure, inspect
 
 
-def _nearness(found: np.ndarray) -> float:
-    """Return the distance to the nearest other example that one in twenty real ones stays below."""
-    squares = ((found[:, None] - found[None]) ** 2).sum(-1)
-    np.fill_diagonal(squares, np.inf)
-    return float(np.quantile(np.sqrt(squares.min(axis=1)), 0.05))
-
-
-def _make_judge(
-    features: Callable[[LabelledImages], Array], quality: Callable[[LabelledImages], Array], classes: int
-) -> selections.Judge:
-    """Return a reward model that learns to tell real images from ever more mixed ones, given their class."""
-
-    def read(examples: LabelledImages) -> tuple[Array, Array]:
-        known = jax.nn.one_hot(examples.labels, classes)
-        return jnp.concatenate([features(examples), known], axis=1), jnp.zeros(len(examples.labels), jnp.int32)
-
-    def rank(key: Array, real: LabelledImages) -> cj.RankingData:
-        others = jax.random.permutation(key, real.images)
-        mixed = [(1.0 - share) * real.images + share * others for share in _MIXED]
-        found = jnp.stack([read(real._replace(images=images))[0] for images in mixed], axis=1)
-        return cj.RankingData(found, jnp.ones(found.shape[:2], bool), jnp.zeros(len(real.labels), jnp.int32))
-
-    schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], min_gap=1e-2)}, ("image",))
-    return cj.reward_judge(
-        cj.mlp((64,)),
-        schemes,
-        rank,
-        read,
-        answers=CANDIDATES,
-        quality=lambda key, examples: quality(examples),
-        training=cj.Training(steps=200, records=1, batch_size=32),
-        refit_steps=20,
-    )
+def _spoil(key: Array, real: LabelledImages) -> list[LabelledImages]:
+    """Return the images, and mixed with ever more of another one."""
+    others = jax.random.permutation(key, real.images)
+    return [real._replace(images=(1.0 - share) * real.images + share * others) for share in _MIXED]

@@ -1,6 +1,6 @@
 """What defences are compared on: a family with real examples in groups, what is recorded of it, and the defences."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -88,3 +88,36 @@ def make_defences(senses: Senses, answering: cj.Family) -> dict[str, cj.Defence]
         "verified": cj.Defence(curate=verifier._replace(defaults={"right": 0.9, "wrong": 0.1})),
         "novel": cj.Defence(curate=novelty),
     }
+
+
+def make_judge(
+    features: Callable[[Any], Array], spoil: Callable[[Array, Any], Sequence[Any]], quality: Callable[[Any], Array]
+) -> selections.Judge:
+    """Return a reward model that learns to tell real examples from ever worse ones, `spoil(key, real)`, by features."""
+
+    def read(examples: Any) -> tuple[Array, Array]:
+        found = features(examples)
+        return found, jnp.zeros(len(found), jnp.int32)
+
+    def rank(key: Array, real: Any) -> cj.RankingData:
+        found = jnp.stack([features(one) for one in spoil(key, real)], axis=1)
+        return cj.RankingData(found, jnp.ones(found.shape[:2], bool), jnp.zeros(len(found), jnp.int32))
+
+    return cj.reward_judge(
+        cj.mlp((64,)),
+        cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], min_gap=1e-2)}, ("any",)),
+        rank,
+        read,
+        answers=CANDIDATES,
+        quality=lambda key, examples: quality(examples),
+        training=cj.Training(steps=200, records=1, batch_size=32),
+        refit_steps=20,
+    )
+
+
+def nearness(features: np.ndarray) -> float:
+    """Return the distance to the nearest other example that one in twenty real ones stays below."""
+    norms = np.square(features).sum(axis=1)
+    squares = norms[:, None] + norms[None] - 2.0 * features @ features.T
+    np.fill_diagonal(squares, np.inf)
+    return float(np.quantile(np.sqrt(np.maximum(squares.min(axis=1), 0.0)), 0.05))

@@ -13,7 +13,7 @@ from jaxtyping import Array
 import collapse_jax as cj
 from collapse_jax import metrics, selections
 from experiments.language_population import Language, LanguageSettings, make_family, pretrain, token_classes
-from experiments.testbed import CANDIDATES, Senses, Testbed, make_defences
+from experiments.testbed import CANDIDATES, Senses, Testbed, make_defences, make_judge, nearness
 
 SOURCES = {"prose": cj.data.python_docs, "code": cj.data.python_code, "names": cj.data.character_names}
 # A token of this probability counts as known to the model.
@@ -45,9 +45,10 @@ def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None)
         raise ValueError(f"shares name {', '.join(unknown)}; the groups of text are {', '.join(SOURCES)}")
     language, held_out, groups = _read(config, directory, data_dir)
     family = make_family(config, language)
-    token_log_prob = family.token_log_prob
+    token_log_prob, embed_by_model = family.token_log_prob, family.embed
     assert token_log_prob is not None
-    judge, shares = cj.families.LanguageModel(language.pretrained), np.array(list(config.shares.values()))
+    assert embed_by_model is not None
+    pretrained, shares = cj.families.LanguageModel(language.pretrained), np.array(list(config.shares.values()))
     # As many real rows of each group as its share asks for, to compare with.
     parts = [rows[: max(2, round(share * _HELD_OUT))] for rows, share in zip(held_out, shares, strict=True)]
     reference = embed(jnp.asarray(np.concatenate(parts)))
@@ -55,12 +56,12 @@ def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None)
     told_apart = classify(embed(jnp.asarray(held_out.reshape(-1, config.length)))).argmax(axis=1)
 
     def surprise(rows: Array) -> Array:
-        found: Array = -token_log_prob(judge, rows).mean(axis=1)
+        found: Array = -token_log_prob(pretrained, rows).mean(axis=1)
         return found
 
     def evidence(rows: Array) -> Array:
         """Return what a first model finds of each row: mean, spread and extremes of its tokens' log-probabilities."""
-        log_p = token_log_prob(judge, rows)
+        log_p = token_log_prob(pretrained, rows)
         found = jnp.stack([log_p.mean(axis=1), log_p.std(axis=1), log_p.min(axis=1), log_p.max(axis=1)], axis=1)
         return jnp.concatenate([found, found**2], axis=1)
 
@@ -97,8 +98,8 @@ def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None)
         correct=correct,
         evidence=evidence,
         features=embed,
-        distance=_nearness(language.train),
-        judge=_make_judge(config, language, surprise),
+        distance=nearness(np.asarray(embed(jnp.asarray(language.train[:512])))),
+        judge=make_judge(lambda rows: embed_by_model(pretrained, rows), _spoil, lambda rows: -surprise(rows)),
     )
     defences = make_defences(senses, make_family(config, language, prompt=_PROMPT))
     defences["long documents"] = cj.Defence(
@@ -145,13 +146,6 @@ def _read(config: TextConfig, directory: Path, data_dir: Path | None) -> tuple[L
     return pretrain(config, language, directory), np.stack(held_out), real.groups
 
 
-def _nearness(rows: np.ndarray) -> float:
-    """Return the distance to the nearest other row that one in twenty real rows stays below."""
-    embedded = embed(jnp.asarray(rows[:512]))
-    squares = 2.0 - 2.0 * np.asarray(metrics.cosine_similarities(embedded)) + 9.0 * np.eye(len(embedded))
-    return float(np.quantile(np.sqrt(np.maximum(squares, 0.0)).min(axis=1), 0.05))
-
-
 def _longest(end: int, length: int) -> Callable[[Array], Array]:
     """Return the function from rows to the length of their longest document, in tokens."""
 
@@ -163,32 +157,9 @@ def _longest(end: int, length: int) -> Callable[[Array], Array]:
     return longest
 
 
-def _make_judge(config: TextConfig, language: Language, surprise: Callable[[Array], Array]) -> selections.Judge:
-    """Return a reward model that learns to tell real rows from ever more corrupted ones, by a model's features."""
-    family = make_family(config, language)
-    embed_by_model = family.embed
-    assert embed_by_model is not None
-    pretrained = cj.families.LanguageModel(language.pretrained)
-
-    def read(rows: Array) -> tuple[Array, Array]:
-        return embed_by_model(pretrained, rows), jnp.zeros(len(rows), jnp.int32)
-
-    def rank(key: Array, rows: Array) -> cj.RankingData:
-        where_key, what_key = jax.random.split(key)
-        spoilt = jax.random.uniform(where_key, rows.shape)
-        # Tokens of other rows: as frequent as they are in real text.
-        other = jax.random.permutation(what_key, rows.reshape(-1)).reshape(rows.shape)
-        features = jnp.stack([read(jnp.where(spoilt < share, other, rows))[0] for share in _CORRUPTED], axis=1)
-        return cj.RankingData(features, jnp.ones(features.shape[:2], bool), jnp.zeros(len(rows), jnp.int32))
-
-    schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], min_gap=1e-2)}, ("text",))
-    return cj.reward_judge(
-        cj.mlp((64,)),
-        schemes,
-        rank,
-        read,
-        answers=CANDIDATES,
-        quality=lambda key, rows: -surprise(rows),
-        training=cj.Training(steps=200, records=1, batch_size=32),
-        refit_steps=20,
-    )
+def _spoil(key: Array, rows: Array) -> list[Array]:
+    """Return the rows, and with ever more tokens of other rows in them: as frequent as they are in real text."""
+    where_key, what_key = jax.random.split(key)
+    spoilt = jax.random.uniform(where_key, rows.shape)
+    other = jax.random.permutation(what_key, rows.reshape(-1)).reshape(rows.shape)
+    return [jnp.where(spoilt < share, other, rows) for share in _CORRUPTED]

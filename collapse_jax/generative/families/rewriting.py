@@ -19,7 +19,10 @@ from collapse_jax.transformer import require_whole
 
 
 class Rewriter(NamedTuple):
-    """A model that writes, the instructions that it was trained on with their shares, and the chance to deepen."""
+    """A model that writes, the instructions that it was trained on with their shares, and the chance to deepen.
+
+    That is one number, or one for each place in what is written.
+    """
 
     writer: Params
     members: Int[Array, "n length"]
