@@ -69,6 +69,7 @@ class Config(Options):
 GROUPS_SHOWN = ("replace", "accumulate", "oracle", "evolve, accumulate", "novel")
 
 SMALL = {
+    "testbeds": ("text", "images"),
     "seeds": 3,
     "text": TextConfig(samples=128, generations=3, steps=30, pretraining=300),
     "images": ImageConfig(samples=200, generations=3, steps=200),

@@ -20,6 +20,7 @@ from typing import Literal
 import jax
 import numpy as np
 import xarray as xr
+from jax.experimental.compilation_cache import compilation_cache
 from matplotlib.figure import Figure
 
 import collapse_jax as cj
@@ -36,6 +37,8 @@ from experiments.workloads import (
     matrix_peak,
     reward_models,
 )
+
+_CACHE = "jax_compilation_cache_dir"
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,17 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     peak = np.empty(config.repeats)
     with tempfile.TemporaryDirectory() as cache:
         # Each repeat compiles anew: from a cache, so that it takes a second and not ten.
-        jax.config.update("jax_compilation_cache_dir", cache)
+        before = getattr(jax.config, _CACHE)
+        jax.config.update(_CACHE, cache)
+        compilation_cache.reset_cache()
         for repeat in range(config.repeats):
             peak[repeat] = matrix_peak()
             for i, one in enumerate(work):
                 for way, timed in one.ways.items():
                     speed[i, WAYS.index(way), repeat] = timed()
-        jax.config.update("jax_compilation_cache_dir", None)
+        jax.config.update(_CACHE, before)
+        # JAX would go on writing into the folder that is about to be removed.
+        compilation_cache.reset_cache()
     return xr.Dataset(
         {
             "speed": (("work", "way", "repeat"), speed),
