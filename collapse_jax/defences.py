@@ -1,5 +1,6 @@
 """Defences against collapse, side by side: each a regime with its selections, in as few programs as shapes allow."""
 
+import json
 import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -107,13 +108,15 @@ def compare_defences(
             generations=generations,
             samples=samples,
             seeds=seeds,
-            directory=None if directory is None else Path(directory) / _folder(group),
+            directory=None if directory is None else Path(directory) / _folder(number, group),
             progress=progress,
             options=options,
         )
         found.append(dataset.assign(program=("defence", np.full(len(group), number))))
     merged: xr.Dataset = xr.concat(found, "defence", data_vars="all", join="outer", combine_attrs="drop")
-    return merged.sel(defence=list(defences))
+    # What ran, where and for how long, by program.
+    attributes = {name: json.dumps([json.loads(one.attrs[name]) for one in found]) for name in found[0].attrs}
+    return merged.sel(defence=list(defences)).assign_attrs(attributes)
 
 
 def _sweep_group(
@@ -159,6 +162,6 @@ def _either(selections: list[Selection | None], name: str) -> tuple[Alternatives
     return alternatives(labelled, name), places
 
 
-def _folder(group: Mapping[str, Defence]) -> str:
-    """Return a folder's name for a group: that of its first defence, in letters and digits."""
-    return re.sub(r"\W+", "-", next(iter(group))).strip("-")
+def _folder(number: int, group: Mapping[str, Defence]) -> str:
+    """Return a folder's name for a group: its number and its first defence, in letters and digits."""
+    return f"{number}-" + re.sub(r"\W+", "-", next(iter(group))).strip("-")

@@ -17,7 +17,7 @@ from collapse_jax.reward.loss import RankingData, ranking_loss
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.rankings import Rankings
 from collapse_jax.reward.schemes import Schemes
-from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, on_device
+from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, check_training, on_device
 
 REFITS = Axis(np.arange(3, dtype=np.int32), ["frozen", "own choice", "true quality"])
 """The axis `refit`: trained once; in each generation also on its own choices; or on candidates by true quality."""
@@ -58,6 +58,7 @@ def reward_judge(
     for name, value, least in (("answers", answers, 2), ("refit_steps", refit_steps, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name} is {value!r}; it must be a whole number from {least} on")
+    check_training(training)
     if isinstance(rankings, Rankings) and rankings.type_names != schemes.type_names:
         raise ValueError(f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}")
     given = on_device(rankings) if isinstance(rankings, Rankings) else None
@@ -134,10 +135,10 @@ def rank_answers(features: PyTree, types: Int[Array, " n"], order: Float[Array, 
 
 def _check_features(data: RankingData, read: PyTree) -> None:
     """Raise ValueError unless what is read of an example is what the rankings have of a completion."""
-    ranked = [leaf.shape[2:] for leaf in jax.tree.leaves(data.features)]
-    found = [leaf.shape[1:] for leaf in jax.tree.leaves(read)]
+    ranked = jax.tree.map(lambda leaf: (leaf.shape[2:], leaf.dtype.kind), data.features)
+    found = jax.tree.map(lambda leaf: (leaf.shape[1:], leaf.dtype.kind), read)
     if ranked != found:
         raise ValueError(
-            f"read returns features of shape {found} an example; the reward model is trained on rankings whose "
-            f"completions have {ranked}"
+            f"read returns features of shape and kind {found} an example; the reward model is trained on rankings "
+            f"whose completions have {ranked}"
         )

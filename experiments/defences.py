@@ -16,6 +16,7 @@ where they are malformed, unusual or too near to others; here the control trains
 Expected: not yet measured.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +111,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         found[name] = _described(dataset, testbed, options.generations, options.samples)
     names = xr.DataArray(list(found), dims="testbed", name="testbed")
     merged: xr.Dataset = xr.concat(list(found.values()), names, join="outer", data_vars="all", combine_attrs="drop")
+    for told in ("config", "provenance"):
+        merged.attrs[told] = json.dumps({testbed: json.loads(one.attrs[told]) for testbed, one in found.items()})
     # An outer join sorts.
     return merged.sel(defence=list(dict.fromkeys(name for one in found.values() for name in one["defence"].values)))
 
@@ -228,9 +231,9 @@ def table(dataset: xr.Dataset) -> str:
 
 
 def interval(values: xr.DataArray) -> str:
-    """Return the mean over seeds ± two standard errors."""
-    error = 2.0 * float(values.std("seed", ddof=1)) / values.sizes["seed"] ** 0.5
-    return f"{float(values.mean('seed')):.3g} ± {error:.2g}"
+    """Return the mean over seeds ± two standard errors, not a number where a seed is none."""
+    error = 2.0 * float(values.std("seed", ddof=1, skipna=False)) / values.sizes["seed"] ** 0.5
+    return f"{float(values.mean('seed', skipna=False)):.3g} ± {error:.2g}"
 
 
 def main() -> None:

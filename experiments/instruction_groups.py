@@ -37,7 +37,7 @@ class InstructionConfig(LanguageSettings):
     """Tokens of an instruction; longer seeds are left out."""
     samples: int = 44
     """Instructions that a generation writes; at most as many as there are seeds, a quarter of which is held out."""
-    generations: int = 8
+    generations: int = 5
     steps: int = 60
     learning_rate: float = 2e-3
     start: Literal["warm", "pretrained", "scratch"] = "pretrained"

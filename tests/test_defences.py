@@ -1,12 +1,16 @@
 """Defences side by side: the right programs, the laws of each, and what each spends."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import collapse_jax as cj
 from collapse_jax.generative import selections
+from collapse_jax.plotting import pareto
 
 TOKENS, SAMPLES, GENERATIONS, SEEDS = 5, 20, 4, 600
 FAMILY = cj.families.categorical(TOKENS, exponent=1.0)
@@ -115,6 +119,23 @@ def test_a_defence_alone_is_the_recursion_itself():
     process = cj.make_recursion(FAMILY, plan, measure=measure, dims={"p": ("token",)})
     direct = cj.sweep(process, {"seed": range(2)}, progress=False)
     np.testing.assert_array_equal(alone["p"].sel(defence="half fresh"), direct["p"])
+
+
+def test_what_ran_is_told_by_program(found):
+    told = json.loads(found.attrs["provenance"])
+    assert [one["members"] for one in told] == [2 * SEEDS, 5 * SEEDS, SEEDS]
+
+
+def test_what_is_spent_meets_its_own_loss():
+    ways = ["a", "b", "c"]
+    spent = xr.DataArray([1.0, 2.0, 3.0], {"way": ways}, "way")
+    loss = xr.DataArray([[9.0, 9.0], [4.0, 6.0], [0.0, np.nan]], {"way": ["c", "b", "a"]}, ("way", "seed"))
+    axis = pareto(spent, {"loss": loss}, label="spent").axes[0]
+    drawn = {text.get_text(): text.xy for text in axis.texts}
+    assert drawn["2"] == (2.0, 5.0)
+    assert drawn["3"] == (3.0, 9.0)
+    # Of the first a seed is not a number: it is no point of the front.
+    assert axis.lines[0].get_xdata().tolist() == [2.0]
 
 
 def test_a_stopped_comparison_goes_on(tmp_path):

@@ -56,7 +56,7 @@ def test_each_fold_is_judged_by_the_others():
     centred = x - share @ x
     scaled = centred / np.sqrt(share @ centred**2)
     for fold in range(2):
-        own = np.arange(N) % 2 == fold
+        own = np.asarray(jax.random.permutation(jax.random.key(0), jnp.arange(N) % 2)) == fold
         rest = weights[~own] / weights[~own].sum()
         model = LogisticRegression(C=1.0 / ridge, tol=1e-10, max_iter=1000)
         model.fit(scaled[~own], machine[~own], sample_weight=rest)

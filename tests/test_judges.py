@@ -160,7 +160,9 @@ def test_bad_arguments_are_refused_by_name(message):
 def test_features_of_another_shape_are_refused():
     judge = make_judge(read=lambda rows: (read(rows)[0][:, :5], rows[:, 0]))
     real = candidates_of(GRID)
-    with pytest.raises(ValueError, match=r"read returns features of shape \[\(5,\)\] an example; .* have \[\(12,\)\]"):
+    with pytest.raises(
+        ValueError, match=r"read returns features of shape and kind \(\(5,\), 'f'\) an example; .* have \(\(12,"
+    ):
         judge.start(jax.random.key(0), real, utility=scheme("x"))
 
 

@@ -1,5 +1,6 @@
 """Selections that remember: in the recursion, composed, one of several; and judges."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -125,7 +126,52 @@ def test_alternatives_of_different_oversampling_are_refused():
         selections.alternatives({})
 
 
+def test_alternatives_take_masks_and_counts():
+    mask = cj.Selection(
+        "mask",
+        lambda key, candidates, pool: candidates.examples > 0,
+        inspect=lambda key, candidates, pool: {"kept": (candidates.weights > 0).sum()},
+    )
+    either = selections.alternatives({"none": None, "mask": mask})
+    found = recurse(curate=either.selection, axes={"selection": either.axis})
+    alone = recurse(curate=mask)
+    np.testing.assert_array_equal(found["p"].sel(selection="mask"), alone["p"])
+    np.testing.assert_array_equal(found["kept"].sel(selection="mask"), alone["kept"])
+    assert np.isnan(found["kept"].sel(selection="none")).all()
+
+
+def test_defaults_of_alternatives_must_be_in_range():
+    cold = selections.curated(lambda tokens: tokens.astype(float), 2)._replace(defaults={"strength": -1.0})
+    with pytest.raises(ValueError, match=r"selection 'cold' has strength = -1.0; it must lie in \[0, inf\]"):
+        selections.alternatives({"cold": cold})
+
+
+@pytest.mark.parametrize("reward", [lambda tokens: tokens.mean(), lambda tokens: tokens[:, None].astype(float)])
+def test_a_reward_is_one_number_a_candidate(reward):
+    with pytest.raises(
+        ValueError, match=r"the reward of best_of\(2\) has shape .*; it needs one number for each of 24"
+    ):
+        recurse(curate=selections.best_of(reward, 2))
+
+
+def test_a_weight_is_one_number_a_candidate():
+    with pytest.raises(ValueError, match=r"selection 'one' returns weights of shape \(\); it needs one for each"):
+        recurse(curate=cj.Selection("one", lambda key, candidates, pool: candidates.weights.sum()))
+
+
+def test_the_best_is_never_what_has_no_reward_nor_the_dead():
+    candidates = cj.Candidates(
+        jnp.arange(6), jnp.array([1.0, 1.0, 0.0, 1.0, 1.0, 1.0]), jnp.ones(6, jnp.int32), jnp.zeros(6, jnp.int32)
+    )
+    rewards = jnp.array([1.0, jnp.nan, 5.0, -jnp.inf, 2.0, jnp.inf])
+    best = selections.best_of(lambda tokens: rewards[tokens], 2)
+    kept = best.weigh(jax.random.key(0), candidates, candidates)
+    np.testing.assert_array_equal(kept, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0])
+
+
 def test_names_of_records_may_not_clash():
+    with pytest.raises(ValueError, match="curate and reweigh both record one, one_real; give them different names"):
+        recurse(curate=counting("one"), reweigh=counting("one"))
     with pytest.raises(ValueError, match="a selection records p, as measure or inspect do"):
         recurse(curate=counting("p"))
     with pytest.raises(ValueError, match="two selections record one"):

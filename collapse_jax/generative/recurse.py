@@ -253,6 +253,8 @@ def make_recursion(
         slot = jnp.asarray(layout.write)[index]
         pool = jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), state.examples, examples)
         state = state._replace(examples=pool, kept=state.kept.at[slot].set(kept, mode="drop"))
+        if clash := set(trained) & set(chosen):
+            raise ValueError(f"curate and reweigh both record {', '.join(sorted(clash))}; give them different names")
         return state, record, {**trained, **chosen}
 
     if any(one is not None and one.inspect is not None for one in (curate, reweigh)):

@@ -66,7 +66,13 @@ def select(
         changed = candidates._replace(examples=corrected)
         pool = changed if pool is candidates else pool
         candidates = changed
-    candidates = candidates._replace(weights=selection.weigh(weigh_key, candidates, pool, *remembered, **own))
+    weights = jnp.asarray(selection.weigh(weigh_key, candidates, pool, *remembered, **own))
+    if weights.shape != candidates.weights.shape:
+        raise ValueError(
+            f"selection {selection.name!r} returns weights of shape {weights.shape}; it needs one for each candidate, "
+            f"{candidates.weights.shape}"
+        )
+    candidates = candidates._replace(weights=weights.astype(candidates.weights.dtype))
     record: Mapping[str, Array] = {}
     if selection.inspect is not None:
         record = selection.inspect(inspect_key, candidates, pool, *remembered, **own)

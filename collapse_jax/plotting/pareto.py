@@ -15,7 +15,7 @@ def pareto(
     """Return a panel a loss, over what is spent: means over seeds with two standard errors, numbered as in the legend.
 
     `spent` has one dimension, the ways; each loss has it too, and `seed`. Lower is better for all. The grey line joins
-    the ways for which no other one both spends and loses less.
+    the ways for which no other one both spends and loses less. A way of which a seed is NaN is left out.
     """
     (dim,) = spent.dims
     rows = -(-len(losses) // columns)
@@ -25,8 +25,9 @@ def pareto(
         ax.set_visible(False)
     names, x = spent[dim].to_numpy(), spent.to_numpy().astype(float)
     for ax, (name, loss) in zip(axes, losses.items(), strict=False):
-        y = loss.mean("seed").to_numpy()
-        error = 2.0 * (loss.std("seed", ddof=1) / np.sqrt(loss.sizes["seed"])).to_numpy()
+        loss = loss.sel({dim: spent[dim]})
+        y = loss.mean("seed", skipna=False).to_numpy()
+        error = 2.0 * (loss.std("seed", ddof=1, skipna=False) / np.sqrt(loss.sizes["seed"])).to_numpy()
         best = _front(x, y)
         ax.plot(x[best], y[best], color="#999999", lw=1, drawstyle="steps-post", zorder=0)
         for i, way in enumerate(names):

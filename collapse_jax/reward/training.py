@@ -158,11 +158,16 @@ def on_device(*parts: Rankings) -> RankingData:
     )
 
 
-def _check(rankings: Rankings, schemes: Schemes, training: Training, test: Rankings | None) -> None:
+def check_training(training: Training) -> None:
+    """Raise ValueError for numbers below 1, and for unknown pairs."""
     for name in ("steps", "records", "batch_size"):
         if getattr(training, name) < 1:
             raise ValueError(f"training.{name} is {getattr(training, name)}; it must be at least 1")
     pair_indices(2, training.pairs)
+
+
+def _check(rankings: Rankings, schemes: Schemes, training: Training, test: Rankings | None) -> None:
+    check_training(training)
     if training.steps % training.records:
         raise ValueError(f"training.steps is {training.steps}; it must be a multiple of records, {training.records}")
     if rankings.type_names != schemes.type_names:

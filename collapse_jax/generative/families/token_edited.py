@@ -25,7 +25,7 @@ def token_edited(family: Family, *, threshold: float = 0.99) -> Family:
     `respond` keeps a token whose probability under the model, given those before it, is below `threshold`; any other
     is drawn anew from that distribution. So a recursion with `respond` trains on the real set, edited by its models,
     and on no sequence that a model wrote by itself. `threshold`, in [0, 1], is a decoding too: above the largest
-    probability nothing is edited, and at 0 every token is. Tokens below 0 are padding and stay.
+    probability nothing is edited, and at 0 every token is. Tokens below 0 are padding and stay; a prompt is edited too.
 
     Raises ValueError for a family without `token_probabilities` and a threshold outside [0, 1]. Source: Zhu et al.,
     arXiv 2412.14689.

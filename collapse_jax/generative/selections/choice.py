@@ -78,7 +78,9 @@ def _best_of_groups(score: Float[Array, " n"], candidates: Candidates, size: int
     weights = candidates.weights
     if len(weights) % size:
         raise ValueError(f"{len(weights)} candidates can't be chosen from in groups of {size}")
-    alive = jnp.where(weights > 0, score, -jnp.inf).reshape(-1, size)
-    best = jnp.argmax(alive, axis=1)
+    # What is no number loses to all that are, and the living of the lowest score still come before the dead.
+    lowest = jnp.finfo(score.dtype).min
+    score = jnp.maximum(jnp.where(jnp.isnan(score), lowest, score), lowest)
+    best = jnp.argmax(jnp.where(weights > 0, score, -jnp.inf).reshape(-1, size), axis=1)
     chosen = jnp.arange(size)[None, :] == best[:, None]
     return jnp.where(chosen.reshape(-1), weights, 0.0)

@@ -108,7 +108,8 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
     chosen. Members that run one after the other (on a CPU) pay for the chosen selection alone, members side by side for
     all of them.
 
-    Raises ValueError for no selections, and for selections that draw from different numbers of candidates.
+    Raises ValueError for no selections, for selections that draw from different numbers of candidates, and for defaults
+    out of their range.
     """
     several = [Selection("all", _all) if one is None else one for one in selections.values()]
     sizes = {label: one.oversample for label, one in selections.items() if one is not None}
@@ -118,6 +119,12 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
         found = ", ".join(f"{label}: {size}" for label, size in sizes.items())
         raise ValueError(f"selections draw from different numbers of candidates ({found}); they need one number")
 
+    for label, one in zip(selections, several, strict=True):
+        for parameter, (low, high) in one.ranges.items():
+            value = one.defaults[parameter]
+            if not low <= value <= high:
+                raise ValueError(f"selection {label!r} has {parameter} = {value}; it must lie in [{low:g}, {high:g}]")
+
     def switch(calls: Sequence[Any], params: Mapping[str, Any]) -> Any:
         # No operands: what the branches need is closed over, and only the branch that is taken computes.
         return jax.lax.switch(params[name], calls)
@@ -126,7 +133,11 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
         key: Key[Array, ""], candidates: Candidates, pool: Candidates, *memory: PyTree, **params: Any
     ) -> Float[Array, " n"]:
         def call(i: int, one: Selection) -> Any:
-            return lambda: one.weigh(key, candidates, pool, *_remembered(one, i, memory), **one.defaults)
+            def weights() -> Array:
+                found = one.weigh(key, candidates, pool, *_remembered(one, i, memory), **one.defaults)
+                return jnp.asarray(found, candidates.weights.dtype)
+
+            return weights
 
         weights: Array = switch([call(i, one) for i, one in enumerate(several)], params)
         return weights
@@ -170,7 +181,9 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
         def found(i: int, one: Selection) -> Mapping[str, Array]:
             if one.inspect is None:
                 return {}
-            return one.inspect(key, candidates, pool, *_remembered(one, i, memory), **one.defaults)
+            record = one.inspect(key, candidates, pool, *_remembered(one, i, memory), **one.defaults)
+            # Only floats can say that there is nothing.
+            return {label: jnp.asarray(value, float) for label, value in record.items()}
 
         shapes: dict[str, Any] = {}
         for i, one in enumerate(several):

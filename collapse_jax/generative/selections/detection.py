@@ -101,7 +101,7 @@ def learned_detector(
 
     Newton's method takes `steps` steps from zero on the weighted mean of the negative log-likelihood plus
     `ridge`/2 · |coefficients|², for features scaled to mean 0 and variance 1; the constant bears no penalty. With
-    `folds` above 1 candidates are judged by a fit that has not seen them, their own fold (every `folds`-th) left out:
+    `folds` above 1 candidates are judged by a fit that has not seen them, their own of so many random folds left out:
     a fit with many features else finds its own examples too easy.
 
     Raises ValueError for `steps` or `folds` below 1 and a `ridge` that is not finite and above 0.
@@ -136,7 +136,7 @@ def learned_detector(
 
         if folds == 1:
             return fitted(weights)
-        own = jnp.arange(len(x)) % folds
+        own = jax.random.permutation(key, jnp.arange(len(x)) % folds)
         others = jnp.where(own[None] != jnp.arange(folds)[:, None], weights[None], 0.0)
         judged: Array = jax.lax.map(fitted, others / others.sum(axis=1, keepdims=True))
         return judged[own, jnp.arange(len(x))]

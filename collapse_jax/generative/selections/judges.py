@@ -17,7 +17,7 @@ class Judge(NamedTuple):
     `start(key, real, **params)` returns the memory at the beginning of a lineage, `real` being the fixed real set;
     `score(memory, examples)` one number an example; `learn(key, candidates, pool, memory, **params)` the next memory,
     from what was just judged (weight 0: not chosen), without which it stays. `defaults` names the parameters that a
-    sweep may vary, with their `ranges`.
+    sweep may vary, with their `ranges`. Of several sizes in one program, a judge sees as many examples as the largest.
     """
 
     start: Callable[..., PyTree]
@@ -39,11 +39,20 @@ def by_reward(name: str, reward: Reward, choose: Choose, **fields: Any) -> Selec
     With a judge it also records `judged`, the mean score of what is chosen, and `offered`, of all candidates. Raises
     ValueError for a reward that is neither a function nor a judge, and for parameters of one name.
     """
+
+    def checked(score: Array, candidates: Candidates) -> Float[Array, " n"]:
+        if jnp.shape(score) != candidates.weights.shape:
+            raise ValueError(
+                f"the reward of {name} has shape {jnp.shape(score)}; it needs one number for each of "
+                f"{len(candidates.weights)} candidates"
+            )
+        return jnp.asarray(score, float)
+
     if not isinstance(reward, Judge):
         require_function("reward", reward)
 
         def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, **params: Any) -> Float[Array, " n"]:
-            return choose(key, candidates, reward(candidates.examples), **params)
+            return choose(key, candidates, checked(reward(candidates.examples), candidates), **params)
 
         return Selection(name, weigh, **fields)
 
@@ -59,7 +68,7 @@ def by_reward(name: str, reward: Reward, choose: Choose, **fields: Any) -> Selec
         key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
     ) -> Float[Array, " n"]:
         own = {name: params[name] for name in defaults}
-        return choose(key, candidates, judge.score(memory, candidates.examples), **own)
+        return choose(key, candidates, checked(judge.score(memory, candidates.examples), candidates), **own)
 
     def inspect(
         key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
