@@ -55,6 +55,8 @@ SMALL = {
     "points": PointsConfig(samples=150, generations=10, seeds=4, drawn=1000, held_out=100),
     "images": ImagesConfig(generations=4, seeds=2, steps=200),
 }
+# Lineages from which a mean is normal enough to be scored.
+MANY = 50
 DRAWN = ("share", "alive", "error")
 LABELS = {"share": "share", "alive": "lineages with the group", "coverage": "coverage", "error": "error"}
 
@@ -119,7 +121,7 @@ def table(dataset: xr.Dataset) -> str:
             label = f"{LABELS[measure]}, last generation"
             law = last.get(f"{measure}_law")
             lines += grid(label if law is None else f"{label} (law)", last[measure], law, ".3f")
-        if name == "tokens":
+        if found.sizes["seed"] >= MANY:
             lines += scores(found)
     return "\n".join(lines)
 

@@ -123,8 +123,9 @@ def compare(
 ) -> xr.Dataset:
     """Return the records of all defences; those that store every generation run in a program of their own."""
     parts, programs = [], 0
-    for name in ("last", "stored"):
-        chosen = {label: one for label, one in defences.items() if (label in STORED) == (name == "stored")}
+    stored = {label: one for label, one in defences.items() if label in STORED}
+    last = {label: one for label, one in defences.items() if label not in STORED}
+    for name, chosen in (("last", last), ("stored", stored)):
         if not chosen:
             continue
         found = cj.compare_defences(
