@@ -9,7 +9,7 @@ Instructions are evolved from people's seeds: deepened and broadened by prompts,
 where they are malformed, unusual or too near to others; here the control trains on the seeds alone.
 
     python -m experiments.defences --testbeds text images     24 minutes of processor time
-    python -m experiments.defences --small                    the same, some 7; not run in one go
+    python -m experiments.defences --small                    the same, four and a half minutes on two CPU cores
     python -m experiments.defences                            with instructions; not run to its end
     python -m experiments.defences --testbeds instructions --instructions.path seed_tasks.jsonl --instructions.length 64
 
