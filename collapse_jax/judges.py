@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates
+from collapse_jax.generative.selections.arguments import require_whole
 from collapse_jax.generative.selections.judges import Judge
 from collapse_jax.process import Axis
 from collapse_jax.reward.loss import RankingData, ranking_loss
@@ -55,9 +56,8 @@ def reward_judge(
     Raises ValueError for `answers` below 2, steps below 1, rankings of other types than the schemes', and when the
     recursion is made, for features of another shape than those of the rankings.
     """
-    for name, value, least in (("answers", answers, 2), ("refit_steps", refit_steps, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number from {least} on")
+    require_whole("answers", answers, 2)
+    require_whole("refit_steps", refit_steps, 1)
     check_training(training)
     if isinstance(rankings, Rankings) and rankings.type_names != schemes.type_names:
         raise ValueError(f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}")

@@ -39,7 +39,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.image_groups import ImageConfig, make_images
 from experiments.instruction_groups import InstructionConfig, make_instructions
-from experiments.launch import Options, launch
+from experiments.launch import Options, interval, launch
 from experiments.testbed import CONTROL, Testbed
 from experiments.text_groups import TextConfig, make_text
 
@@ -53,6 +53,7 @@ COLUMNS = {
     "minority_risk": "min. risk",
 }
 """What is measured, each with its head in the table; shares of minorities are in units of their true share."""
+_FORMS = (".3g", ".2g")
 # Of instructions: broken ones, copies of seeds, and the part of a generation that selections could fill.
 OF_INSTRUCTIONS = {"broken": "broken", "copied": "copied", "kept": "kept"}
 SHOWN = (
@@ -222,7 +223,7 @@ def table(dataset: xr.Dataset) -> str:
         holds = profile(one)["holds"].isel(generation=-1)
         for defence in last["defence"].to_numpy():
             row = last.sel(defence=defence)
-            cells = "".join(f"{interval(row[name]):>16}" for name in columns)
+            cells = "".join(f"{interval(row[name], *_FORMS):>16}" for name in columns)
             # How many of the definitions of collapse hold against the control.
             held = "-" if defence == CONTROL else str(int((holds.sel(defence=defence) == 1).sum()))
             counts = [f"{int(row[name])}" for name in ("real", "real_shown", "generated_shown", "written")]
@@ -231,18 +232,12 @@ def table(dataset: xr.Dataset) -> str:
                 f"{float(row['compute']):>9.2f}"
             )
         if "detected" in last and np.isfinite(last["detected"]).any():
-            seen = one.sel(defence="half, detector").isel(generation=slice(1, None))
+            seen = one.sel(defence="half, detector").isel(generation=slice(1, None)).mean("generation")
             lines.append(
-                f"detector, generations 2 on: tells machine from real {interval(seen['detected'].mean('generation'))} "
-                f"(.5: not at all), calibration error {interval(seen['miscalibration'].mean('generation'))}"
+                f"detector, generations 2 on: tells machine from real {interval(seen['detected'], *_FORMS)} "
+                f"(.5: not at all), calibration error {interval(seen['miscalibration'], *_FORMS)}"
             )
     return "\n".join(lines)
-
-
-def interval(values: xr.DataArray) -> str:
-    """Return the mean over seeds ± two standard errors, not a number where a seed is none."""
-    error = 2.0 * float(values.std("seed", ddof=1, skipna=False)) / values.sizes["seed"] ** 0.5
-    return f"{float(values.mean('seed', skipna=False)):.3g} ± {error:.2g}"
 
 
 def main() -> None:

@@ -87,6 +87,12 @@ def _run(
     print(table(dataset))
 
 
+def interval(values: xr.DataArray, mean: str = ".3f", error: str = ".3f") -> str:
+    """Return the mean of one number a seed ± two standard errors, in these formats; NaN where a seed is no number."""
+    spread = 2.0 * float(values.std(ddof=1, skipna=False)) / values.size**0.5 if values.size > 1 else float("nan")
+    return f"{float(values.mean(skipna=False)):{mean}} ± {spread:{error}}"
+
+
 def use_all_cores() -> None:
     """Make a CPU offer one device a core, so that members run on all of them; accelerators are unaffected.
 

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from experiments.launch import interval
 from experiments.loop_testbeds import TYPES
 
 
@@ -34,7 +35,7 @@ def _token_lines(dataset: xr.Dataset) -> list[str]:
         for strength in dataset["strength"].to_numpy():
             at = {"utility": utility, "strength": strength}
             cells = [
-                f"{_interval(growth.sel({**at, 'type': kind}))} ({float(growth_law.sel({**at, 'type': kind})):.3f}; "
+                f"{interval(growth.sel({**at, 'type': kind}))} ({float(growth_law.sel({**at, 'type': kind})):.3f}; "
                 f"{float(variance.sel({**at, 'type': kind})):.3f})"
                 for kind in TYPES
             ]
@@ -61,7 +62,7 @@ def _token_lines(dataset: xr.Dataset) -> list[str]:
                 cells = []
                 for name in ("offered", "quality", "diversity" if kind == "open" else "diversity_right"):
                     predicted = f" ({float(row[f'{name}_law']):.3f})" if refit == "frozen" else ""
-                    cells.append(_interval(row[f"refit_{name}"]) + predicted)
+                    cells.append(interval(row[f"refit_{name}"]) + predicted)
                 lines.append(f"{utility:<8}{kind:<8}{refit:<14}{cells[0]:>23}{cells[1]:>23}{cells[2]:>23}")
     lines.append(
         "\nsingle tokens, hard choices under frozen reward models: diversity in generations 2 and 3, and the share of "
@@ -72,12 +73,12 @@ def _token_lines(dataset: xr.Dataset) -> list[str]:
         for utility in dataset["utility"].to_numpy():
             row = dataset.sel(way=way, utility=utility)
             cells = [
-                _interval(row["hard_diversity"].isel(generation=t).sel(type=kind))
+                interval(row["hard_diversity"].isel(generation=t).sel(type=kind))
                 + (f" ({float(row['hard_diversity_law'][t]):.3f})" if way == "best" else "")
                 for t in (1, 2)
                 for kind in TYPES
             ]
-            share = _interval(row["hard_share"].isel(generation=1).sel(type="open"))
+            share = interval(row["hard_share"].isel(generation=1).sel(type="open"))
             lines.append(f"{way:<8}{utility:<8}" + "".join(f"{cell:>23}" for cell in cells) + f"{share:>18}")
     return [*lines, ""]
 
@@ -97,7 +98,7 @@ def _text_lines(text: xr.Dataset) -> list[str]:
             distance = abs(row["rewards"].sel(type=kind).mean("seed") - row["rewards_law"].sel(type=kind)).mean("item")
             cells.append(f"{float(distance):.3f}")
         cells += [
-            f"{_interval(row['judged'].sel(type=kind))} ({float(row['judged_law'].sel(type=kind)):.3f})"
+            f"{interval(row['judged'].sel(type=kind))} ({float(row['judged_law'].sel(type=kind)):.3f})"
             for kind in TYPES
         ]
         lines.append(f"{arm:<22}{cells[0]:>8}{cells[1]:>8}{cells[2]:>26}{cells[3]:>26}")
@@ -108,7 +109,7 @@ def _text_lines(text: xr.Dataset) -> list[str]:
         )
         for arm in text["arm"].to_numpy()[1:]:
             loss = lost[name].sel(arm=arm).isel(generation=-1)
-            cells = [_interval(loss.sel(type=kind)) for kind in TYPES]
+            cells = [interval(loss.sel(type=kind)) for kind in TYPES]
             lines.append(f"{arm:<22}{cells[0]:>18}{cells[1]:>18}{_difference(loss):>18}")
         contrast = (lost[name].sel(arm="aware") - lost[name].sel(arm="x")).isel(generation=-1)
         lines.append(f"{'aware less x':<22}{'':>36}{_difference(contrast):>18}")
@@ -118,8 +119,8 @@ def _text_lines(text: xr.Dataset) -> list[str]:
     )
     for arm in text["arm"].to_numpy():
         row = text.sel(arm=arm).isel(generation=-1)
-        cells = [_interval(row[name].sel(type=kind)) for name in ("offered", "quality", "drift") for kind in TYPES]
-        cells.append(_interval(row["risk"]))
+        cells = [interval(row[name].sel(type=kind)) for name in ("offered", "quality", "drift") for kind in TYPES]
+        cells.append(interval(row["risk"]))
         lines.append(f"{arm:<22}" + "".join(f"{cell:>18}" for cell in cells))
     for arm in ("control", "x", "aware"):
         for kind, written in zip(TYPES, text["text"].sel(arm=arm).isel(seed=0, generation=-1).to_numpy(), strict=True):
@@ -128,7 +129,7 @@ def _text_lines(text: xr.Dataset) -> list[str]:
 
 
 def _difference(lost: xr.DataArray, law: xr.DataArray | None = None) -> str:
-    apart = _interval(lost.sel(type="open") - lost.sel(type="closed"))
+    apart = interval(lost.sel(type="open") - lost.sel(type="closed"))
     return apart if law is None else f"{apart} ({float(law.sel(type='open') - law.sel(type='closed')):+.3f})"
 
 
@@ -138,12 +139,6 @@ def _crossing(diversity: xr.DataArray) -> str:
     generations = diversity["generation"].to_numpy()
     after = int(above[-1]) + 1 if above.size else 0
     return str(generations[after]) if after < len(generations) else f"none up to {generations[-1]}"
-
-
-def _interval(values: xr.DataArray) -> str:
-    """Return the mean ± two standard errors."""
-    error = 2.0 * float(values.std(ddof=1)) / values.size**0.5 if values.size > 1 else np.nan
-    return f"{float(values.mean()):.3f} ± {error:.3f}"
 
 
 def text_of(dataset: xr.Dataset) -> xr.Dataset:

@@ -34,7 +34,7 @@ from experiments.language_population import (
     recurse,
     texts,
 )
-from experiments.launch import launch
+from experiments.launch import interval, launch
 
 
 @dataclass(frozen=True)
@@ -148,23 +148,18 @@ def table(dataset: xr.Dataset) -> str:
     for regime in dataset["regime"].to_numpy():
         row = dataset.sel(regime=regime, generation=last).mean("seed")
         lines.append(
-            f"{regime:<22}{float(np.exp(row['risk'])):>12.1f}{_interval(rise.sel(regime=regime)):>18}"
-            f"{_interval(above.sel(regime=regime)):>18}{float(row['self_bleu']):>11.3f}{float(row['drift']):>8.3f}"
+            f"{regime:<22}{float(np.exp(row['risk'])):>12.1f}{interval(rise.sel(regime=regime), '+.3f'):>18}"
+            f"{interval(above.sel(regime=regime), '+.3f'):>18}{float(row['self_bleu']):>11.3f}"
+            f"{float(row['drift']):>8.3f}"
         )
     if "way_risk" in dataset:
         change = dataset["way_risk"].sel(generation=last) - dataset["way_risk"].sel(generation=first)
         lines.append(f"\n{'rows replaced, written by':<34}{'rise':>18}")
-        lines += [f"{way:<34}{_interval(change.sel(way=way)):>18}" for way in dataset["way"].to_numpy()]
+        lines += [f"{way:<34}{interval(change.sel(way=way), '+.3f'):>18}" for way in dataset["way"].to_numpy()]
     for generation in (first, last):
         text = str(dataset["text"].sel(regime="replace", generation=generation, seed=0).to_numpy()[0])
         lines.append(f"\nreplaced, generation {generation}: {text}")
     return "\n".join(lines)
-
-
-def _interval(values: xr.DataArray) -> str:
-    """Return the mean ± two standard errors."""
-    error = 2.0 * float(values.std(ddof=1)) / values.size**0.5 if values.size > 1 else np.nan
-    return f"{float(values.mean()):+.3f} ± {error:.3f}"
 
 
 def main() -> None:
