@@ -9,12 +9,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from collapse_jax.annotations import checked
+from collapse_jax.devices import spread
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates
 from collapse_jax.generative.selections.arguments import require_whole
 from collapse_jax.generative.selections.judges import Judge
 from collapse_jax.process import Axis
-from collapse_jax.reward.loss import RankingData, ranking_loss
+from collapse_jax.reward.loss import RankingData, draw_batch, ranking_loss
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.rankings import Rankings
 from collapse_jax.reward.schemes import Schemes
@@ -33,6 +35,7 @@ Quality: TypeAlias = Callable[[Key[Array, ""], Examples], Float[Array, " n"]]
 """The true quality of examples, or a noisy view of it: what rankings are made by."""
 
 
+@checked
 def reward_judge(
     model: Model,
     schemes: Schemes,
@@ -64,15 +67,12 @@ def reward_judge(
     given = on_device(rankings) if isinstance(rankings, Rankings) else None
 
     def fit(key: Key[Array, ""], params: PyTree, data: RankingData, utility: Any, steps: int) -> PyTree:
-        optimizer, prompts = adamw(steps)(ADAMW_HYPER), len(data.types)
+        optimizer = adamw(steps)(ADAMW_HYPER)
 
         def step(_: Array, carry: tuple[PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, Array]:
             params, state, key = carry
             key, batch_key = jax.random.split(key)
-            batch = data
-            if training.batch_size < prompts:
-                chosen = jax.random.choice(batch_key, prompts, (training.batch_size,), replace=False)
-                batch = jax.tree.map(lambda leaf: leaf[chosen], data)
+            batch = spread(draw_batch(batch_key, data, training.batch_size))
 
             def loss(params: PyTree) -> Array:
                 return ranking_loss(model, params, schemes.branches, utility, batch, pairs=training.pairs)
@@ -122,8 +122,18 @@ def reward_judge(
     )
 
 
+@checked
 def rank_answers(features: PyTree, types: Int[Array, " n"], order: Float[Array, " n"], answers: int) -> RankingData:
-    """Return the rankings of consecutive groups of answers, those to one prompt, the highest of `order` first."""
+    """Return the rankings of consecutive groups of answers, those to one prompt, the highest of `order` first.
+
+    Raises ValueError for `answers` below 2 or that don't divide the number of examples, and for features of another.
+    """
+    require_whole("answers", answers, 2)
+    if len(order) % answers:
+        raise ValueError(f"answers is {answers}; {len(order)} examples can't be ranked in groups of so many")
+    for leaf in jax.tree.leaves(features):
+        if np.shape(leaf)[:1] != order.shape or not hasattr(leaf, "dtype"):
+            raise ValueError(f"features have an array of shape {np.shape(leaf)}; there are {len(order)} examples")
     best_first = jnp.argsort(-order.reshape(-1, answers), axis=1)
 
     def sort(leaf: Array) -> Array:

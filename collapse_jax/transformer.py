@@ -13,8 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from collapse_jax.annotations import check_fields
+
 _BASE = 10_000.0
 _SCALE = 0.02
+_UNSEEN = -1e30
 
 Weights: TypeAlias = PyTree
 
@@ -46,6 +49,7 @@ class Architecture:
     """Compute a block's activations again in the backward pass instead of storing them."""
 
     def __post_init__(self) -> None:
+        check_fields("architecture", self)
         require_whole(layers=self.layers, width=self.width, heads=self.heads, expansion=self.expansion)
         if self.width % self.heads:
             raise ValueError(f"width is {self.width}; it must be a multiple of heads, {self.heads}")
@@ -61,8 +65,8 @@ class Architecture:
 class KeyValues(NamedTuple):
     """Keys and values of the tokens that a block has read so far."""
 
-    keys: Float[Array, "n length heads size"]
-    values: Float[Array, "n length heads size"]
+    keys: Float[Array, "n heads length size"]
+    values: Float[Array, "n heads length size"]
 
 
 # A tuple and not one array over the blocks: each is then written in place.
@@ -83,7 +87,8 @@ class Transformer(NamedTuple):
     width) of tokens (n, length), after the last norm; the mask (n, length, length) is true where a query may look at a
     key. `extend(weights, cache, tokens, positions, mask, at)` does so for tokens (n, new) that follow at place `at` of
     a cache, with a mask (n, new, cached), and returns the cache with them. `logits(weights, hidden)` are those of the
-    next token, by the transposed embedding. `empty(n, length)` is a cache.
+    next token, by the transposed embedding; with a third argument, of the first so many tokens only. `empty(n, length)`
+    is a cache.
     """
 
     init: Callable[[Key[Array, ""]], Weights]
@@ -110,7 +115,7 @@ def make_transformer(architecture: Architecture, *, vocabulary: int, length: int
     def encode(
         weights: Weights,
         tokens: Int[Array, "n length"],
-        positions: Int[Array, "n length"],
+        positions: Int[Array, "#n length"],
         mask: Bool[Array, "n length length"],
     ) -> Float[Array, "n length width"]:
         hidden, _ = network.apply({"params": weights}, tokens, positions, mask)
@@ -126,12 +131,15 @@ def make_transformer(architecture: Architecture, *, vocabulary: int, length: int
     ) -> tuple[Float[Array, "n new width"], Cache]:
         return cast(tuple[Array, Cache], network.apply({"params": weights}, tokens, positions, mask, cache, at))
 
-    def logits(weights: Weights, hidden: Float[Array, "n ... width"]) -> Float[Array, "n ... v"]:
-        table = weights["embedding"]["embedding"].astype(dtype)
-        return jnp.einsum("...w,vw->...v", hidden.astype(dtype), table, preferred_element_type=jnp.float32)
+    def logits(
+        weights: Weights, hidden: Float[Array, "n ... width"], tokens: int = vocabulary
+    ) -> Float[Array, "n ... v"]:
+        table = jax.lax.optimization_barrier(weights["embedding"]["embedding"][:tokens].astype(dtype).T)
+        flat = hidden.reshape(-1, architecture.width).astype(dtype)
+        return jnp.matmul(flat, table, preferred_element_type=jnp.float32).reshape(*hidden.shape[:-1], tokens)
 
     def empty(n: int, length: int) -> Cache:
-        shape = (n, length, architecture.heads, size)
+        shape = (n, architecture.heads, length, size)
         return tuple(KeyValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(architecture.layers))
 
     return Transformer(init, encode, extend, logits, empty)
@@ -149,10 +157,12 @@ class _Network(nn.Module):
         sizes, dtype = self.architecture, jnp.dtype(self.architecture.dtype)
         embed = nn.Embed(self.vocabulary, sizes.width, embedding_init=nn.initializers.normal(_SCALE), name="embedding")
         # Scaled up to the size of a normalised vector: the table is also the last layer's, where it must be small.
-        x = (embed(tokens) / _SCALE).astype(dtype)
+        # One row a token from here on: XLA multiplies matrices faster on a CPU than arrays of more axes.
+        x = (embed(tokens.reshape(-1)) / _SCALE).astype(dtype)
         if sizes.positions == "learned":
             table = self.param("positions", nn.initializers.normal(1.0), (self.length, sizes.width))
-            x = x + table[positions].astype(dtype)
+            placed = jnp.broadcast_to(table[positions], (*tokens.shape, sizes.width))
+            x = x + placed.reshape(x.shape).astype(dtype)
         turn = None
         if sizes.positions == "rotary":
             turn = rotation(positions, sizes.width // sizes.heads, dtype)
@@ -163,7 +173,8 @@ class _Network(nn.Module):
             x, own = block(sizes, name=f"block_{layer}")(x, turn, mask, own, at)
             if own is not None:
                 read.append(own)
-        return nn.RMSNorm(name="norm")(x.astype(jnp.float32)), None if cache is None else tuple(read)
+        x = nn.RMSNorm(name="norm")(x.astype(jnp.float32)).reshape(*tokens.shape, -1)
+        return x, None if cache is None else tuple(read)
 
 
 class _Block(nn.Module):
@@ -178,23 +189,28 @@ class _Block(nn.Module):
         # What a block adds starts small, the more so the more blocks add to it.
         towards = nn.initializers.variance_scaling(0.5 / sizes.layers, "fan_in", "normal")
 
+        n, new = mask.shape[:2]
         y = nn.RMSNorm(name="attention_norm")(x.astype(jnp.float32)).astype(dtype)
         qkv = nn.DenseGeneral((3, sizes.heads, size), use_bias=False, dtype=dtype, name="qkv")(y)
-        query, key, value = (qkv[:, :, i] for i in range(3))
+        parts = jnp.split(qkv.reshape(-1, 3 * sizes.width), 3, axis=1)
+        query, key, value = (part.reshape(n, new, sizes.heads, size) for part in parts)
         if turn is not None:
             query, key = rotate(query, turn), rotate(key, turn)
+        query, key, value = (part.transpose(0, 2, 1, 3) for part in (query, key, value))
         if cache is not None:
-            key = jax.lax.dynamic_update_slice_in_dim(cache.keys, key, at, axis=1)
-            value = jax.lax.dynamic_update_slice_in_dim(cache.values, value, at, axis=1)
+            key = jax.lax.dynamic_update_slice_in_dim(cache.keys, key, at, axis=2)
+            value = jax.lax.dynamic_update_slice_in_dim(cache.values, value, at, axis=2)
             cache = KeyValues(key, value)
-        attended = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None])
+        attended = attend(query, key, value, mask).transpose(0, 2, 1, 3).reshape(-1, sizes.heads, size)
         x = x + nn.DenseGeneral(
             sizes.width, axis=(-2, -1), use_bias=False, dtype=dtype, kernel_init=towards, name="out"
         )(attended)
 
         y = nn.RMSNorm(name="mlp_norm")(x.astype(jnp.float32)).astype(dtype)
         y = nn.gelu(nn.Dense(sizes.expansion * sizes.width, use_bias=False, dtype=dtype, name="up")(y))
-        x = x + nn.Dense(sizes.width, use_bias=False, dtype=dtype, kernel_init=towards, name="down")(y)
+        x = x + nn.Dense(
+            sizes.width, use_bias=False, dtype=dtype, kernel_init=towards, dot_general=_narrow, name="down"
+        )(y)
         return x, cache
 
 
@@ -212,3 +228,32 @@ def rotate(x: Float[Array, "n length heads size"], turn: Rotation) -> Float[Arra
     return jnp.concatenate(
         [first * turn.cosine - second * turn.sine, second * turn.cosine + first * turn.sine], axis=-1
     )
+
+
+def attend(
+    query: Float[Array, "n heads new size"],
+    key: Float[Array, "n heads cached size"],
+    value: Float[Array, "n heads cached size"],
+    mask: Bool[Array, "n new cached"],
+) -> Float[Array, "n heads new size"]:
+    """Return the values averaged by the softmax of scaled products of queries and keys, over the keys that are seen.
+
+    A query that sees no key averages over all of them.
+    """
+    scores = jnp.einsum("nhqs,nhks->nhqk", query, key, preferred_element_type=jnp.float32)
+    scores = jnp.where(mask[:, None], scores / jnp.sqrt(float(query.shape[-1])), _UNSEEN)
+    shares = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
+    # Divided by their sum last, where the array is smaller.
+    total = shares.sum(axis=-1, keepdims=True)
+    mixed = jnp.einsum("nhqk,nhks->nhqs", shares.astype(value.dtype), value, preferred_element_type=jnp.float32)
+    return (mixed / total).astype(value.dtype)
+
+
+def _narrow(x: Array, kernel: Array, dimensions: Any, **options: Any) -> Array:
+    """Return the rows of x times a kernel with more rows than columns.
+
+    The kernel is turned behind a barrier, so that its gradient is computed turned: with a tall result XLA takes twice
+    as long on a CPU.
+    """
+    turned = jax.lax.optimization_barrier(kernel.T)
+    return jax.lax.dot_general(x, turned, (((1,), (1,)), ((), ())), **options)

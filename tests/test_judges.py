@@ -143,7 +143,7 @@ def test_a_loop_under_a_frozen_model_follows_the_map_of_its_law():
 
 BAD = {
     "answers is 1; it must be a whole number from 2 on": {"answers": 1},
-    "answers is True; it must be a whole number from 2 on": {"answers": True},
+    "answers is True; reward_judge needs a whole number": {"answers": True},
     "refit_steps is 0; it must be a whole number from 1 on": {"refit_steps": 0},
     r"rankings have the types \('a', 'b'\), the schemes are for \('open', 'closed'\)": {
         "rankings": RANKINGS._replace(type_names=("a", "b"))

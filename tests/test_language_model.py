@@ -191,6 +191,22 @@ def test_padding_does_not_train_and_a_weight_is_a_number_of_examples():
     )
 
 
+def test_a_batch_in_parts_is_a_mean_over_its_tokens_too():
+    # The first row is longer: were it a mean of means, a token of another row would weigh more.
+    rows = ROWS[:4].at[1:, 1:].set(-1)
+    whole, parts = (
+        cj.families.language_model(
+            V,
+            LENGTH,
+            end=END,
+            architecture=TINY,
+            fitting=cj.Fitting(steps=1, batch_size=4, clip=1e-6, accumulate=accumulate),
+        ).fit(jax.random.key(7), PARAMS, rows, jnp.ones(4))
+        for accumulate in (1, 4)
+    )
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-5), whole, parts)
+
+
 def test_it_learns_what_it_reads():
     family = cj.families.language_model(
         V, LENGTH, end=END, architecture=TINY, fitting=cj.Fitting(steps=300, batch_size=16, learning_rate=0.02)

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import collapse_jax as cj
+from collapse_jax.reward.loss import RankingData, draw_batch
 
 N = 5
 TRAINING = cj.Training(steps=3000, records=3, batch_size=8)
@@ -139,7 +140,8 @@ def test_every_completion_is_encoded_once_in_one_trace():
     cj.sweep(
         process, {"utility": schemes.axis, "learning_rate": [0.1, 0.2], "seed": range(3)}, segment=1, progress=False
     )
-    assert encoded == [(2, N, 6 * N), (N, 6 * N)]  # a batch, then each prompt for the record; nothing twice
+    # A batch for the shapes of what it stores, nothing computed; the batch; each prompt for the record; nothing twice.
+    assert encoded == [(2, N, 6 * N), (2, N, 6 * N), (N, 6 * N)]
 
 
 def test_another_optimizer_brings_its_own_hyperparameters():
@@ -196,3 +198,33 @@ def test_types_and_shapes_must_fit():
 def test_widths_of_a_model_are_positive():
     with pytest.raises(ValueError, match="hidden is"):
         cj.mlp((8, 0))
+
+
+def test_a_batch_in_parts_trains_like_the_whole(monkeypatch):
+    features = np.random.default_rng(0).normal(size=(6, N, 3)).astype(np.float32)
+    mask = np.arange(N) < np.array([5, 2, 4, 3, 5, 2])[:, None]
+    rankings = cj.make_rankings(features, mask, np.zeros(6, np.int32))
+    schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)})
+    # Adam would not feel the size of a gradient.
+    options = {"optimizer": lambda hyper: optax.sgd(hyper["rate"]), "hyper": {"rate": 1.0}}
+    process = cj.make_training(rankings, cj.mlp((4,)), schemes, training=cj.Training(3, 1, 4), **options)
+    outcomes = []
+    for parts in (1, 4):
+        monkeypatch.setattr("collapse_jax.reward.training.count_parts", lambda *_, parts=parts: parts)
+        state = process.init(jax.random.key(0), process.hyper)
+        outcomes.append(process.step(state, process.hyper, jnp.int32(0)))
+    (whole, recorded), (divided, same) = outcomes
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-5), whole.params, divided.params)
+    np.testing.assert_allclose(recorded["rewards"], same["rewards"], atol=1e-5)
+
+
+def test_a_batch_holds_each_prompt_at_most_once_and_all_alike():
+    data = RankingData(jnp.arange(7.0)[:, None], jnp.ones((7, 1), bool), jnp.arange(7))
+    keys = jax.random.split(jax.random.key(2), 3000)
+    drawn = np.asarray(jax.jit(jax.vmap(lambda key: draw_batch(key, data, 3).types))(keys))
+    assert (np.diff(np.sort(drawn, axis=1), axis=1) > 0).all()
+    pairs = [(drawn == i).any(1) & (drawn == j).any(1) for i in range(7) for j in range(i)]
+    z = [(pair.mean() - 1 / 7) / (1 / 7 * 6 / 7 / len(keys)) ** 0.5 for pair in pairs]  # of 35 triples, 5 hold a pair
+    assert np.abs(z).max() < 4
+    whole = draw_batch(keys[0], data, 7)
+    assert whole.types.tolist() == list(range(7))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from collapse_jax.transformer import Architecture, make_transformer
+from collapse_jax.transformer import Architecture, attend, make_transformer
 
 N, LENGTH, VOCABULARY = 3, 7, 11
 
@@ -67,6 +67,47 @@ def test_hidden_states_and_logits_are_those_of_the_formulas(architecture):
     np.testing.assert_allclose(hidden, expected, atol=2e-5)
     logits = transformer.logits(weights, hidden)
     np.testing.assert_allclose(logits, expected @ np.asarray(weights["embedding"]["embedding"]).T, atol=2e-5)
+    np.testing.assert_allclose(transformer.logits(weights, hidden, 4), logits[..., :4], atol=1e-6)
+
+
+def test_gradients_are_those_of_the_formulas():
+    architecture = ARCHITECTURES[0]
+    transformer, weights, tokens, places, mask = drawn(architecture)
+    pull = np.random.default_rng(0).normal(size=(N, LENGTH, VOCABULARY))
+    others = (np.asarray(tokens), np.asarray(places), np.asarray(mask), architecture)
+
+    @jax.jit
+    @jax.grad
+    def slope(weights):
+        return (transformer.logits(weights, transformer.encode(weights, tokens, places, mask)) * pull).sum()
+
+    def value(weights):
+        return (reference(weights, *others) @ weights["embedding"]["embedding"].T * pull).sum()
+
+    weights, found = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (weights, slope(weights)))
+    leaves, tree = jax.tree.flatten(weights)
+    for number, leaf in enumerate(jax.tree.leaves(found)):
+        way = np.random.default_rng(number).normal(size=leaf.shape)
+
+        def moved(step, number=number, way=way):
+            return value(
+                jax.tree.unflatten(tree, [*leaves[:number], leaves[number] + step * way, *leaves[number + 1 :]])
+            )
+
+        np.testing.assert_allclose((leaf * way).sum(), (moved(1e-6) - moved(-1e-6)) / 2e-6, rtol=1e-3, atol=1e-2)
+
+
+def test_attention_averages_what_is_seen_and_everything_where_nothing_is():
+    query, key, value = np.random.default_rng(1).normal(size=(3, 2, 3, 4, 5)).astype(np.float32)
+    mask = np.array([[[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]]] * 2, bool)
+    query[..., 0], key[..., 0] = 15.0, 15.0
+    found = attend(*map(jnp.asarray, (query, key, value, mask)))
+    blind = ~mask.any(axis=-1)[:, None, :, None]
+    scores = np.where(blind, 0.0, query @ key.swapaxes(-1, -2) / np.sqrt(5))
+    # Beyond what float32 can exponentiate.
+    assert scores.max() > 100
+    shares = scipy.special.softmax(np.where(blind | mask[:, None], scores, -np.inf), axis=-1)
+    np.testing.assert_allclose(found, shares @ value, atol=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

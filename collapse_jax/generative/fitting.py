@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.accumulation import Total, count_parts, mean_gradient
+from collapse_jax.annotations import check_fields
+from collapse_jax.devices import spread
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.family import Examples, Params
 
-Loss = Callable[[Params, Key[Array, ""], Examples], Float[Array, ""]]
+Loss = Callable[[Params, Key[Array, ""], Examples], Total]
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,18 @@ class Fitting:
     """Decay of the weights a step, in multiples of the learning rate."""
     clip: float = 1.0
     """Largest norm of a gradient."""
-    accumulate: int = 1
-    """Parts of a batch that are computed one after the other, to save memory."""
+    accumulate: int | None = None
+    """Parts of a batch that are computed one after the other, to save memory; by default those that are fastest."""
 
     def __post_init__(self) -> None:
+        check_fields("fitting", self)
         for name in ("steps", "batch_size", "accumulate"):
             value = getattr(self, name)
+            if name == "accumulate" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
-        if self.batch_size % self.accumulate:
+        if self.accumulate is not None and self.batch_size % self.accumulate:
             raise ValueError(f"accumulate is {self.accumulate}; it must divide batch_size, {self.batch_size}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup is {self.warmup}; it must lie in [0, 1)")
@@ -62,7 +68,8 @@ class Fitting:
 def make_fit(loss: Loss, fitting: Fitting) -> Callable[..., Params]:
     """Return the function (key, params, examples, weights, *, learning_rate, steps) -> params that minimises `loss`.
 
-    `loss(params, key, batch)` is the mean over a batch of examples. An example is in a batch about as often as its
+    What is minimised is a mean over a batch of examples: `loss(params, key, batch)` returns the sum over it and the
+    number of its terms. An example is in a batch about as often as its
     weight says: equal weights are passed through in random order, each once before any comes again. An example of
     weight 2 trains exactly like two of weight 1 beside each other. Where all weights are 0 the parameters are NaN.
     """
@@ -78,18 +85,11 @@ def make_fit(loss: Loss, fitting: Fitting) -> Callable[..., Params]:
         )
 
     def slope(params: Params, key: Key[Array, ""], batch: Examples) -> Params:
-        if fitting.accumulate == 1:
-            return jax.grad(loss)(params, key, batch)
-        parts = jax.tree.map(lambda leaf: leaf.reshape(fitting.accumulate, -1, *leaf.shape[1:]), batch)
+        def total(params: Params, part: Examples, index: Array) -> Total:
+            return loss(params, jax.random.fold_in(key, index), part)
 
-        def add(carry: tuple[Params, Array], part: Examples) -> tuple[tuple[Params, Array], None]:
-            total, key = carry
-            key, own_key = jax.random.split(key)
-            return (jax.tree.map(jnp.add, total, jax.grad(loss)(params, own_key, part)), key), None
-
-        (total, _), _ = jax.lax.scan(add, (jax.tree.map(jnp.zeros_like, params), key), parts)
-        mean: Params = jax.tree.map(lambda leaf: leaf / fitting.accumulate, total)
-        return mean
+        parts = fitting.accumulate or count_parts(lambda params, batch: loss(params, key, batch)[0], params, batch)
+        return mean_gradient(total, params, batch, parts)
 
     def fit(
         key: Key[Array, ""],
@@ -110,7 +110,7 @@ def make_fit(loss: Loss, fitting: Fitting) -> Callable[..., Params]:
         def step(index: Array, carry: tuple[Params, Params]) -> tuple[Params, Params]:
             params, state = carry
             chosen = jax.lax.dynamic_slice_in_dim(order, index * fitting.batch_size, fitting.batch_size)
-            batch = jax.tree.map(lambda leaf: leaf[chosen], examples)
+            batch = spread(jax.tree.map(lambda leaf: leaf[chosen], examples))
             gradient = slope(params, jax.random.fold_in(loss_key, index), batch)
             updates, state = update(gradient, state, params)
             return optax.apply_updates(params, updates), state

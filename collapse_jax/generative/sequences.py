@@ -48,7 +48,7 @@ def make_reader(transformer: Transformer, *, vocabulary: int, start: int) -> Rea
         return transformer.encode(weights, read, places[None] - began, visible(began, places))
 
     def logits(weights: Weights, hidden: Float[Array, "n ... width"]) -> Float[Array, "n ... v"]:
-        return transformer.logits(weights, hidden)[..., :vocabulary]
+        return transformer.logits(weights, hidden, vocabulary)
 
     def token_log_prob(weights: Weights, rows: Int[Array, "n length"]) -> Float[Array, "n length"]:
         scores = logits(weights, hidden(weights, rows))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from collapse_jax.annotations import checked
 from collapse_jax.reward.models import Link, Model
 from collapse_jax.reward.rankings import Prefixes
 from collapse_jax.transformer import Architecture, make_transformer, require_whole
@@ -11,6 +12,7 @@ from collapse_jax.transformer import Architecture, make_transformer, require_who
 _SIZES = Architecture(positions="learned")
 
 
+@checked
 def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: Link = jax.nn.sigmoid) -> Model:
     """Return a bidirectional transformer over tokens 0 ... vocabulary - 1, a scalar head and a `link` onto [0, 1].
 
@@ -27,7 +29,7 @@ def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: 
         length = features.shape[-1]
         tokens = features.reshape(-1, length)
         there = tokens >= 0
-        places = jnp.repeat(jnp.arange(length)[None], len(tokens), axis=0)
+        places = jnp.arange(length)[None]
         mask = jnp.repeat(there[:, None], length, axis=1)
         hidden = _encode(architecture, vocabulary, params, tokens, places, mask)
         mean = (hidden * there[:, :, None]).sum(axis=1) / jnp.maximum(there.sum(axis=1), 1)[:, None]
@@ -36,6 +38,7 @@ def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: 
     return Model(init, apply)
 
 
+@checked
 def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: Link = jax.nn.sigmoid) -> Model:
     """Return a causal transformer over tokens 0 ... vocabulary - 1, a scalar head and a `link` onto [0, 1].
 

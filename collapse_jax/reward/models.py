@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float, Key, PyTree
 
+from collapse_jax.annotations import checked
+
 Link = Callable[[Array], Array]
 
 
@@ -21,6 +23,7 @@ class Model(NamedTuple):
     apply: Callable[[PyTree, PyTree], Float[Array, "... item"]]
 
 
+@checked
 def mlp(hidden: Sequence[int] = (128,), *, link: Link = jax.nn.sigmoid) -> Model:
     """Return a multilayer perceptron with GELU layers of the given widths, a scalar head and a `link` onto [0, 1].
 
@@ -32,10 +35,11 @@ def mlp(hidden: Sequence[int] = (128,), *, link: Link = jax.nn.sigmoid) -> Model
     class RewardMLP(nn.Module):
         @nn.compact
         def __call__(self, features: Array) -> Array:
-            x = features
+            # Rows of one matrix: XLA multiplies several leading axes more slowly on a CPU.
+            x = features.reshape(-1, features.shape[-1])
             for width in hidden:
                 x = nn.gelu(nn.Dense(width)(x))
-            return link(nn.Dense(1, name="head")(x)[..., 0])
+            return link(nn.Dense(1, name="head")(x)[:, 0]).reshape(features.shape[:-1])
 
     module = RewardMLP()
 

@@ -12,10 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Int, Key, PyTree
 
+from collapse_jax.accumulation import Total, count_parts, mean_gradient
+from collapse_jax.annotations import check_fields, checked
+from collapse_jax.calling import call
+from collapse_jax.devices import spread
 from collapse_jax.process import Hyper, Process
-from collapse_jax.reward.loss import RankingData, by_prompt, ranking_loss
+from collapse_jax.reward.loss import RankingData, by_prompt, draw_batch, ranking_loss
 from collapse_jax.reward.metrics import ranking_accuracy
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.objective import value_and_gap
@@ -47,6 +51,7 @@ class State(NamedTuple):
     key: Key[Array, ""]
 
 
+@checked
 def adamw(steps: int, warmup: float = 0.1) -> Optimizer:
     """Return AdamW with a linear warm-up over a share `warmup` of `steps`, a cosine decay to 0 and a clipped norm.
 
@@ -66,6 +71,7 @@ def adamw(steps: int, warmup: float = 0.1) -> Optimizer:
 ADAMW_HYPER: Mapping[str, float] = {"learning_rate": 1e-2, "weight_decay": 0.01, "clip": 2.0}
 
 
+@checked
 def make_training(
     rankings: Rankings,
     model: Model,
@@ -86,35 +92,42 @@ def make_training(
 
     Raises ValueError for a training plan or test rankings that don't fit.
     """
+    model = _named(model, rankings.mask.shape[1])
     _check(rankings, schemes, training, test)
     hyper = hyper if optimizer else {**ADAMW_HYPER, **hyper}
     optimizer = optimizer or adamw(training.steps)
     train, everything = on_device(rankings), on_device(rankings, *([test] if test else []))
     every = training.steps // training.records
 
-    def loss(params: PyTree, hyper: Hyper, batch: RankingData) -> Float[Array, ""]:
+    def loss(params: PyTree, hyper: Hyper, batch: RankingData) -> Total:
         options: dict[str, Any] = {"pairs": training.pairs, "centring": hyper["centring"]}
-        return ranking_loss(model, params, schemes.branches, hyper["utility"], batch, **options)
+        number = len(batch.types)
+        return number * ranking_loss(model, params, schemes.branches, hyper["utility"], batch, **options), number
+
+    def part_of(params: PyTree, hyper: Hyper) -> int:
+        batch = jax.tree.map(lambda leaf: leaf[: training.batch_size], train)
+        parts = count_parts(lambda params, batch: loss(params, hyper, batch)[0], params, batch)
+        return len(batch.types) // parts
 
     def init(key: Key[Array, ""], hyper: Hyper) -> State:
         key, model_key = jax.random.split(key)
         params = model.init(model_key, jax.tree.map(lambda leaf: leaf[:1], train.features))
         return State(params, optimizer(hyper).init(params), key)
 
-    def update(state: State, hyper: Hyper) -> State:
+    def update(state: State, hyper: Hyper, part: int) -> State:
         key, batch_key = jax.random.split(state.key)
-        batch = train
-        if training.batch_size < len(rankings.types):
-            chosen = jax.random.choice(batch_key, len(rankings.types), (training.batch_size,), replace=False)
-            batch = jax.tree.map(lambda leaf: leaf[chosen], train)
-        slope = jax.grad(loss)(state.params, hyper, batch)
+        batch = spread(draw_batch(batch_key, train, training.batch_size))
+        slope = mean_gradient(
+            lambda params, batch, _: loss(params, hyper, batch), state.params, batch, len(batch.types) // part
+        )
         updates, optimizer_state = optimizer(hyper).update(slope, state.optimizer, state.params)
         return State(optax.apply_updates(state.params, updates), optimizer_state, key)
 
     def step(state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[State, dict[str, Array]]:
-        state = jax.lax.fori_loop(0, every, lambda _, state: update(state, hyper), state)
+        part = part_of(state.params, hyper)
+        state = jax.lax.fori_loop(0, every, lambda _, state: update(state, hyper, part), state)
         # In batches, so that no record takes more memory than a step of training does.
-        rewards = jax.lax.map(partial(model.apply, state.params), everything.features, batch_size=training.batch_size)
+        rewards = jax.lax.map(partial(model.apply, state.params), everything.features, batch_size=part)
         objectives = by_prompt(
             schemes.branches, hyper["utility"], everything, pairs=training.pairs, centring=hyper["centring"]
         )
@@ -144,6 +157,21 @@ def make_training(
     )
 
 
+def _named(model: Model, items: int) -> Model:
+    """Return the model; while JAX traces, it raises ValueError for functions of another form than a model's."""
+
+    def init(key: Key[Array, ""], features: PyTree) -> PyTree:
+        return call("init of the model", model.init, key, features)
+
+    def apply(params: PyTree, features: PyTree) -> Array:
+        rewards: Array = call("apply of the model", model.apply, params, features)
+        if jnp.shape(rewards)[-1:] != (items,):
+            raise ValueError(f"apply of the model has rewards of shape {jnp.shape(rewards)}; the last axis is items")
+        return rewards
+
+    return Model(init, apply)
+
+
 def on_device(*parts: Rankings) -> RankingData:
     """Return rankings, one after the other, as device arrays."""
 
@@ -159,7 +187,8 @@ def on_device(*parts: Rankings) -> RankingData:
 
 
 def check_training(training: Training) -> None:
-    """Raise ValueError for numbers below 1, and for unknown pairs."""
+    """Raise ValueError for numbers below 1 or not whole, and for unknown pairs."""
+    check_fields("training", training)
     for name in ("steps", "records", "batch_size"):
         if getattr(training, name) < 1:
             raise ValueError(f"training.{name} is {getattr(training, name)}; it must be at least 1")

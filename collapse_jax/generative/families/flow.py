@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from collapse_jax.accumulation import Total
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.families.image_classes import (
     LabelledImages,
@@ -80,15 +81,15 @@ def flow(
         start = network.init(key, jnp.zeros((1, size)), jnp.zeros(1), jnp.zeros((1, classes)))["params"]
         return Flow(start, jnp.full(classes, 1.0 / classes))
 
-    def loss(weights: Weights, key: Key[Array, ""], batch: LabelledImages) -> Float[Array, ""]:
-        noise_key, time_key, drop_key = jax.random.split(key, 3)
+    def loss(weights: Weights, key: Key[Array, ""], batch: LabelledImages) -> Total:
+        noise_key, key = jax.random.split(key)
         images = 2.0 * batch.images.reshape(-1, size) - 1.0
         noise = jax.random.normal(noise_key, images.shape)
-        time = jax.random.uniform(time_key, (len(images),))
-        kept = jax.random.uniform(drop_key, (len(images), 1)) >= drop
+        time, chance = jax.random.uniform(key, (2, len(images)))
+        kept = (chance >= drop)[:, None]
         x = (1.0 - time)[:, None] * noise + time[:, None] * images
         predicted = velocity(weights, x, time, kept * one_hot(batch.labels, classes))
-        return jnp.square(predicted - (images - noise)).mean()
+        return jnp.square(predicted - (images - noise)).sum(), images.size
 
     fit_weights = make_fit(loss, fitting)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.accumulation import Total
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.families.writing import Rules, beam_search, in_batches, write
 from collapse_jax.generative.family import Family, Params
@@ -67,9 +68,8 @@ def language_model(
     def init(key: Key[Array, ""], examples: Array, weights: Array) -> LanguageModel:
         return LanguageModel(transformer.init(key) if pretrained is None else jax.tree.map(jnp.asarray, pretrained))
 
-    def loss(weights: Weights, key: Key[Array, ""], rows: Int[Array, "n length"]) -> Float[Array, ""]:
-        counted = (rows >= 0).sum()
-        return -reader.token_log_prob(weights, rows).sum() / jnp.maximum(counted, 1)
+    def loss(weights: Weights, key: Key[Array, ""], rows: Int[Array, "n length"]) -> Total:
+        return -reader.token_log_prob(weights, rows).sum(), (rows >= 0).sum()
 
     fit_weights = make_fit(loss, fitting)
 

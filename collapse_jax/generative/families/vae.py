@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from collapse_jax.accumulation import Total
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.families.image_classes import (
     LabelledImages,
@@ -106,9 +107,9 @@ def vae(
         }
         return VAE(parts, jnp.full(classes, 1.0 / classes))
 
-    def loss(weights: Weights, key: Key[Array, ""], batch: LabelledImages) -> Float[Array, ""]:
-        # A pixel's share of it: gradients of a size that doesn't depend on the image's.
-        return -bound(weights, key, batch).mean() / (shape[0] * shape[1] * shape[2])
+    def loss(weights: Weights, key: Key[Array, ""], batch: LabelledImages) -> Total:
+        # A mean over pixels: gradients of a size that doesn't depend on the image's.
+        return -bound(weights, key, batch).sum(), batch.images.size
 
     fit_weights = make_fit(loss, fitting)
 

@@ -177,7 +177,7 @@ def read_next(
     transformer: Transformer, reader: Reader, weights: Weights, progress: Progress, place: Array
 ) -> tuple[Float[Array, "n v"], Progress]:
     """Return the logits of the token at a place, having read the one before it."""
-    keys = jnp.arange(progress.cache[0].keys.shape[1])
+    keys = jnp.arange(progress.cache[0].keys.shape[2])
     began = progress.began[:, None]
     hidden, cache = transformer.extend(
         weights, progress.cache, progress.token[:, None], place - began, visible(began, keys, place), place

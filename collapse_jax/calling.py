@@ -1,0 +1,52 @@
+"""Functions that a user wrote, called while JAX traces, so that what is wrong with them is said by name.
+
+What such a function raises by itself comes through as it is.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+_NUMBERS = (np.ndarray, np.generic, jax.Array, bool, int, float)
+
+
+def call(what: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> PyTree:
+    """Return what a function returns, arrays or numbers in a pytree.
+
+    Raises ValueError, which calls the function `what`, if it doesn't take these arguments or returns something else.
+    """
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        given = ", ".join([f"{len(args)} arguments", *kwargs])
+        raise ValueError(f"{what} can't be called with {given}: {error}") from None
+    except ValueError:
+        pass  # Something built in, which has no signature: it will say so itself.
+    found = function(*args, **kwargs)
+    for leaf in jax.tree.leaves(found):
+        if not isinstance(leaf, _NUMBERS) or getattr(getattr(leaf, "dtype", None), "kind", "f") in "OSUmM":
+            raise ValueError(f"{what} returns {leaf!r:.80}; it must return arrays of numbers, or a pytree of them")
+    return found
+
+
+def require_like(what: str, found: PyTree, like: PyTree, meant: str) -> None:
+    """Raise ValueError unless a pytree has the structure and the shapes of another, which `meant` describes."""
+    ours, theirs = jax.tree.structure(found), jax.tree.structure(like)
+    if str(ours) != str(theirs):
+        raise ValueError(f"{what} returns the structure {ours}; it must be that of {meant}, {theirs}")
+    shapes, expected = ([np.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (found, like))
+    if shapes != expected:
+        raise ValueError(f"{what} returns the shapes {shapes}; they must be those of {meant}, {expected}")
+
+
+def require_examples(what: str, found: PyTree, n: int) -> None:
+    """Raise ValueError unless a pytree holds n examples: at least one array, each with a leading axis of length n."""
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(found)]
+    if not shapes or any(shape[:1] != (n,) for shape in shapes):
+        raise ValueError(
+            f"{what} returns arrays of the shapes {shapes}; it must return {n} examples, along a first axis"
+        )
