@@ -6,6 +6,7 @@ from collapse_jax.plotting.pareto import pareto
 from collapse_jax.plotting.profile import collapse_profile
 from collapse_jax.plotting.recursion import Curve, curves, density_maps, phase_diagram
 from collapse_jax.plotting.reward import convergence, densities, edges, over_steps, reward_curves, rewards_by_rank
+from collapse_jax.plotting.stacked import stacked_bars
 from collapse_jax.plotting.style import COLOURS
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "phase_diagram",
     "reward_curves",
     "rewards_by_rank",
+    "stacked_bars",
 ]
