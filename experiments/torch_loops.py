@@ -1,9 +1,12 @@
-"""The same transformer in PyTorch, trained and sampled member by member, as most published code does.
+"""The same networks in PyTorch, trained and sampled member by member, as most published code does.
 
-Needs the extra `bench`. Imported by `throughput` alone, and only where PyTorch is installed.
+Each loop returns its seconds, after one step that is not counted. Needs the extra `bench`. Imported by `workloads`
+alone, and only where PyTorch is installed; on a GPU where PyTorch sees one, in the precision of the architecture.
 """
 
 import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,10 +15,12 @@ from torch import Tensor, nn
 
 from collapse_jax.transformer import Architecture
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
 
 def _turn(x: Tensor, places: Tensor) -> Tensor:
     half = x.shape[-1] // 2
-    angles = places[:, None] * 10_000.0 ** (-torch.arange(half) / half)
+    angles = places[:, None] * 10_000.0 ** (-torch.arange(half, device=x.device) / half)
     cosine, sine = angles.cos(), angles.sin()
     first, second = x[..., :half], x[..., half:]
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)
@@ -39,7 +44,7 @@ class Block(nn.Module):  # type: ignore[misc, unused-ignore]
         heads = self.sizes.heads
         qkv = self.qkv(self.attention_norm(x)).view(n, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
         before = cache[0].shape[2] if cache else 0
-        places = torch.arange(before, before + length)
+        places = torch.arange(before, before + length, device=x.device)
         q, k, v = _turn(qkv[0], places), _turn(qkv[1], places), qkv[2]
         if cache is not None:
             cache[:] = [torch.cat([old, new], 2) for old, new in zip(cache, (k, v), strict=True)] if cache else [k, v]
@@ -76,51 +81,104 @@ class Network(nn.Module):  # type: ignore[misc, unused-ignore]
 
 def train_language_model(sizes: Architecture, vocabulary: int, rows: np.ndarray, steps: int, batch: int) -> float:
     """Return the seconds that training one model takes."""
-    model = Network(sizes, vocabulary)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-    data = torch.as_tensor(rows).long()
-    begin = time.perf_counter()
-    for _ in range(steps):
-        x = data[torch.randint(len(data), (batch,))]
-        logits = model(x[:, :-1]) @ model.embedding.weight.T
-        loss = F.cross_entropy(logits.flatten(0, 1), x[:, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    return time.perf_counter() - begin
+    model = Network(sizes, vocabulary).to(DEVICE)
+    data = torch.as_tensor(rows).long().to(DEVICE)
+
+    def loss() -> Tensor:
+        x = data[torch.randint(len(data), (batch,), device=DEVICE)]
+        with _precision(sizes):
+            logits = model(x[:, :-1]) @ model.embedding.weight.T
+        return F.cross_entropy(logits.float().flatten(0, 1), x[:, 1:].flatten())
+
+    return descend(model, loss, steps, clip=1.0)
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
 def sample_language_model(sizes: Architecture, vocabulary: int, n: int, length: int) -> float:
     """Return the seconds that writing n rows takes one model, with a cache of keys and values."""
-    model = Network(sizes, vocabulary).eval()
-    begin = time.perf_counter()
-    caches: list[list[Tensor]] = [[] for _ in model.blocks]
-    token = torch.zeros(n, 1, dtype=torch.long)
-    for _ in range(length):
-        logits = model(token, caches)[:, -1] @ model.embedding.weight.T
-        token = torch.multinomial(logits.softmax(-1), 1)
-    return time.perf_counter() - begin
+    model = Network(sizes, vocabulary).eval().to(DEVICE)
+
+    def write(length: int) -> None:
+        caches: list[list[Tensor]] = [[] for _ in model.blocks]
+        token = torch.zeros(n, 1, dtype=torch.long, device=DEVICE)
+        for _ in range(length):
+            with _precision(sizes):
+                logits = model(token, caches)[:, -1] @ model.embedding.weight.T
+            token = torch.multinomial(logits.float().softmax(-1), 1)
+
+    write(1)
+    return seconds_of(lambda: write(length))
 
 
 def train_reward_model(sizes: Architecture, vocabulary: int, tokens: np.ndarray, steps: int, batch: int) -> float:
     """Return the seconds that training one reward model takes, each completion (prompt, item, token) encoded once."""
-    model = Network(sizes, vocabulary)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-    data = torch.as_tensor(tokens).long()
-    items, length = data.shape[1:]
-    better, worse = torch.triu_indices(items, items, 1)
-    begin = time.perf_counter()
-    for _ in range(steps):
-        x = data[torch.randint(len(data), (batch,))].reshape(-1, length)
+    model = Network(sizes, vocabulary).to(DEVICE)
+    data = torch.as_tensor(tokens).long().to(DEVICE)
+    length = data.shape[-1]
+
+    def rewards() -> Tensor:
+        x = data[torch.randperm(len(data), device=DEVICE)[:batch]].reshape(-1, length)
         there = x >= 0
-        states = model(x.clamp(min=0), mask=there[:, None, None], causal=False)
+        with _precision(sizes):
+            states = model(x.clamp(min=0), mask=there[:, None, None], causal=False).float()
         mean = (states * there[..., None]).sum(1) / there.sum(1, keepdim=True)
-        rewards = torch.sigmoid(model.head(mean)).reshape(-1, items)
-        loss = -torch.log((rewards[:, better] - rewards[:, worse]).clamp(min=0) + 0.1).mean()
+        return model.head(mean).reshape(batch, -1)
+
+    return descend(model, lambda: _pair_loss(rewards()), steps, clip=2.0)
+
+
+def train_reward_perceptron(features: np.ndarray, hidden: int, steps: int) -> float:
+    """Return the seconds that training one reward perceptron takes, all prompts (prompt, item, feature) a step."""
+    sizes = features.shape[-1], hidden, 1
+    model = perceptron(sizes).to(DEVICE)
+    data = torch.as_tensor(features).to(DEVICE)
+    return descend(model, lambda: _pair_loss(model(data)[..., 0]), steps, clip=2.0)
+
+
+def descend(model: nn.Module, loss: Callable[[], Tensor], steps: int, *, clip: float) -> float:
+    """Return the seconds of so many steps of AdamW with a clipped norm."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+
+    def descend_once() -> None:
+        value = loss()
         optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+        value.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
+
+    def all_steps() -> None:
+        for _ in range(steps):
+            descend_once()
+
+    descend_once()
+    return seconds_of(all_steps)
+
+
+def seconds_of(work: Callable[[], None]) -> float:
+    """Return the seconds that work takes, to its end on the device."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    begin = time.perf_counter()
+    work()
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
     return time.perf_counter() - begin
+
+
+def perceptron(sizes: Sequence[int]) -> nn.Sequential:
+    """Return a perceptron with a GELU after each layer but the last."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.GELU(approximate="tanh")]
+    return nn.Sequential(*layers[:-1])
+
+
+def _pair_loss(scores: Tensor) -> Tensor:
+    """Return the mean loss of all pairs of each prompt, from scores (prompt, item), best first; utility log."""
+    rewards = torch.sigmoid(scores)
+    better, worse = torch.triu_indices(scores.shape[1], scores.shape[1], 1, device=scores.device)
+    return -torch.log((rewards[:, better] - rewards[:, worse]).clamp(min=0) + 0.1).mean()
+
+
+def _precision(sizes: Architecture) -> torch.autocast:
+    return torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=sizes.dtype == "bfloat16")

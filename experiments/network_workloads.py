@@ -1,0 +1,171 @@
+"""Networks that generate: language models, variational autoencoders and flows, fitted and sampled."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+import collapse_jax as cj
+from experiments.roofline import Resources, adam, dense, moved, transformer, weights_of
+from experiments.workloads import Workload, process_of, torch_loop
+
+VOCABULARY, LENGTH = 512, 64
+SHAPE, CLASSES, HIDDEN, LATENT = (8, 8, 1), 10, (128, 128), 8
+_ROWS_BATCH, _IMAGES_BATCH, _INTEGRATION = 32, 64, 12
+_PIXELS, _FREQUENCIES = 64, 32
+
+
+def language_models(architecture: cj.Architecture, *, members: int, steps: int, rows: int) -> list[Workload]:
+    """Return training and writing of language models, in tokens; 512 tokens in the vocabulary, 64 in a row."""
+    family = cj.families.language_model(
+        VOCABULARY, LENGTH, architecture=architecture, fitting=cj.Fitting(steps, _ROWS_BATCH, 1e-3)
+    )
+    data = np.random.default_rng(0).integers(VOCABULARY, size=(512, LENGTH)).astype(np.int32)
+    # A token's logits: a product with the table, and a softmax over it.
+    logits = Resources(operations=2.0 * VOCABULARY * architecture.width, transcendentals=VOCABULARY)
+    forward = transformer(architecture, LENGTH).plus(logits)
+    parameters = weights_of(architecture, VOCABULARY)
+    trained = forward._replace(operations=3.0 * forward.operations)
+    trained = trained.plus(adam(parameters, members).times(1 / (_ROWS_BATCH * LENGTH)))
+    trained = trained.plus(Resources(normals=parameters / (steps * _ROWS_BATCH * LENGTH), words=1 / LENGTH))
+    # A token reads the keys and values of its row; those of all rows lie in memory at once, on a CPU of 64 rows.
+    kept = 2.0 * architecture.layers * LENGTH * architecture.width * jnp.dtype(architecture.dtype).itemsize
+    held = kept * (64 * len(jax.devices()) if jax.default_backend() == "cpu" else rows * members)
+    written = forward.plus(Resources(words=1.0, bytes=moved(kept, held), normals=parameters / (rows * LENGTH)))
+    train, write = fit_and_sample(family, data, rows)
+    tokens = steps * _ROWS_BATCH * LENGTH
+    return [
+        Workload(
+            f"language model, training, P = {members}",
+            "tokens",
+            process_of(train),
+            members,
+            tokens,
+            trained,
+            torch_loop("train_language_model", tokens, architecture, VOCABULARY, data, steps, _ROWS_BATCH),
+            _TRAINING_HELD_BACK,
+        ),
+        Workload(
+            f"language model, writing, P = {members}",
+            "tokens",
+            process_of(write),
+            members,
+            rows * LENGTH,
+            written,
+            torch_loop("sample_language_model", rows * LENGTH, architecture, VOCABULARY, rows, LENGTH),
+            _WRITING_HELD_BACK,
+        ),
+    ]
+
+
+def image_models(*, members: int, steps: int, rows: int) -> list[Workload]:
+    """Return training and sampling of a variational autoencoder and of a flow, in images of 8 x 8 pixels."""
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(512, *SHAPE)).astype(np.float32)
+    labels = rng.integers(CLASSES, size=512).astype(np.int32)
+    data = cj.families.LabelledImages(jnp.asarray(images), jnp.asarray(labels))
+    fitting = cj.Fitting(steps, _IMAGES_BATCH, 1e-3)
+    vae = cj.families.vae(SHAPE, CLASSES, hidden=HIDDEN, latent=LATENT, fitting=fitting)
+    flow = cj.families.flow(SHAPE, CLASSES, hidden=HIDDEN, integration_steps=_INTEGRATION, fitting=fitting)
+
+    encoder = (_PIXELS + CLASSES, *HIDDEN, 2 * LATENT)
+    decoder = (LATENT + CLASSES, *reversed(HIDDEN), _PIXELS)
+    width = HIDDEN[0]
+    known = (_FREQUENCIES + CLASSES, width)
+    # A block: two products onto its size, of the state and of what is known, and one back.
+    velocity = sum(dense(sizes) for sizes in (known, (_PIXELS, width), (width, _PIXELS)))
+    velocity += sum(2 * dense((width, size)) + dense((size, width)) for size in HIDDEN)
+    field = Resources(operations=velocity, transcendentals=_FREQUENCIES + width + sum(HIDDEN))
+    # Of a flow, what leads back to the state and to the velocity starts at zero.
+    zero = sum(dense((size, width)) for size in HIDDEN) + dense((width, _PIXELS))
+    drawn = {"VAE": (dense(encoder) + dense(decoder)) / 2, "flow": (velocity - zero) / 2}
+    parameters = {**drawn, "flow": velocity / 2}
+    trained = {
+        # Link of the pixels, two exponentials a latent dimension.
+        "VAE": Resources(
+            operations=dense(encoder, train=True) + dense(decoder, train=True, known_input=False),
+            transcendentals=2 * sum(HIDDEN) + _PIXELS + 2 * LATENT,
+            normals=LATENT,
+            words=1.0,
+        ),
+        "flow": field._replace(
+            operations=3.0 * velocity - dense(known) - dense((_PIXELS, width)), normals=_PIXELS, words=3.0
+        ),
+    }
+    sampled = {
+        "VAE": Resources(
+            operations=dense(decoder),
+            transcendentals=sum(HIDDEN) + _PIXELS + 2 * CLASSES,
+            normals=LATENT,
+            words=CLASSES,
+        ),
+        # Heun's method evaluates the field twice a step.
+        "flow": field.times(2 * _INTEGRATION).plus(
+            Resources(normals=_PIXELS, words=CLASSES, transcendentals=2 * CLASSES)
+        ),
+    }
+    found = []
+    for name, family in (("VAE", vae), ("flow", flow)):
+        emitted = rows * (16 if name == "VAE" else 1)
+        train, sample = fit_and_sample(family, data, emitted)
+        loop = name.lower()
+        one = trained[name].plus(adam(parameters[name], members).times(1 / _IMAGES_BATCH))
+        first = Resources(normals=drawn[name])
+        fitted = steps * _IMAGES_BATCH
+        found += [
+            Workload(
+                f"{name}, training, P = {members}",
+                "images",
+                process_of(train),
+                members,
+                fitted,
+                one.plus(first.times(1 / fitted)),
+                torch_loop(
+                    f"train_{loop}",
+                    fitted,
+                    *(images, labels, CLASSES, HIDDEN, LATENT, steps, _IMAGES_BATCH),
+                    module="torch_images",
+                ),
+                _IMAGES_TRAINING_HELD_BACK,
+            ),
+            Workload(
+                f"{name}, sampling, P = {members}",
+                "images",
+                process_of(sample),
+                members,
+                emitted,
+                sampled[name].plus(first.times(1 / emitted)),
+                torch_loop(f"sample_{loop}", emitted, images, CLASSES, HIDDEN, LATENT, emitted, module="torch_images"),
+                _IMAGES_SAMPLING_HELD_BACK,
+            ),
+        ]
+    return found
+
+
+def fit_and_sample(family: cj.Family, data: Any, rows: int) -> tuple[Callable[[Array], Any], Callable[[Array], Any]]:
+    """Return the functions of a key that fit a fresh model to the data, and that sample from a fresh model."""
+    data = jax.tree.map(jnp.asarray, data)
+    ones = jnp.ones(len(jax.tree.leaves(data)[0]))
+
+    def train(key: Array) -> Any:
+        init_key, fit_key = jax.random.split(key)
+        return family.fit(fit_key, family.init(init_key, data, ones), data, ones)
+
+    def sample(key: Array) -> Any:
+        init_key, sample_key = jax.random.split(key)
+        return family.sample(sample_key, family.init(init_key, data, ones), rows)
+
+    return train, sample
+
+
+_TRAINING_HELD_BACK = "Reasoned: softmax, norms and activations are passes between products that are narrow, 64 wide."
+_WRITING_HELD_BACK = (
+    "Reasoned: a token at a time makes thin products, and each token reads the weights and the whole cache of its row."
+)
+_IMAGES_TRAINING_HELD_BACK = (
+    "Reasoned: products of 64 rows take microseconds; Adam, activations and the order of visits take as long."
+)
+_IMAGES_SAMPLING_HELD_BACK = "Reasoned: activations are passes between products 64 to 128 wide."
