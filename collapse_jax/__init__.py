@@ -8,6 +8,7 @@
 from collapse_jax import data, metrics
 from collapse_jax.arms import with_arms
 from collapse_jax.defences import Defence, Spent, compare_defences, data_spent
+from collapse_jax.devices import make_mesh, spread
 from collapse_jax.engine import sweep
 from collapse_jax.generative import families, laws, selections
 from collapse_jax.generative.decoding import Decoding
@@ -100,6 +101,7 @@ __all__ = [
     "limit_values",
     "make_fit",
     "make_fused_recursion",
+    "make_mesh",
     "make_plan",
     "make_rankings",
     "make_recursion",
@@ -119,6 +121,7 @@ __all__ = [
     "reward_judge",
     "selections",
     "sliding_window",
+    "spread",
     "summarize",
     "sweep",
     "text_encoder",

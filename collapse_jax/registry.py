@@ -1,6 +1,7 @@
 """Open tables of records: a name leads to one record, and both a clash and a miss are clear errors."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Protocol, TypeVar, runtime_checkable
 
 
@@ -31,7 +32,7 @@ class Table(Mapping[str, R]):
 
     def __init__(self, kind: str, records: list[R] | None = None) -> None:
         self._kind = kind
-        self._records: dict[str, R] = {}
+        self._records: dict[str, Callable[[], R]] = {}
         for record in records or []:
             self.add(record)
 
@@ -44,14 +45,22 @@ class Table(Mapping[str, R]):
             raise ValueError(
                 f"{self._kind} {record.name!r} exists already; rename it, or pass overwrite=True to replace it"
             )
-        self._records[record.name] = record
+        self._records[record.name] = lambda: record
         return record
+
+    def promise(self, name: str, make: Callable[[], R]) -> None:
+        """Enter a record that is made when it is first looked up.
+
+        For records that hold arrays: made on import, they would start JAX before a script can say on which devices.
+        """
+        self._records[name] = cache(make)
 
     def __getitem__(self, name: str) -> R:
         try:
-            return self._records[name]
+            make = self._records[name]
         except KeyError:
             raise KeyError(f"unknown {self._kind} {name!r}; known: {', '.join(sorted(self._records))}") from None
+        return make()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._records)

@@ -40,11 +40,17 @@ def save(dataset: xr.Dataset, directory: str | Path) -> Path:
 
 
 def load(directory: str | Path) -> xr.Dataset:
-    """Return the dataset saved in `directory`, in memory. Raises FileNotFoundError if there is none."""
+    """Return the dataset saved in `directory`, in memory.
+
+    Raises FileNotFoundError if there is none, ValueError for a damaged file.
+    """
     path = Path(directory) / _RESULTS
     if not path.exists():
         raise FileNotFoundError(f"no results in {directory}: run the experiment first, without --plot-only")
-    return xr.load_dataset(path, engine="h5netcdf")
+    try:
+        return xr.load_dataset(path, engine="h5netcdf")
+    except Exception as error:  # HDF5 and its readers raise whatever they stumble over.
+        raise ValueError(f"{path} is damaged ({error}); remove it and run the experiment again") from error
 
 
 def _plain(value: Any) -> str:

@@ -21,7 +21,7 @@ HELD_OUT = 256
 SHOWN = 4
 _COMMON = 30
 # Of log-perplexity, in nats a token.
-EDGES = jnp.linspace(0.0, 10.0, 81)
+EDGES = np.linspace(0.0, 10.0, 81, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class LanguageConfig(LanguageSettings, Options):
     """Where the text comes from; python_docs needs nothing but Python itself."""
     path: Path | None = None
     """The file or folder of text_files, wikitext or tiny_shakespeare (the last is else looked for, then downloaded)."""
+    model_devices: int = 1
+    """Devices that hold one model together, its weights and the optimiser's moments cut among them."""
+    batch_devices: int = 1
+    """Devices that work on the rows of one model's step together."""
 
 
 class Language(NamedTuple):
@@ -96,6 +100,12 @@ WAYS = {
     "5 beams, penalty 3": Way({"repetition_penalty": 3.0}, beams=5),
 }
 _BEAM_PROMPT = 16
+
+
+def require_ways(names: Sequence[str]) -> None:
+    """Raise ValueError for a way of writing that there is not."""
+    if unknown := [name for name in names if name not in WAYS]:
+        raise ValueError(f"ways has {', '.join(map(repr, unknown))}; known: {', '.join(WAYS)}")
 
 
 def read(config: LanguageConfig, directory: Path) -> Language:
@@ -201,7 +211,7 @@ def make_description(config: LanguageSettings, language: Language) -> Callable[[
         drift = cj.metrics.semantic_drift(embed(held_out), embed(rows))
         return {
             "surprise": by_row.mean(),
-            "surprise_histogram": cj.metrics.histogram(by_row, EDGES),
+            "surprise_histogram": cj.metrics.histogram(by_row, jnp.asarray(EDGES)),
             "distinct_2": cj.metrics.distinct_n(rows, n=2),
             "self_bleu": cj.metrics.self_bleu(rows),
             "repetition": cj.metrics.repetition(rows, n=4),
@@ -259,6 +269,7 @@ def recurse(
         process,
         {"regime": plan.axes["regime"], **(axes or {}), "seed": range(config.seeds)},
         directory=directory,
+        mesh=cj.make_mesh(batch=config.batch_devices, model=config.model_devices),
         segment=1,
         progress=config.progress,
     )
@@ -271,9 +282,7 @@ def compare_ways(
 
     Beams continue the first tokens of real rows, as there is one best row of all. Raises ValueError for an unknown way.
     """
-    for name in names:
-        if name not in WAYS:
-            raise ValueError(f"way {name!r} is unknown; it must be one of {', '.join(WAYS)}")
+    require_ways(names)
     datasets = []
     for name in names:
         way = WAYS[name]

@@ -1,9 +1,10 @@
 """What every experiment script shares: its command line, its folder of results, and resuming by calling it again."""
 
+import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import jax
 import tyro
 import xarray as xr
+from jax.experimental.compilation_cache import compilation_cache
 from matplotlib.figure import Figure
 
 from collapse_jax import results
@@ -32,6 +34,8 @@ class Options:
     """Show a progress bar."""
     data_dir: Path | None = None
     """Folder for prepared data sets, by default TFDS's own, ~/tensorflow_datasets."""
+    distributed: bool = False
+    """Join the processes that a launcher (Slurm, Cloud TPU, Kubernetes, Open MPI) started with this command."""
 
 
 C = TypeVar("C", bound=Options)
@@ -50,14 +54,18 @@ def launch(
     """Run an experiment from the command line: parse, run or resume, save, draw and print.
 
     `config` holds the defaults, `small` what --small changes in them. `run(config, directory)` returns the results,
-    and resumes from what an earlier call left in the directory; `draw` returns figures by file name.
+    and resumes from what an earlier call left in the directory; `draw` returns figures by file name. What is compiled
+    is kept beside the results, so that a second start finds it (unless JAX was told of another folder).
     """
-    use_all_cores()
     default = dataclasses.replace(config, **small) if "--small" in sys.argv else config
     config = tyro.cli(type(config), default=default, description=description)
+    use_all_cores()
     try:
-        _run(name, config, run, draw, table)
-    except (ValueError, OSError) as error:
+        if config.distributed:
+            jax.distributed.initialize()
+        with _compiled_kept(config.results / ".compiled"):
+            _run(name, config, run, draw, table)
+    except (ValueError, OSError, MemoryError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last saved segment", file=sys.stderr)
@@ -79,12 +87,36 @@ def _run(
         dataset = results.load(directory)
     else:
         dataset = run(config, directory)
+        if jax.process_index():
+            return
         results.save(dataset, directory)
     for file, figure in draw(dataset).items():
         write_atomically(directory / file, partial(figure.savefig, dpi=150))
         print(f"figure: {directory / file}")
     print(f"results: {directory}\n")
     print(table(dataset))
+
+
+@contextlib.contextmanager
+def _compiled_kept(folder: Path) -> Iterator[None]:
+    settings = {
+        "jax_compilation_cache_dir": str(folder.absolute()),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    if before["jax_compilation_cache_dir"]:
+        yield
+        return
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()  # JAX reads the folder's name once
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
 
 
 def interval(values: xr.DataArray, mean: str = ".3f", error: str = ".3f") -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import PyTree
 
 from collapse_jax.process import Axis, Hyper, Process
 
@@ -35,11 +35,6 @@ class Population(NamedTuple):
         """Return the labels of one member, e.g. "utility=log, seed=3"."""
         place = np.unravel_index(member, self.shape)
         return ", ".join(f"{name}={labels[i]}" for (name, labels), i in zip(self.labels.items(), place, strict=True))
-
-
-def keys_of(seeds: np.ndarray) -> Key[Array, " member"]:
-    """Return one key a member, which depends on the member's seed alone."""
-    return jax.vmap(jax.random.key)(seeds)
 
 
 def make_population(process: Process, axes: Mapping[str, Any]) -> Population:

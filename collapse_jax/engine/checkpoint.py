@@ -1,80 +1,182 @@
-"""The directory of a running sweep: what it computes, the records so far, and the state to go on from.
+"""The directory of a running sweep: what it computes, the records so far, and states to go on from.
 
-`sweep.json` says what is computed and in which layout; `records/` holds a file a segment, written before the segment's
-checkpoint; `checkpoints/` is Orbax's. A kill at any moment leaves the last complete checkpoint and all records before
-it; whatever came later is computed again, to the same bits.
+`sweep.json` says what is computed and in which layout; `records/` holds a segment's records, a file for each process,
+written before the segment's checkpoint; `checkpoints/` is Orbax's, in which each process writes the members it holds.
+A kill at any moment leaves complete files; whatever came after the last complete checkpoint is computed again, to the
+same bits. So is what was damaged: records and states carry checksums.
 """
 
 import json
+import shutil
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from collapse_jax.engine import hosts
+from collapse_jax.engine.checksum import checksum
+from collapse_jax.engine.program import Compiled
 from collapse_jax.files import make_writable, write_atomically, write_json
+
+_CHECKSUM, _MEMBERS, _RECORD = "checksum", "members", "record "
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 class Store:
-    """An open directory of one sweep; positions count the segments completed, over all chunks."""
+    """An open directory of one sweep, locked; positions count the segments completed, over all chunks."""
 
     def __init__(self, directory: Path, config: dict[str, Any]) -> None:
-        """Open `directory` for the sweep that `config` describes, or start it there.
+        """Open `directory` for the sweep that `config` describes, all but its chunk.
 
-        Raises ValueError if the directory holds another sweep, OSError if it can't be written.
+        Raises ValueError if the directory holds another sweep, OSError if it can't be written or is in use.
         """
-        self._directory = make_writable(directory.absolute())
-        path = self._directory / "sweep.json"
-        if path.exists():
-            _refuse_other(path, config)
+        self._directory, self._config = directory.absolute(), config
+        self._records, self._checkpoints = self._directory / "records", self._directory / "checkpoints"
+        self._lock = filelock.FileLock(self._directory / ".lock", timeout=0)
+        self._manager: ocp.CheckpointManager | None = None
+        hosts.in_first(self._open)
+        self._chunk = hosts.of_first(_chunk_of(_read(self._directory)))
+
+    @property
+    def chunk(self) -> int | None:
+        """How many members the sweep runs at once, None if it has not begun."""
+        return self._chunk or None
+
+    def _open(self) -> None:
+        make_writable(self._directory)
+        self._check(self._config)
+        try:
+            self._lock.acquire()
+        except filelock.Timeout as error:
+            raise OSError(
+                f"directory {self._directory} is in use by another run; wait for its end, or give another directory"
+            ) from error
+        try:
+            self._check(self._config)  # again: another run may have begun and ended since
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _check(self, config: dict[str, Any]) -> None:
+        there = _read(self._directory)
+        if there is not None:
+            _refuse_other(self._directory, there, config)
         # A hidden file is what a kill in the middle of the first write leaves behind.
         elif any(not entry.name.startswith(".") for entry in self._directory.iterdir()):
-            raise ValueError(f"directory {directory} is not empty and holds no sweep; give an empty or a new one")
-        else:
-            write_json(path, config)
-        self._records = make_writable(self._directory / "records")
-        self._manager = ocp.CheckpointManager(
-            self._directory / "checkpoints",
-            options=ocp.CheckpointManagerOptions(max_to_keep=2, create=True, enable_async_checkpointing=False),
-        )
+            raise ValueError(f"directory {self._directory} is not empty and holds no sweep; give an empty or a new one")
 
-    def position(self) -> int:
-        """Return the position of the last complete checkpoint, 0 if there is none."""
-        return self._manager.latest_step() or 0
+    def start(self, chunk: int) -> None:
+        """Begin with chunks of so many members, or go on. Raises ValueError if the directory holds others."""
+        config = self._config | {"chunk": chunk}
 
-    def save(self, position: int, records: dict[str, np.ndarray], state: PyTree) -> None:
-        """Keep the records of the segment that ends at `position`, then the state there (host arrays)."""
+        def begin() -> None:
+            self._check(config)
+            if not self._chunk:
+                write_json(self._directory / "sweep.json", config)
+            make_writable(self._records)
+
+        hosts.in_first(begin)
+        self._chunk = chunk
+
+    def read(self, total: int) -> list[dict[str, np.ndarray]]:
+        """Return the records of the first segments, one after the other, as far as they are there and whole."""
+        known = [int(path.name[8:14]) for path in self._records.glob("segment-*.npz")]
+        pieces: list[dict[str, np.ndarray]] = []
+        while len(pieces) < total and (piece := self._piece(len(pieces) + 1)) is not None:
+            pieces.append(piece)
+        if len(pieces) < max(known, default=0):
+            warnings.warn(
+                f"the records {self._path(len(pieces) + 1)} are lost or damaged; they and what follows are computed "
+                "again",
+                stacklevel=5,
+            )
+        return pieces[: hosts.lowest(len(pieces))]
+
+    def _piece(self, position: int) -> dict[str, np.ndarray] | None:
+        # Runs with other numbers of processes leave files of their own: of the same records.
+        for path in sorted(self._records.glob(f"segment-{position:06d}.0-of-*.npz")):
+            parts = int(path.stem.rpartition("-")[2])
+            try:
+                archives = [_load(self._path(position, part, parts)) for part in range(parts)]
+            except _DAMAGE:
+                continue
+            order = np.argsort(np.concatenate([archive[_MEMBERS] for archive in archives]))
+            return {
+                name.removeprefix(_RECORD): np.concatenate([archive[name] for archive in archives])[order]
+                for name in archives[0].keys() - {_MEMBERS}
+            }
+        return None
+
+    def save(
+        self, position: int, records: dict[str, np.ndarray], members: np.ndarray, state: PyTree | None, width: int
+    ) -> None:
+        """Keep the records of the segment that ends at `position`, then the state there, unless it is None.
+
+        Each process gives records of the members that it holds; the state of `width` members is spread over all.
+        """
+        named = {_MEMBERS: members} | {_RECORD + name: values for name, values in records.items()}
 
         def write(path: Path) -> None:
             with path.open("wb") as file:
-                np.savez(file, allow_pickle=False, **records)
+                np.savez(file, allow_pickle=False, **named)
 
         write_atomically(self._path(position), write)
+        if state is None:
+            return
+        sums = checksum(state, width)
         try:
-            self._manager.save(position, args=ocp.args.StandardSave(_plain(state)))
+            self._manage().save(position, args=ocp.args.StandardSave(_plain(state) | {_CHECKSUM: sums}))
         except Exception as error:
             raise OSError(
                 f"could not write the checkpoint at segment {position} under {self._directory} ({error}); all before "
                 "it is kept: make room and run the same sweep again"
             ) from error
 
-    def restore(self, position: int, like: PyTree) -> PyTree:
-        """Return the state at `position`, host arrays of the structure and types of `like`."""
-        plain = self._manager.restore(position, args=ocp.args.StandardRestore(_plain(like)))
-        leaves, structure = jax.tree.flatten(like)
-        for i, old in enumerate(leaves):
-            if old.size:
-                leaf = plain[_name(i)]
-                leaves[i] = jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(old)) if _is_key(old) else leaf
-        return jax.tree.unflatten(structure, leaves)
+    def restore(self, first: int, last: int, program: Compiled, real: int) -> tuple[int, PyTree | None]:
+        """Return the last position after `first`, up to `last`, with a whole checkpoint, and the state there.
 
-    def records(self, position: int) -> dict[str, np.ndarray]:
-        """Return the records of the segment that ends at `position`."""
-        with np.load(self._path(position), allow_pickle=False) as archive:
-            return dict(archive)
+        Of the members of `program` only the first `real` count, the others may be anything. Without a checkpoint these
+        are `first` and None. Warns of damaged ones, and removes all that lie beyond the position.
+        """
+        found, state = first, None
+        for position in sorted(self._manage().all_steps(), reverse=True):
+            if first < position <= last and state is None:
+                state = self._restored(position, program, real)
+                found = first if state is None else position
+        hosts.in_first(lambda: _remove_beyond(self._checkpoints, found))
+        self._manage().reload()
+        return found, state
+
+    def _restored(self, position: int, program: Compiled, real: int) -> PyTree | None:
+        sums = jax.ShapeDtypeStruct((program.width,), np.uint32, sharding=program.by_member)
+        state, fault = None, ""
+        try:
+            plain = jax.tree.map(_as_stored, _plain(program.state) | {_CHECKSUM: sums})
+            # Not strict: members are padded to the devices, and another number of devices pads to another length.
+            # By the handler: the manager waits for all processes, and one that finds damage would not come.
+            path = self._checkpoints / str(position) / "default"
+            saved = ocp.StandardCheckpointHandler().restore(path, args=ocp.args.StandardRestore(plain, strict=False))
+        except Exception as error:  # of whatever kind: Orbax and TensorStore have many for damaged files
+            fault = (str(error) or type(error).__name__).splitlines()[0][:120]
+        # Agreed upon at once: the processes must stay in step.
+        if hosts.lowest(not fault):
+            state = _typed(saved, program.state)
+            if (hosts.whole(checksum(state, program.width)) == hosts.whole(saved[_CHECKSUM]))[:real].all():
+                return state
+            fault = "its checksums differ"
+        warnings.warn(
+            f"the checkpoint {self._checkpoints / str(position)} is damaged ({fault or 'in another process'}); "
+            "going on from one before it",
+            stacklevel=7,
+        )
+        return None
 
     def add_seconds(self, compiling: float, running: float) -> tuple[float, float, int]:
         """Add the seconds of a call that ran to its end; return the totals and the number of such calls.
@@ -82,47 +184,111 @@ class Store:
         A call that was killed isn't counted: its segments are, its seconds are lost.
         """
         path = self._directory / "seconds.json"
-        calls: list[list[float]] = json.loads(path.read_text()) if path.exists() else []
+        try:
+            calls = [[float(a), float(b)] for a, b in json.loads(path.read_text())]
+        except (OSError, ValueError, TypeError):
+            calls = []
         if running:
             calls.append([compiling, running])
-            write_json(path, calls)
+            hosts.in_first(lambda: write_json(path, calls))
         return sum(call[0] for call in calls), sum(call[1] for call in calls), len(calls)
 
     def close(self) -> None:
-        """Release the checkpoint manager's threads."""
-        self._manager.close()
+        """Release the directory, and the checkpoint manager's threads."""
+        if self._manager is not None:
+            self._manager.close()
+        self._lock.release()
 
-    def _path(self, position: int) -> Path:
-        return self._records / f"segment-{position:06d}.npz"
+    def _manage(self) -> ocp.CheckpointManager:
+        if self._manager is None:
+            options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True, enable_async_checkpointing=False)
+            self._manager = ocp.CheckpointManager(self._checkpoints, options=options)
+        return self._manager
+
+    def _path(self, position: int, part: int | None = None, parts: int | None = None) -> Path:
+        part, parts = jax.process_index() if part is None else part, parts or jax.process_count()
+        return self._records / f"segment-{position:06d}.{part}-of-{parts}.npz"
 
 
-def _refuse_other(path: Path, config: dict[str, Any]) -> None:
+def _read(directory: Path) -> dict[str, Any] | None:
+    path = directory / "sweep.json"
+    if not path.exists():
+        return None
     try:
         there = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is not readable as JSON ({error}); give another directory") from error
     if not isinstance(there, dict):
         raise ValueError(f"{path} describes no sweep; give another directory")
+    return there
+
+
+def _chunk_of(there: dict[str, Any] | None) -> int:
+    chunk = there.get("chunk") if there else 0
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < bool(there):
+        raise ValueError(f"sweep.json gives the chunk {chunk!r}, a whole number from 1 on; give another directory")
+    return chunk
+
+
+def _refuse_other(directory: Path, there: dict[str, Any], config: dict[str, Any]) -> None:
     for name, value in config.items():
         if there.get(name) != value:
             raise ValueError(
-                f"directory {path.parent} holds another sweep: its {name} is {there.get(name)}, this one's is {value}; "
+                f"directory {directory} holds another sweep: its {name} is {there.get(name)}, this one's is {value}; "
                 "give another directory, or remove this one if its results are no longer wanted"
             )
 
 
+def _load(path: Path) -> dict[str, np.ndarray]:
+    # NumPy leaves a damaged file open that it opened itself.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _remove_beyond(checkpoints: Path, position: int) -> None:
+    """Remove checkpoints after `position`, whole or not: Orbax writes none that is older than its newest."""
+    for entry in checkpoints.iterdir():
+        number = entry.name.partition(".")[0]
+        if number.isdigit() and int(number) > position:
+            shutil.rmtree(entry)
+
+
 def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
+
+
+def _key_impl(keys: jax.ShapeDtypeStruct) -> Any:
+    found: list[Any] = []
+    jax.eval_shape(lambda given: found.append(jax.random.key_impl(given)), keys)
+    return found[0]
 
 
 def _name(i: int) -> str:
     return f"leaf-{i:04d}"
 
 
-def _plain(state: PyTree) -> dict[str, np.ndarray]:
-    """Return the leaves as Orbax takes them: no keys, no empty arrays, and never none at all."""
-    return {"none": np.zeros(1)} | {
-        _name(i): np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+def _plain(state: PyTree) -> dict[str, Any]:
+    """Return the leaves as Orbax takes them: keys as their data, no empty arrays."""
+    return {
+        _name(i): jax.random.key_data(leaf) if isinstance(leaf, jax.Array) and _is_key(leaf) else leaf
         for i, leaf in enumerate(jax.tree.leaves(state))
         if leaf.size
     }
+
+
+def _as_stored(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """Return the shape and type of a leaf in a checkpoint."""
+    stored = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+    return jax.ShapeDtypeStruct(stored.shape, stored.dtype, sharding=leaf.sharding)
+
+
+def _typed(plain: dict[str, jax.Array], like: PyTree) -> PyTree:
+    """Return stored leaves in the structure of `like`, keys typed again."""
+
+    def leaf(i: int, one: jax.ShapeDtypeStruct) -> jax.Array:
+        stored = _as_stored(one)
+        data = plain[_name(i)] if one.size else hosts.put(np.zeros(stored.shape, stored.dtype), stored.sharding)
+        return jax.random.wrap_key_data(data, impl=_key_impl(one)) if _is_key(one) else data
+
+    leaves, structure = jax.tree.flatten(like)
+    return jax.tree.unflatten(structure, [leaf(i, one) for i, one in enumerate(leaves)])

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,10 +14,12 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-from collapse_jax.engine.axes import Population, keys_of
+from collapse_jax.calling import call
+from collapse_jax.devices import BATCH, MODEL, POPULATION, check_mesh, state_spec
+from collapse_jax.engine.axes import Population
+from collapse_jax.engine.hosts import put
 from collapse_jax.process import Process
 
-POPULATION = "population"
 _STORABLE = "biufc"  # NumPy's own kinds: neither bfloat16 nor keys
 
 
@@ -65,46 +66,68 @@ def _inner_consts(jaxpr: Any) -> Iterator[Any]:
                     yield from _inner_consts(inner)
 
 
-class Program(NamedTuple):
-    """What runs one chunk of members: `init(hyper, seeds)`, then `advance(state, hyper, start)` a segment at a time.
+class Compiled(NamedTuple):
+    """What runs chunks of `width` members: `init(members)`, then `advance(state, hyper, start)` a segment at a time.
 
-    Arrays have a leading axis of members, padded to `width` and sharded over the mesh. `advance` donates the state and
-    returns the next one, the records of the segment's steps and, for each step, whether the state was finite.
+    Arrays have a leading axis of members and are spread over the mesh. `place(members)` returns the hyperparameters
+    and seeds of these members. `advance` donates the state and returns the next one, the records of the segment's steps
+    and, for each step, whether the state was finite. `state` holds shapes, types and shardings, `by_member` the
+    sharding of records. `memory` is the bytes that one device needs, None where XLA doesn't tell.
     """
 
-    init: Callable[[PyTree, np.ndarray], PyTree]
-    advance: Callable[[PyTree, PyTree, int], tuple[PyTree, dict[str, jax.Array], jax.Array]]
-    place: Callable[[PyTree], PyTree]
     width: int
+    place: Callable[[np.ndarray], tuple[PyTree, jax.Array]]
+    init: Callable[[PyTree, jax.Array], PyTree]
+    advance: Callable[[PyTree, PyTree, int], tuple[PyTree, dict[str, jax.Array], jax.Array]]
+    state: PyTree
+    by_member: NamedSharding
+    memory: int | None
+
+
+class Program(NamedTuple):
+    """A process, traced: `compile(width)` makes it runnable for chunks of so many members.
+
+    `member_bytes` is what a member needs on a device at the least, `record_bytes` what it adds to the results a step.
+    """
+
+    compile: Callable[[int], Compiled]
     records: dict[str, jax.ShapeDtypeStruct]
+    member_bytes: int
+    record_bytes: int
     digest: str
-    compile: Callable[[], float]
-
-
-def default_mesh() -> Mesh:
-    """Return a mesh over all devices of all processes, along one axis of members."""
-    return Mesh(np.array(jax.devices()), (POPULATION,))
 
 
 def make_program(
-    process: Process, population: Population, *, mesh: Mesh, width: int, segment: int, vmap_members: int | None
+    process: Process, population: Population, *, mesh: Mesh, segment: int, vmap_members: int | None
 ) -> Program:
-    """Trace `process` for one member and return the program for chunks of `width` members.
+    """Trace `process` for one member.
 
     Raises ValueError where `step` doesn't return a state like the one it takes, or a record that `dims` doesn't fit,
     and for a mesh with other axes.
     """
-    if mesh.axis_names != (POPULATION,):
-        raise ValueError(f"mesh has the axes {mesh.axis_names}; it needs one, named {POPULATION!r}")
+    check_mesh(mesh)
     hyper = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), population.hyper)
     key = jax.eval_shape(lambda: jax.random.key(0))
     index = jax.ShapeDtypeStruct((), np.int32)
-    init = Traced.of(_without_weak_types(process.init), key, hyper)
-    step = Traced.of(_without_weak_types(process.step), init.out, hyper, index)
+
+    def trace() -> tuple[Traced, Traced]:
+        init = Traced.of(_without_weak_types(partial(call, "init of the process", process.init)), key, hyper)
+        return init, Traced.of(
+            _without_weak_types(partial(call, "step of the process", process.step)), init.out, hyper, index
+        )
+
+    init, step = trace()
     if not (isinstance(step.out, tuple) and len(step.out) == 2):
         raise ValueError("step must return a pair (state, record)")
     _check_state(init.out, step.out[0])
     _check_record(process, step.out[1], taken={*population.labels, process.time, "diverged"})
+    digest = hashlib.sha256((init.digest() + step.digest()).encode()).hexdigest()
+    if BATCH in mesh.axis_names:
+        # Where examples are spread is part of the program, and no part of what it computes.
+        with jax.sharding.use_abstract_mesh(_inside(mesh)):
+            init, step = trace()
+    parts = mesh.shape.get(MODEL, 1)
+    specs = jax.tree.map(lambda leaf: state_spec(leaf.shape, parts), init.out)
 
     def advance_member(consts: list[Any], start: Any, state: PyTree, hyper: PyTree) -> PyTree:
         def body(state: PyTree, index: Any) -> PyTree:
@@ -116,7 +139,10 @@ def make_program(
             state, record = jax.lax.cond(
                 index < process.num_steps, lambda state: step.evaluate(consts, state, hyper, index), idle, state
             )
-            return state, (record, _finite(state if process.watch is None else process.watch(state)))
+            return state, (
+                record,
+                _finite(state if process.watch is None else call("watch of the process", process.watch, state)),
+            )
 
         state, (records, finite) = jax.lax.scan(body, state, start + jnp.arange(segment, dtype=np.int32))
         return state, records, finite
@@ -126,9 +152,13 @@ def make_program(
             return jax.vmap(fn)(*members)
         return jax.lax.map(lambda one: fn(*one), members, batch_size=None if vmap_members == 1 else vmap_members)
 
-    sharded = partial(jax.shard_map, mesh=mesh, out_specs=P(POPULATION), check_vma=False)
+    sharded = partial(
+        jax.shard_map, mesh=mesh, out_specs=P(POPULATION), axis_names=frozenset({POPULATION}), check_vma=False
+    )
     init_all = sharded(
-        lambda consts, keys, hyper: over_members(partial(init.evaluate, consts), keys, hyper),
+        lambda consts, seeds, hyper: over_members(
+            lambda seed, one: init.evaluate(consts, jax.random.key(seed), one), seeds, hyper
+        ),
         in_specs=(P(), P(POPULATION), P(POPULATION)),
     )
     advance_all = sharded(
@@ -136,47 +166,88 @@ def make_program(
         in_specs=(P(), P(), P(POPULATION), P(POPULATION)),
     )
     by_member, everywhere = NamedSharding(mesh, P(POPULATION)), NamedSharding(mesh, P())
+    state_shardings = jax.tree.map(lambda spec: NamedSharding(mesh, P(POPULATION, *spec)), specs)
 
-    def batched(tree: PyTree, sharding: NamedSharding) -> PyTree:
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype, sharding=sharding), tree
-        )
+    def compile_for(width: int) -> Compiled:
+        def batched(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype, sharding=sharding)
 
-    compiled: dict[str, Any] = {}
-
-    def compile_both() -> float:
-        begin = time.perf_counter()
-        compiled["init consts"], compiled["step consts"] = jax.device_put((init.consts, step.consts), everywhere)
-        compiled["init"] = (
-            jax.jit(init_all, out_shardings=by_member)
-            .lower(compiled["init consts"], batched(key, by_member), batched(hyper, by_member))
+        # Both functions close over the same data: one copy of it on the devices.
+        placed = {id(const): put(const, everywhere) for const in (*init.consts, *step.consts)}
+        init_consts, step_consts = ([placed[id(const)] for const in traced.consts] for traced in (init, step))
+        state = jax.tree.map(batched, init.out, state_shardings)
+        hypers = jax.tree.map(lambda leaf: batched(leaf, by_member), hyper)
+        seeds = jax.ShapeDtypeStruct((width,), np.uint32, sharding=by_member)
+        start = jax.ShapeDtypeStruct((), np.int32, sharding=everywhere)
+        run_init = jax.jit(init_all, out_shardings=state_shardings).lower(init_consts, seeds, hypers).compile()
+        run_step = (
+            jax.jit(advance_all, donate_argnums=2, out_shardings=(state_shardings, by_member, by_member))
+            .lower(step_consts, start, state, hypers)
             .compile()
         )
-        compiled["step"] = (
-            jax.jit(advance_all, donate_argnums=2, out_shardings=by_member)
-            .lower(
-                compiled["step consts"],
-                jax.ShapeDtypeStruct((), np.int32, sharding=everywhere),
-                batched(init.out, by_member),
-                batched(hyper, by_member),
-            )
-            .compile()
-        )
-        return time.perf_counter() - begin
 
+        def place(members: np.ndarray) -> tuple[PyTree, jax.Array]:
+            hyper = jax.tree.map(lambda leaf: put(leaf[members], by_member), population.hyper)
+            return hyper, put(population.seeds[members], by_member)
+
+        return Compiled(
+            width=width,
+            place=place,
+            init=lambda hyper, seeds: run_init(init_consts, seeds, hyper),
+            advance=lambda state, hyper, start: run_step(step_consts, put(np.int32(start), everywhere), state, hyper),
+            state=state,
+            by_member=by_member,
+            memory=_memory(
+                [(run_init, _bytes(init_consts)), (run_step, _bytes(step_consts))],
+                data=_bytes(list(placed.values())),
+            ),
+        )
+
+    record_bytes = 1 + _bytes(dict(step.out[1]))
+    held = jax.tree.map(lambda leaf, spec: _bytes(leaf) // (parts if spec else 1), init.out, specs)
     return Program(
-        init=lambda hyper, seeds: compiled["init"](
-            compiled["init consts"], jax.device_put(keys_of(seeds), by_member), hyper
-        ),
-        advance=lambda state, hyper, start: compiled["step"](
-            compiled["step consts"], jax.device_put(np.int32(start), everywhere), state, hyper
-        ),
-        place=lambda tree: jax.device_put(tree, by_member),
-        width=width,
+        compile=compile_for,
         records=dict(step.out[1]),
-        digest=hashlib.sha256((init.digest() + step.digest()).encode()).hexdigest(),
-        compile=compile_both,
+        member_bytes=sum(jax.tree.leaves(held)) + _bytes(hyper) + segment * record_bytes,
+        record_bytes=record_bytes,
+        digest=digest,
     )
+
+
+def _inside(mesh: Mesh) -> jax.sharding.AbstractMesh:
+    """Return the mesh as a member sees it, to whom the axis of members is out of reach."""
+    types = [
+        jax.sharding.AxisType.Manual if name == POPULATION else jax.sharding.AxisType.Auto for name in mesh.axis_names
+    ]
+    seen: jax.sharding.AbstractMesh = mesh.abstract_mesh.update(axis_types=tuple(types))
+    return seen
+
+
+def _bytes(tree: PyTree) -> int:
+    def plain(leaf: Any) -> Any:
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.eval_shape(jax.random.key_data, leaf) if is_key else leaf
+
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in map(plain, jax.tree.leaves(tree)))
+
+
+def _memory(programs: list[tuple[Any, int]], *, data: int) -> int | None:
+    """Return what XLA planned for compiled programs, given with the bytes of the data that each takes, together `data`.
+
+    In bytes of one device; None where a backend doesn't tell.
+    """
+    plans = [(program.memory_analysis(), own) for program, own in programs]
+    if not all(plan for plan, _ in plans):
+        return None
+    needed = [
+        plan.argument_size_in_bytes
+        + plan.output_size_in_bytes
+        - plan.alias_size_in_bytes
+        + plan.temp_size_in_bytes
+        - own
+        for plan, own in plans
+    ]
+    return data + int(max(needed))
 
 
 def _without_weak_types(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
@@ -192,7 +263,7 @@ def _without_weak_types(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
 
 
 def _finite(state: PyTree) -> jax.Array:
-    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    leaves = [leaf for leaf in map(jnp.asarray, jax.tree.leaves(state)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in leaves])) if leaves else jnp.array(True)
 
 

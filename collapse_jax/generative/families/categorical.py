@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
 
 _UNITS = 2**30
 
 
+@checked
 def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
     """Return the family of categorical distributions over `vocabulary` tokens; examples are (n,) whole numbers.
 
@@ -59,6 +61,7 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
     )
 
 
+@checked
 def zipf(vocabulary: int, exponent: float) -> Float[Array, " v"]:
     """Return Zipf's law: probabilities in proportion to i^-exponent, i = 1 ... vocabulary."""
     if not 0.0 <= exponent < jnp.inf:
@@ -96,4 +99,4 @@ def draw_frequencies(key: Key[Array, ""], p: Float[Array, " v"], n: Int[Array, "
     return jax.lax.scan(one, (n.astype(p.dtype), key), ratios)[1]
 
 
-FAMILIES.add(categorical())
+FAMILIES.promise("categorical", categorical)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.family import Examples, Family, Params
@@ -29,6 +30,7 @@ class Pool(NamedTuple):
     deepening: Float[Array, ""]
 
 
+@checked
 def evolved(
     deepen: Operator,
     broaden: Operator,

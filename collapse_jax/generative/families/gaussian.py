@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.chi_square import draw_chi_square
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
@@ -28,6 +29,7 @@ class GaussianStatistics(NamedTuple):
     scatter: Float[Array, "*source d d"]
 
 
+@checked
 def gaussian(d: int = 1, *, unbiased: bool = False) -> Family:
     """Return the family of Gaussians in d dimensions, with full covariance.
 
@@ -123,5 +125,5 @@ def bartlett(key: Key[Array, ""], d: int, freedom: Float[Array, ""]) -> Float[Ar
     return jnp.where((left > 0.5)[None, :], below + jnp.diag(diagonal), 0.0)
 
 
-FAMILIES.add(gaussian())
-FAMILIES.add(gaussian(unbiased=True))
+FAMILIES.promise("gaussian", gaussian)
+FAMILIES.promise("gaussian_unbiased", lambda: gaussian(unbiased=True))

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.families.categorical import draw_frequencies, draw_tokens
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
@@ -14,6 +15,7 @@ _EDGE = 8.0 * float(np.finfo(np.float32).eps)
 _NARROWEST = 1e-4
 
 
+@checked
 def histogram(low: float = -4.0, high: float = 4.0, bins: int = 64) -> Family:
     """Return the family of histograms with equal bins from `low` to `high`; examples are (n, 1).
 
@@ -81,4 +83,4 @@ def histogram(low: float = -4.0, high: float = 4.0, bins: int = 64) -> Family:
     )
 
 
-FAMILIES.add(histogram())
+FAMILIES.promise("histogram", histogram)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.evolved import Operator, Pool
 from collapse_jax.generative.family import Examples
@@ -37,6 +38,7 @@ class InstructionSpace(NamedTuple):
         return (1.0 - evolution) * np.eye(len(self.truth)) + evolution * evolves
 
 
+@checked
 def instruction_space(
     topics: int = 50,
     depths: int = 8,

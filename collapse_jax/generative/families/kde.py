@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.family import FAMILIES, Family, Moments
 
@@ -33,6 +34,7 @@ class KDE(NamedTuple):
     bandwidth: Float[Array, " d"]
 
 
+@checked
 def kde(d: int = 1, *, bandwidth: str | float = "scott", kernel: str = "gaussian") -> Family:
     """Return the family of kernel density estimates in d dimensions; examples are (n, d).
 
@@ -99,6 +101,7 @@ def kde(d: int = 1, *, bandwidth: str | float = "scott", kernel: str = "gaussian
     )
 
 
+@checked
 def ecdf(d: int = 1) -> Family:
     """Return the family of empirical distributions in d dimensions: what it emits is a bootstrap sample.
 
@@ -141,6 +144,6 @@ def _standard_normal(d: int) -> Callable[[Key[Array, ""], int], Float[Array, "n 
     return lambda key, n: jax.random.normal(key, (n, d))
 
 
-FAMILIES.add(kde())
-FAMILIES.add(kde(kernel="top_hat"))
-FAMILIES.add(ecdf())
+FAMILIES.promise("kde", kde)
+FAMILIES.promise("kde_top_hat", lambda: kde(kernel="top_hat"))
+FAMILIES.promise("ecdf", ecdf)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.gaussian import root
@@ -24,6 +25,7 @@ class Mixture(NamedTuple):
     covariances: Float[Array, "k d d"]
 
 
+@checked
 def mixture(components: int = 3, d: int = 2, *, steps: int = 20, floor: float = 1e-6) -> Family:
     """Return the family of mixtures of Gaussians in d dimensions; examples are (n, d).
 
@@ -156,4 +158,4 @@ def _evenly(components: int, d: int) -> Float[Array, "k d"]:
     return jnp.concatenate([circle, jnp.zeros((components, d - 2))], axis=1)
 
 
-FAMILIES.add(mixture())
+FAMILIES.promise("mixture", mixture)

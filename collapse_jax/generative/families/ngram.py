@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Decoding, of_probabilities
 from collapse_jax.generative.families.categorical import draw_tokens, zipf
 from collapse_jax.generative.family import FAMILIES, Family, Moments
@@ -25,6 +26,7 @@ class NGram(NamedTuple):
     following: Float[Array, "context v"]
 
 
+@checked
 def ngram(
     vocabulary: int = 16, order: int = 2, *, length: int = 32, exponent: float = 1.0, prompt: int | None = None
 ) -> Family:
@@ -157,4 +159,4 @@ def _stationary(vocabulary: int, contexts: int, p: Float[Array, " v"]) -> NGram:
     return NGram(jnp.asarray(first, jnp.float32), jnp.asarray(following, jnp.float32))
 
 
-FAMILIES.add(ngram())
+FAMILIES.promise("ngram", ngram)

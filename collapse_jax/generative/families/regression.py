@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.families.gaussian import bartlett
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
 
@@ -21,6 +22,7 @@ class RegressionStatistics(NamedTuple):
     cross: Float[Array, "*source d"]
 
 
+@checked
 def regression(d: int = 10, *, noise: float = 1.0, ridge: float = 0.0) -> Family:
     """Return the family of linear models y = x·w + noise ε in d dimensions, ε and what it emits for x standard normal.
 
@@ -87,6 +89,7 @@ def regression(d: int = 10, *, noise: float = 1.0, ridge: float = 0.0) -> Family
     )
 
 
+@checked
 def logistic(d: int = 10, *, steps: int = 10, ridge: float = 1e-4) -> Family:
     """Return the family of logistic models P(y = 1) = 1/(1 + exp(-x·w)) in d dimensions, emitted x standard normal.
 
@@ -168,5 +171,5 @@ def _solve(matrix: Float[Array, "d d"], vector: Float[Array, " d"]) -> Float[Arr
     return inverse @ vector
 
 
-FAMILIES.add(regression())
-FAMILIES.add(logistic())
+FAMILIES.promise("regression", regression)
+FAMILIES.promise("logistic", logistic)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.family import Family, Params
 
@@ -19,6 +20,7 @@ class Edited(NamedTuple):
     threshold: Scalar
 
 
+@checked
 def token_edited(family: Family, *, threshold: float = 0.99) -> Family:
     """Return a family of sequences of tokens as it is, but one that answers given sequences by editing them.
 
