@@ -7,9 +7,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.process import Axis, Hyper, Process, Record, State
 
 
+@checked
 def with_arms(process: Process, arms: Mapping[str, Mapping[str, Any]], name: str = "arm") -> tuple[Process, Axis]:
     """Return the process with one axis `name` in the place of all hyperparameters that the labelled arms mention.
 

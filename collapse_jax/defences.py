@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from collapse_jax.annotations import checked
 from collapse_jax.arms import with_arms
 from collapse_jax.engine import sweep
 from collapse_jax.generative.family import Family
@@ -49,6 +50,7 @@ class Spent(NamedTuple):
     written: int
 
 
+@checked
 def data_spent(defence: Defence, generations: int, samples: int) -> Spent:
     """Return what a defence uses up; raises ValueError as `make_plan` does.
 
@@ -70,6 +72,7 @@ def data_spent(defence: Defence, generations: int, samples: int) -> Spent:
     return Spent(fresh + stored, round(float(real)), round(float(generated)), written)
 
 
+@checked
 def compare_defences(
     family: Family,
     defences: Mapping[str, Defence],

@@ -27,6 +27,8 @@ import numpy as np
 import xarray as xr
 from scipy.stats import t as student
 
+from collapse_jax.annotations import checked
+
 MUCH = 2.0
 """The factor by which the mean risk must exceed the control's to have risen much."""
 
@@ -113,6 +115,7 @@ DEFINITIONS = {
 VARIABLES = tuple(dict.fromkeys(definition.variable for definition in DEFINITIONS.values()))
 
 
+@checked
 def collapse_profile(dataset: xr.Dataset, control: xr.Dataset, *, level: float = 0.95) -> xr.Dataset:
     """Return value, interval, rate and verdict of the eight definitions by generation, over dataset's other dimensions.
 

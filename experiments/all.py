@@ -31,7 +31,7 @@ EXPERIMENTS = (
     "diversity",
     "defences",
     "curated_loop",
-    "throughput",
+    "benchmark",
 )
 
 

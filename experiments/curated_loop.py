@@ -33,6 +33,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.language_population import LanguageConfig, read, texts
 from experiments.launch import launch
 from experiments.loop_laws import text_laws, token_laws
@@ -94,6 +95,7 @@ def make_schemes(config: Config) -> cj.Schemes:
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Return what either testbed shows, with its laws; what is of text has names, generations and seeds of its own."""
+    check_config(config)
     parts = []
     if config.testbed != "neural":
         parts.append(run_tokens(config, directory))

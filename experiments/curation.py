@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.launch import Options, launch
 
 Distribution = np.ndarray
@@ -76,6 +77,7 @@ def choices(config: Config) -> dict[str, tuple[cj.Selection, Callable[[Distribut
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Sweep real shares for each choice; return reward and diversity with their laws."""
+    check_config(config, outcomes=(2, 2**20))
     r = rewards(config)
     family = cj.families.categorical(config.outcomes, exponent=0.0)
     plan = cj.make_plan(cj.REGIMES["real_fraction_fresh"], config.generations, config.samples, config.ratios)

@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.launch import Options, launch
 
 
@@ -57,6 +58,7 @@ def measure(key: Array, p: Array) -> dict[str, Array]:
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Sweep the grid from both starts; return the last generation and the infinite-sample law."""
+    check_config(config, vocabularies=(2, 2**20), peak=(0, 1))
     plan = cj.make_plan(cj.REGIMES["real_fraction_fresh"], config.generations, config.samples, config.ratios)
     by_vocabulary, laws = [], []
     for vocabulary in config.vocabularies:

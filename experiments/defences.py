@@ -37,6 +37,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.image_groups import ImageConfig, make_images
 from experiments.instruction_groups import InstructionConfig, make_instructions
 from experiments.launch import Options, interval, launch
@@ -97,6 +98,7 @@ MAKE: dict[str, Callable[[Config, Path], Testbed]] = {
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Compare all defences on each testbed; return what was recorded, by testbed, with what each defence spent."""
+    check_config(config)
     found = {}
     for name in config.testbeds:
         own = directory / name

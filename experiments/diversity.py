@@ -35,6 +35,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.language_population import (
     HELD_OUT,
     SHOWN,
@@ -44,6 +45,7 @@ from experiments.language_population import (
     compare_ways,
     make_description,
     read,
+    require_ways,
     texts,
 )
 from experiments.launch import launch
@@ -79,6 +81,8 @@ Encode = Callable[[Sequence[str]], np.ndarray]
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Run all ways; return records with a text of each model, and the same measures of real text."""
+    check_config(config, may_be_empty=("ways",))
+    require_ways(config.ways)
     if not config.ways:
         raise ValueError(f"ways is empty; it must name one or more of {', '.join(WAYS)}")
     encode = None if config.embedder is None else load_embedder(config.embedder)

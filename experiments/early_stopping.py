@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.reward.calculus import on_host
+from experiments.bounds import check_config
 from experiments.free_rewards import free_rankings
 from experiments.launch import launch
 from experiments.reward_collapse import make_schemes
@@ -52,6 +53,7 @@ SMALL = {"seeds": 2, "steps": 400, "records": 40, "edge_steps": 10000}
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Train both populations; return metrics by step, and the edge beside its prediction."""
+    check_config(config)
     schemes = make_schemes(config.offset)
     dataset = train_on_text(config, schemes, directory / "text")
     metrics = cj.summarize(dataset, cj.predict(schemes, dataset.sizes["item"]))

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.launch import Options, launch
 
 
@@ -42,6 +43,7 @@ SMALL = {"models": (1, 4), "generations": 20, "seeds": 100}
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Sweep ecosystems, a program a size; return diversity within and across models, and their laws."""
+    check_config(config)
     family = cj.families.categorical(config.vocabulary, exponent=0.0)
     parts = []
     for models in config.models:

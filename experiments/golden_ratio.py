@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.launch import Options, launch
 
 
@@ -54,6 +55,7 @@ def estimators() -> dict[str, tuple[cj.Family, str]]:
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Sweep the weights for every estimator; return squared errors over those of real examples alone, and the law."""
+    check_config(config)
     plan = cj.make_plan([cj.weighted(w) for w in config.weights], config.generations, config.samples, 0.5)
     errors = {}
     for name, (family, what) in estimators().items():

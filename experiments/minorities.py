@@ -33,6 +33,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.launch import launch
 from experiments.minority_samples import make_images, make_points
 from experiments.minority_testbeds import MEASURES, ImagesConfig, Minorities, PointsConfig, TokensConfig
@@ -63,6 +64,7 @@ LABELS = {"share": "share", "alive": "lineages with the group", "coverage": "cov
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Run the testbeds; return all measures and laws, names and dimensions led by that of the testbed."""
+    check_config(config)
     if not config.testbeds:
         raise ValueError(f"testbeds is empty; choose of {', '.join(TESTBEDS)}")
     found = []

@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.mixture import Mixture
+from experiments.bounds import check_config
 from experiments.launch import Options, launch
 
 REGIMES = ("replace", "augment", "real_fraction_replayed")
@@ -51,6 +52,7 @@ SMALL = {"samples": 200, "generations": 60, "seeds": 3, "shown": (1, 20, 60)}
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Run regimes and control; return records, densities of the first lineage, and the collapse profile."""
+    check_config(config, shown=(1, config.generations))
     family = cj.families.mixture()
     truth, log_prob, moments = family.truth, family.log_prob, family.moments
     assert isinstance(truth, Mixture)

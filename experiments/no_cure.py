@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.launch import launch
 from experiments.text_population import TextConfig, train_on_text
 
@@ -61,6 +62,7 @@ def make_schemes(config: Config) -> cj.Schemes:
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Train every scheme without and with centring; return records, laws and metrics."""
+    check_config(config)
     schemes = make_schemes(config)
     strengths = [0.0, config.centring]
     dataset = train_on_text(config, schemes, directory, {"centring": strengths})

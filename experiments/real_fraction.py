@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.gaussian import Gaussian
+from experiments.bounds import check_config
 from experiments.launch import Options, launch
 
 REGIMES = ("real_fraction_fresh", "real_fraction_replayed")
@@ -51,6 +52,7 @@ def measure(key: Array, params: Gaussian) -> dict[str, Array]:
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Sweep the diagram, a program a size; return late means and the exact law at the last generation."""
+    check_config(config)
     parts, laws = [], []
     for samples in config.samples:
         plan = cj.make_plan([cj.REGIMES[name] for name in REGIMES], config.generations, samples, config.ratios)

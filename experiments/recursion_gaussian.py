@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.gaussian import Gaussian
+from experiments.bounds import check_config
 from experiments.launch import Options, launch
 
 REGIMES = ("replace", "accumulate", "accumulate_subsample")
@@ -57,6 +58,7 @@ def measure(key: Array, params: Gaussian) -> dict[str, Array]:
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Sweep the whole grid; return records and laws."""
+    check_config(config)
     regimes = [cj.REGIMES[name] for name in REGIMES]
     seeds = {"seed": range(config.seeds)}
     whole = cj.make_plan(regimes[:2], config.generations, config.samples)

@@ -36,6 +36,7 @@ from scipy import stats
 import collapse_jax as cj
 from collapse_jax import metrics, plotting
 from collapse_jax.generative.families.image_classes import LabelledImages
+from experiments.bounds import check_config
 from experiments.image_groups import read_images
 from experiments.launch import Options, launch
 
@@ -107,6 +108,7 @@ def regimes() -> dict[str, cj.Regime]:
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Run both families; return the measures, one image a class and generation, and the law of the rare class."""
+    check_config(config)
     splits = read_images(config.source, config.path, config.data_dir)
     real = cj.data.minority(splits.train, config.minority, config.share)
     if config.samples > len(real.labels):

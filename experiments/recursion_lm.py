@@ -27,11 +27,13 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.language_population import (
     LanguageConfig,
     compare_ways,
     read,
     recurse,
+    require_ways,
     texts,
 )
 from experiments.launch import interval, launch
@@ -65,6 +67,8 @@ def arms(shares: tuple[float, ...]) -> list[cj.Regime]:
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Run all arms; return records, the collapse profile, and the first rows as text."""
+    check_config(config, may_be_empty=("ways",))
+    require_ways(config.ways)
     language = read(config, directory)
     dataset = recurse(config, language, arms(config.shares), directory / "sweep")
     dataset["text"] = (dataset["row"].dims[:-1], _as_text(language, dataset["row"].to_numpy()))

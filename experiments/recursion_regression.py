@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.launch import Options, launch
 
 ARMS = ("replace", "accumulate, same inputs", "accumulate, fresh inputs")
@@ -54,6 +55,7 @@ def measure(family: cj.Family, key: Array, coefficients: Array) -> dict[str, Arr
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Sweep the three arms for three regressions; return squared errors and laws."""
+    check_config(config)
     families = {
         "least squares": cj.families.regression(config.dim),
         "ridge": cj.families.regression(config.dim, ridge=config.ridge),

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.launch import launch
 from experiments.text_population import TextConfig, train_on_text
 
@@ -56,6 +57,7 @@ def make_schemes(offset: float) -> cj.Schemes:
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Train the population and return its records with the predicted laws and the metrics beside them."""
+    check_config(config)
     schemes = make_schemes(config.offset)
     dataset = train_on_text(config, schemes, directory)
     predicted = cj.predict(schemes, dataset.sizes["item"])

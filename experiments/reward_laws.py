@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.free_rewards import free_rankings
 from experiments.launch import Options, launch
 
@@ -59,6 +60,7 @@ SCHEMES: dict[str, tuple[str, dict[str, float]]] = {
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Train the population; return its rewards with both laws and the convergence in the number of items."""
+    check_config(config, n_items=(2, 10_000), sizes=(2, 10_000))
     trained = {
         label: cj.choose(cj.UTILITIES[name], min_gap=config.min_gap, **params)
         for label, (name, params) in SCHEMES.items()

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.launch import Options, launch
 
 
@@ -51,6 +52,7 @@ SMALL = {"generations": 8, "seeds": 20}
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Grow pools in four ways; return coverage, breakage, depth and distance, and the laws that there are."""
+    check_config(config, caught=(0, 1), kept=(0, 1))
     space = cj.families.instruction_space(config.topics, config.depths, failure=config.failure)
     family = cj.families.evolved(space.deepen, space.broaden, truth=space.draw)
     plan = cj.make_plan(cj.REGIMES["accumulate"], config.generations, config.samples)

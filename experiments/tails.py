@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.bounds import check_config
 from experiments.launch import Options, launch
 
 
@@ -52,6 +53,7 @@ SMALL = {"vocabulary": 300, "samples": (30, 100, 300), "cutoffs": (20,), "genera
 
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Sweep sizes for the whole truth and for each cutoff; return measures and laws."""
+    check_config(config, cutoffs=(1, config.vocabulary))
     family = cj.families.categorical(config.vocabulary, exponent=config.exponent)
     truth = np.asarray(family.truth, np.float64)
     truth /= truth.sum()

@@ -85,9 +85,10 @@ SCRIPTS = {
     "text_reward_collapse": [
         *["--seeds", "1", "--steps", "4", "--records", "2", "--layers", "1", "--width", "16", "--vocabulary", "300"],
     ],
-    "throughput": [
-        *["--generations", "2", "--samples", "5", "--lineages", "20", "--repeats", "1"],
-        *["--members", "1", "--steps", "10", "--rows", "4", "--layers", "1", "--width", "16"],
+    # Each kind of work: see test_benchmark.
+    "benchmark": [
+        *["--work", "perceptrons", "language", "--populations", "1", "2", "--perceptron-steps", "4", "--members", "1"],
+        *["--steps", "2", "--rows", "4", "--layers", "1", "--width", "16", "--repeats", "1", "--seconds", "0"],
     ],
 }
 
@@ -125,12 +126,25 @@ def test_all_names_every_script(monkeypatch):
         "launch",
         "text_population",
         "language_population",
+        "benchmark_report",
+        "bounds",
+        "compile_times",
+        "family_workloads",
+        "machine_limits",
+        "network_workloads",
+        "numpy_loops",
+        "reward_workloads",
+        "roofline",
+        "scaling",
+        "torch_images",
         "torch_loops",
         "workloads",
         "minority_testbeds",
         "minority_tokens",
         "minority_samples",
         "free_rewards",
+        "fuzz",
+        "faults",
         "image_groups",
         "instruction_groups",
         "testbed",
@@ -168,9 +182,9 @@ def test_a_script_called_again_resumes_and_ends_alike(call, tmp_path):
     [
         (["--plot-only"], "run the experiment first, without --plot-only"),
         (["--source", "text_files"], "--source text_files needs --path"),
-        (["--path", "somewhere"], "--path is somewhere, but --source python_docs reads no file"),
+        (["--path", "."], "--path is ., but --source python_docs reads no file"),
         ([*TEXT, "--steps", "21"], "training.steps is 21; it must be a multiple of records, 2"),
-        ([*TEXT, "--seeds", "0"], "axis 'seed' is empty"),
+        ([*TEXT, "--seeds", "0"], "seeds is 0; it must be a whole number, 1 or more"),
     ],
 )
 def test_bad_arguments_end_in_a_line_that_says_why(call, arguments, message, tmp_path):

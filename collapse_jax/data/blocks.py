@@ -5,12 +5,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
 from collapse_jax.data.tokenizers import Tokenizer
 
 PADDING = -1
 
 
+@checked
 def pack(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> Int[np.ndarray, "block length"]:
     """Return int32 rows of exactly `length` tokens, cut from the texts joined, an end token after each.
 
@@ -28,6 +30,7 @@ def pack(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> Int[np.ndar
     return tokens[: tokens.size // length * length].reshape(-1, length)
 
 
+@checked
 def pad(
     tokenizer: Tokenizer, texts: Sequence[str], length: int, *, truncate: bool = True
 ) -> Int[np.ndarray, "text length"]:
@@ -52,6 +55,7 @@ def pad(
     return np.stack([_filled(row[:length], length) for row in rows])
 
 
+@checked
 def unpack(tokenizer: Tokenizer, block: Int[np.ndarray, " length"] | Int[Array, " length"]) -> list[str]:
     """Return the texts of a row, split at the end token; the last one may be cut, and padding is left out.
 
@@ -65,6 +69,7 @@ def unpack(tokenizer: Tokenizer, block: Int[np.ndarray, " length"] | Int[Array, 
     return [tokenizer.decode(part) for part in [*texts, rest][: len(texts) + bool(rest.size)]]
 
 
+@checked
 def tokenize(
     ranked: RankedPrompts, tokenizer: Tokenizer, length: int
 ) -> tuple[Int[np.ndarray, "prompt item token"], Bool[np.ndarray, "prompt item"]]:

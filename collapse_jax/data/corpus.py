@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.builders import ArrayRecordBuilder, SplitConfig, held_out_titles, read_splits
 from collapse_jax.data.passages import Passage, Source, python_docs
 
@@ -86,6 +87,7 @@ def in_parts(passages: tuple[Passage, ...]) -> tuple[Passage, ...]:
     )
 
 
+@checked
 def corpus(
     source: Source | None = None,
     *,

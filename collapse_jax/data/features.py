@@ -15,11 +15,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
 
 COUNT_SCALE = 1 / 8
 
 
+@checked
 def hashed_ngrams(text: str, *, size: int, orders: Sequence[int] = (1, 2)) -> Float[np.ndarray, " feature"]:
     """Return the counts of a text's n-grams by their CRC-32, `size / len(orders)` buckets for each order, float32.
 
@@ -41,6 +43,7 @@ def hashed_ngrams(text: str, *, size: int, orders: Sequence[int] = (1, 2)) -> Fl
     return counts
 
 
+@checked
 def featurize(
     ranked: RankedPrompts, *, prompt_size: int = 256, completion_size: int = 512, orders: Sequence[int] = (1, 2)
 ) -> tuple[Float[np.ndarray, "prompt item feature"], Bool[np.ndarray, "prompt item"]]:

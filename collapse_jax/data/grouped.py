@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Int, PyTree
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.builders import uniform
 
 _TOLERANCE = 1e-6
@@ -21,6 +22,7 @@ class Grouped(NamedTuple):
     group_names: tuple[str, ...]
 
 
+@checked
 def mix_groups(groups: Mapping[str, PyTree], shares: Mapping[str, float], size: int, *, seed: int = 0) -> Grouped:
     """Return `size` examples, shuffled, of which each group has its share; a seeded draw without replacement.
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Bool, Float, Int, UInt8
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.builders import ArrayRecordBuilder, SplitConfig, held_out_titles, read_splits, uniform
 from collapse_jax.data.mnist_files import MNIST_URL, mnist_arrays
 
@@ -126,6 +127,7 @@ class GreyImages(ArrayRecordBuilder):
         }
 
 
+@checked
 def digits(*, seed: int = 0, test_share: float = 0.2, data_dir: str | os.PathLike[str] | None = None) -> ImageSplits:
     """Return scikit-learn's 1,797 handwritten digits of 8 by 8 pixels, at hand offline; prepared once, then from disk.
 
@@ -135,6 +137,7 @@ def digits(*, seed: int = 0, test_share: float = 0.2, data_dir: str | os.PathLik
     return _image_splits(digits_source(), seed, test_share, data_dir)
 
 
+@checked
 def mnist(
     folder: str | os.PathLike[str] | None = None,
     *,
@@ -153,6 +156,7 @@ def mnist(
     return _image_splits(mnist_source(folder, data_dir, url), seed, test_share, data_dir)
 
 
+@checked
 def minority(images: Images, label: int | Sequence[int], share: float, *, seed: int = 0) -> Images:
     """Return as many of the images as possible such that the class or classes `label` have a `share` of them.
 

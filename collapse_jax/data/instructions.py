@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Bool, Int
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.blocks import PADDING
 from collapse_jax.data.passages import read_utf8
 from collapse_jax.data.seed_instructions import SEED_INSTRUCTIONS
@@ -65,6 +66,7 @@ def seed_instructions() -> tuple[Instruction, ...]:
     return tuple(Instruction(f"seed_{i}", text, "", "", False) for i, text in enumerate(SEED_INSTRUCTIONS))
 
 
+@checked
 def read_instructions(path: str | os.PathLike[str]) -> tuple[Instruction, ...]:
     """Return the instructions of a file in Self-Instruct's format, in its order, each with its first instance.
 
@@ -83,6 +85,7 @@ def read_instructions(path: str | os.PathLike[str]) -> tuple[Instruction, ...]:
     return found
 
 
+@checked
 def read_templates(path: str | os.PathLike[str]) -> tuple[Template, ...]:
     """Return the templates of a file, a JSON object with the texts `operator` and `template` a line.
 
@@ -95,6 +98,7 @@ def read_templates(path: str | os.PathLike[str]) -> tuple[Template, ...]:
     return templates
 
 
+@checked
 def tokenize_templates(tokenizer: Tokenizer, templates: Sequence[Template] = TEMPLATES) -> TokenTemplates:
     """Return templates as tokens, which `rewriting` takes one by one.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tensorflow_datasets.core import constants
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.download import CONNECT_SECONDS as _CONNECT_SECONDS
 from collapse_jax.data.download import download
 from collapse_jax.data.passages import MIN_WORDS, Passage, Source, read_utf8
@@ -20,6 +21,7 @@ LONGFORM_URL = (
 _FORMATS = (".json", ".jsonl", ".parquet")
 
 
+@checked
 def longform(
     path: str | os.PathLike[str] | None = None,
     *,
@@ -66,6 +68,8 @@ def _json_rows(file: Path) -> Iterator[tuple[str, Any]]:
             rows = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"{file}, line {error.lineno}: malformed JSON: {error.msg}") from None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{file}: malformed JSON: {error}") from None
         yield from ((f"{file}, row {number}", row) for number, row in enumerate(rows, 1))
         return
     # Not splitlines(): JSON strings may hold U+2028 and its like unescaped.
@@ -73,8 +77,8 @@ def _json_rows(file: Path) -> Iterator[tuple[str, Any]]:
         if line.strip():
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{file}, line {number}: malformed JSON: {error.msg}") from None
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{file}, line {number}: malformed JSON: {error}") from None
             yield f"{file}, line {number}", row
 
 
@@ -84,7 +88,7 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, Any]]:
 
     try:
         table = pyarrow.parquet.read_table(file)
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{file}: not a parquet file: {error}; remove it to download it again") from None
     yield from ((f"{file}, row {number}", row) for number, row in enumerate(table.to_pylist(), 1))
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from collapse_jax.annotations import checked
+
 MIN_WORDS = 100
 
 _TABLE_OR_GRAMMAR = re.compile(r"::=|>>>|^\s*\+[-=]", re.MULTILINE)
@@ -39,6 +41,16 @@ class Source:
     request: str = "Explain: {title}."
 
     def __post_init__(self) -> None:
+        for field_name, value in (("name", self.name), ("request", self.request)):
+            if not isinstance(value, str):
+                raise ValueError(f"{field_name} of the source is {value!r}; it must be a string")
+        if not isinstance(self.passages, tuple | list):
+            raise ValueError(f"passages of source {self.name} is {self.passages!r:.80}; it must be a tuple of Passage")
+        for passage in self.passages:
+            if not (
+                isinstance(passage, tuple) and len(passage) == 2 and all(isinstance(part, str) for part in passage)
+            ):
+                raise ValueError(f"passages of source {self.name} has {passage!r:.80}; it must be Passage(title, text)")
         # The name becomes part of a folder's.
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", self.name):
             raise ValueError(
@@ -51,6 +63,8 @@ class Source:
     def fingerprint(self) -> str:
         """32 hexadecimal digits that change with the name, the request and every character of the passages."""
         digest = hashlib.blake2b(json.dumps([self.name, self.request]).encode(), digest_size=16)
+        if not isinstance(self.passages, tuple | list):
+            raise ValueError(f"passages of source {self.name} is {self.passages!r:.80}; it must be a tuple of Passage")
         for passage in self.passages:
             digest.update(json.dumps(passage).encode())
         return digest.hexdigest()
@@ -89,6 +103,7 @@ def is_prose(paragraph: str) -> bool:
     return len(words) >= 6 and sum(bool(_PLAIN_WORD.fullmatch(w)) for w in words) >= _MIN_PLAIN_SHARE * len(words)
 
 
+@checked
 def text_files(path: str | os.PathLike[str]) -> Source:
     """Return the passages of a UTF-8 `*.txt` or `*.md` file, or of all below a folder, in the order of their paths.
 

@@ -3,11 +3,13 @@
 import numpy as np
 from jaxtyping import Bool, Int
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.blocks import PADDING
 from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
 from collapse_jax.data.tokenizers import Tokenizer
 
 
+@checked
 def tokenize_prefixes(
     ranked: RankedPrompts, tokenizer: Tokenizer, length: int
 ) -> tuple[

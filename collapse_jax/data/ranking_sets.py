@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Int
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.builders import ArrayRecordBuilder, SplitConfig, held_out_titles, read_splits, uniform
 from collapse_jax.data.longform import longform
 from collapse_jax.data.passages import Source, python_docs
@@ -133,6 +134,7 @@ def require_completions(ranked: RankedPrompts, purpose: str) -> None:
         raise ValueError(f"prompt {[bool(items) for items in ranked.completions].index(False)} has no completion")
 
 
+@checked
 def ranking_sets(
     source: Source | None = None,
     *,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tensorflow_datasets.core import constants
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.download import download
 from collapse_jax.data.passages import MIN_WORDS, Passage, Source, read_utf8
 
@@ -29,6 +30,7 @@ class _Excerpt(NamedTuple):
     text: str
 
 
+@checked
 def tiny_shakespeare(
     path: str | os.PathLike[str] | None = None,
     *,

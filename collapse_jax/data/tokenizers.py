@@ -15,6 +15,7 @@ import tokenizers
 from jaxtyping import Array, Int
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.passages import read_utf8
 from collapse_jax.files import write_atomically
 
@@ -55,6 +56,7 @@ def byte_tokenizer() -> Tokenizer:
     return Tokenizer(_encode_bytes, _decode_bytes, size=_BYTES + 1, end=_BYTES, name="bytes")
 
 
+@checked
 def train_bpe(texts: Iterable[str], size: int = 1024) -> Tokenizer:
     """Return a byte-level BPE of `size` tokens, the 256 bytes and the end token among them; fewer if texts run out.
 
@@ -66,6 +68,9 @@ def train_bpe(texts: Iterable[str], size: int = 1024) -> Tokenizer:
     """
     if size <= _BYTES:
         raise ValueError(f"size is {size}; it must be {_BYTES + 1} or more, for all bytes and the end token")
+    texts = list(texts)
+    for text in texts:
+        _require_text(text)
     texts = [text for text in texts if text]
     if not texts:
         raise ValueError("there is no text to train on")
@@ -82,6 +87,7 @@ def train_bpe(texts: Iterable[str], size: int = 1024) -> Tokenizer:
     return _from_content(model.to_str(), END_OF_TEXT, "the trained tokeniser")
 
 
+@checked
 def load_bpe(path: str | os.PathLike[str], *, end: str = END_OF_TEXT) -> Tokenizer:
     """Return the byte-level BPE of a tokenizer.json; `end` is its end-of-text token, "</s>" in some vocabularies.
 
@@ -94,6 +100,7 @@ def load_bpe(path: str | os.PathLike[str], *, end: str = END_OF_TEXT) -> Tokeniz
     return _from_content(read_utf8(file), end, str(file))
 
 
+@checked
 def save_bpe(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
     """Write the tokenizer.json of a BPE, which `load_bpe` and the `tokenizers` package read.
 
@@ -128,6 +135,7 @@ def _from_content(content: str, end: str, where: str) -> Tokenizer:
 
 
 def _encode_bytes(text: str) -> Int[np.ndarray, " token"]:
+    _require_text(text)
     return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
 
 
@@ -137,6 +145,7 @@ def _decode_bytes(tokens: Tokens) -> str:
 
 
 def _encode_bpe(model: tokenizers.Tokenizer, text: str) -> Int[np.ndarray, " token"]:
+    _require_text(text)
     text.encode()  # Raises for half a surrogate pair, and says where.
     # A text that spells a special token is a text like any other; set here, as pickling forgets it.
     model.encode_special_tokens = True
@@ -148,8 +157,19 @@ def _decode_bpe(model: tokenizers.Tokenizer, size: int, tokens: Tokens) -> str:
     return text
 
 
+def _require_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise ValueError(f"text is {text!r:.80}; it must be a string")
+
+
 def _existing(tokens: Tokens, size: int) -> Int[np.ndarray, " existing"]:
-    ids = np.asarray(tokens, np.int64)
+    try:
+        ids = np.asarray(tokens)
+    except ValueError:
+        ids = np.zeros((), object)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise ValueError(f"tokens are {tokens!r:.80}; they must be a sequence of whole numbers")
+    ids = ids.astype(np.int64)
     if (ids >= size).any():
         raise ValueError(f"token {ids.max()} is not among the {size} of this tokenizer")
     return ids[ids >= 0]

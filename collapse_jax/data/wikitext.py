@@ -5,6 +5,7 @@ import os
 import re
 from collections import Counter
 
+from collapse_jax.annotations import checked
 from collapse_jax.data.passages import Passage, Source, merge, text_files
 
 _RULES = (
@@ -16,6 +17,7 @@ _RULES = (
 )
 
 
+@checked
 def wikitext(folder: str | os.PathLike[str]) -> Source:
     """Return the passages of a folder of WikiText by article, in the spelling from before its tokens were cut.
 

@@ -8,9 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.family import Family, Params
 from collapse_jax.generative.merging import make_merging
-from collapse_jax.generative.options import PLAN_AXES, Dims, Measure, hyperparameters, make_decode, resolve_measure
+from collapse_jax.generative.options import (
+    PLAN_AXES,
+    Dims,
+    Measure,
+    as_params,
+    hyperparameters,
+    make_decode,
+    resolve_measure,
+    resolve_truth,
+)
 from collapse_jax.generative.plan import Plan
 from collapse_jax.generative.regimes import FRESH, REAL
 from collapse_jax.process import Hyper, Process
@@ -24,6 +34,7 @@ class State(NamedTuple):
     key: Key[Array, ""]
 
 
+@checked
 def make_fused_recursion(
     family: Family,
     plan: Plan,
@@ -54,8 +65,10 @@ def make_fused_recursion(
         raise ValueError(f"truth is {truth!r}; the fused recursion needs parameters of family {family.name!r}")
     if callable(initial):
         raise ValueError(f"initial is {initial!r}; the fused recursion needs parameters of family {family.name!r}")
-    truth = jax.tree.map(jnp.asarray, truth)
-    initial = truth if initial is None else jax.tree.map(jnp.asarray, initial)
+    truth = as_params("truth", truth)
+    initial = truth if initial is None else as_params("initial", initial)
+    for name, params in (("truth", truth), ("initial", initial)):
+        resolve_truth(family, params, name)
     hyper, ranges = hyperparameters(family, plan, decoding, ())
     decode = make_decode(family, decoding)
     _check(plan)

@@ -6,9 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key
 
-from collapse_jax.generative.family import Examples, Family, Params
+from collapse_jax.annotations import checked
+from collapse_jax.calling import call
+from collapse_jax.generative.family import Examples, Family, Moments, Params
+from collapse_jax.generative.guards import guarded_record, guarded_truth
 from collapse_jax.generative.plan import Plan
 from collapse_jax.generative.selection import Selection
 from collapse_jax.process import Hyper
@@ -21,8 +25,11 @@ Dims = Mapping[str, tuple[str, ...]]
 PLAN_AXES = ("regime", "samples", "ratio")
 
 
-def resolve_truth(family: Family, truth: Truth | Params | None) -> Truth:
-    """Return the function (key, n) -> examples of a truth given as one, as parameters of the family, or not at all."""
+def resolve_truth(family: Family, truth: Truth | Params | None, name: str = "truth") -> Truth:
+    """Return the function (key, n) -> examples of a truth given as one, as parameters of the family, or not at all.
+
+    Raises ValueError, with the `name` of the argument, where there is none or the family can't sample from it.
+    """
     if truth is None:
         if family.truth is None:
             raise ValueError(
@@ -30,21 +37,47 @@ def resolve_truth(family: Family, truth: Truth | Params | None) -> Truth:
             )
         truth = family.truth
     if callable(truth):
-        return truth
-    params = jax.tree.map(jnp.asarray, truth)
-    return lambda key, n: family.sample(key, params, n)
+        return guarded_truth(name, truth)
+    params = as_params(name, truth)
+
+    def draw(key: Key[Array, ""], n: int) -> Examples:
+        return family.sample(key, params, n)
+
+    try:
+        jax.eval_shape(lambda key: draw(key, 1), jax.eval_shape(lambda: jax.random.key(0)))
+    except Exception as error:
+        shapes = jax.tree.map(jnp.shape, params)
+        raise ValueError(
+            f"{name} has the shapes {shapes}, which family {family.name!r} can't sample from as its parameters: {error}"
+        ) from error
+    return draw
 
 
+def as_params(name: str, params: Params) -> Params:
+    """Return parameters as arrays; raises ValueError for leaves that are no numbers."""
+    for leaf in jax.tree.leaves(params):
+        if (
+            not isinstance(leaf, np.ndarray | jax.Array | np.generic | float | int)
+            or np.asarray(leaf).dtype.kind in "OUSV"
+        ):
+            raise ValueError(f"{name} has {leaf!r:.80} in it; parameters are numbers or arrays of them")
+    arrays: Params = jax.tree.map(jnp.asarray, params)
+    return arrays
+
+
+@checked
 def resample(examples: Examples) -> Truth:
     """Return the truth that draws from given examples, uniformly without replacement.
 
     Raises ValueError for examples of different lengths or with non-finite values; the truth itself raises ValueError
     when more examples are asked for than there are.
     """
-    lengths = {len(leaf) for leaf in jax.tree.leaves(examples)}
-    if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"examples have the lengths {sorted(lengths)}; they need one, of at least 1")
-    (size,) = lengths
+    leaves = jax.tree.leaves(as_params("examples", examples))
+    lengths = {leaf.shape[:1] for leaf in leaves}
+    if len(lengths) != 1 or lengths & {(), (0,)}:
+        found = sorted(leaf.shape[0] if leaf.ndim else 0 for leaf in leaves)
+        raise ValueError(f"examples have the lengths {found}; they need one, of at least 1")
+    ((size,),) = lengths
     data = jax.tree.map(jnp.asarray, examples)
     for leaf in jax.tree.leaves(data):
         if not jnp.isfinite(leaf).all():
@@ -106,6 +139,7 @@ def resolve_measure(
             raise ValueError(f"measure is missing: family {family.name!r} has no moments to record by default")
         measure = partial(_moments, family)
         dims = {"mean": ("dim",), **(dims or {})}
+    measure = guarded_record("measure", measure)
     recorded = jax.eval_shape(measure, jax.eval_shape(lambda: jax.random.key(0)), params)
     if not isinstance(recorded, Mapping) or not recorded:
         raise ValueError("measure must return a dict of named arrays")
@@ -138,4 +172,7 @@ def selected_dims(
 
 def _moments(family: Family, key: Key[Array, ""], params: Params) -> dict[str, Array]:
     assert family.moments is not None
-    return dict(family.moments(params)._asdict())
+    found = call(f"moments of family {family.name!r}", family.moments, params)
+    if not isinstance(found, Moments):
+        raise ValueError(f"moments of family {family.name!r} returns {found!r:.80}; it must return Moments")
+    return dict(found._asdict())

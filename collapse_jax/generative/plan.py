@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.regimes import FRESH, REAL, Regime, Rows, rows
 from collapse_jax.process import Axis
 
@@ -48,6 +49,7 @@ class Plan(NamedTuple):
         return self.table[place[0]][place[1]][place[2]]
 
 
+@checked
 def make_plan(
     regimes: Regime | Iterable[Regime],
     generations: int,

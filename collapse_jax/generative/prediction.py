@@ -3,10 +3,12 @@
 import numpy as np
 import xarray as xr
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.laws.moment_law import moment_law
 from collapse_jax.generative.plan import Plan
 
 
+@checked
 def predict_moments(plan: Plan, *, unbiased: bool = False, bias: float = 1.0) -> xr.Dataset:
     """Return the exact expectations of the total variance and of the squared error of the mean, by generation.
 

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.family import Examples, Family, Params
+from collapse_jax.generative.guards import guarded_family, guarded_record, guarded_selection
 from collapse_jax.generative.options import (
     PLAN_AXES,
     Dims,
@@ -42,6 +44,7 @@ class State(NamedTuple):
     memory: PyTree = None
 
 
+@checked
 def make_recursion(
     family: Family,
     plan: Plan,
@@ -80,8 +83,11 @@ def make_recursion(
     Raises ValueError for a decoding the family doesn't have, names that clash, and options that don't fit the family.
     """
     decoding = tuple(decoding)
+    family, curate, reweigh = guarded_family(family), guarded_selection(curate), guarded_selection(reweigh)
+    if inspect is not None:
+        inspect = guarded_record("inspect", inspect)
     draw_real = resolve_truth(family, truth)
-    draw_initial = draw_real if initial is None else resolve_truth(family, initial)
+    draw_initial = draw_real if initial is None else resolve_truth(family, initial, "initial")
     if respond and family.respond is None:
         raise ValueError(f"respond needs a family that answers given inputs; {family.name!r} has no `respond`")
     if respond and plan.models > 1:

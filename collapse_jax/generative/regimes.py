@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from jaxtyping import Float, Int
 
+from collapse_jax.annotations import checked
+from collapse_jax.hints import takes
 from collapse_jax.registry import Table
 
 FRESH = -1
@@ -50,9 +52,13 @@ class Rows(NamedTuple):
     weights: Float[np.ndarray, "generation source"]
 
 
+_LARGEST = 2**31 - 1
+_MOST_GENERATIONS = 10_000
+
 REGIMES: Table[Regime] = Table("regime")
 
 
+@checked
 def count_matrix(
     regime: Regime, generations: int, samples: int, ratio: float = 0.0
 ) -> Int[np.ndarray, "generation source"]:
@@ -76,11 +82,22 @@ def rows(regime: Regime, generations: int, samples: int, ratio: float = 0.0) -> 
     for name, value in (("generations", generations), ("samples", samples)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+    if generations > _MOST_GENERATIONS:
+        raise ValueError(
+            f"generations is {generations}; it must be at most {_MOST_GENERATIONS}, as their square is tabled"
+        )
     if isinstance(ratio, bool) or not isinstance(ratio, Real | np.floating) or not 0.0 <= ratio <= 1.0:
         raise ValueError(f"ratio is {ratio!r}; it must be a share in [0, 1]")
     samples, ratio = int(samples), float(ratio)
     times, sources = range(1, generations + 1), range(FRESH, generations)
     label = f"regime {regime.name!r} with samples={samples}, ratio={ratio:g}"
+    for name, function, arguments in (
+        ("counts", regime.counts, "generation, source, samples, ratio"),
+        ("draws", regime.draws, "generation, samples, ratio"),
+        ("weights", regime.weights, "generation, source, samples, ratio"),
+    ):
+        if function is not None and not takes(function, arguments.split(", ")):
+            raise ValueError(f"{name} of regime {regime.name!r} is {function!r}; it must be a function ({arguments})")
 
     counts = np.empty((generations, generations + 1), np.int64)
     for t in times:
@@ -105,11 +122,12 @@ def rows(regime: Regime, generations: int, samples: int, ratio: float = 0.0) -> 
         for t in times:
             for s in sources:
                 if counts[t - 1, s + 1]:
-                    weights[t - 1, s + 1] = weight = regime.weights(t, s, samples, ratio)
-                    if not (math.isfinite(weight) and weight >= 0):
+                    weight = regime.weights(t, s, samples, ratio)
+                    if not isinstance(weight, Real | np.number) or not (math.isfinite(weight) and weight >= 0):
                         raise ValueError(
                             f"{label}: generation {t} weighs source {s} by {weight}; it must be finite and 0 or more"
                         )
+                    weights[t - 1, s + 1] = weight
             if not (weights[t - 1] * counts[t - 1]).any():
                 raise ValueError(f"{label}: generation {t} has only weights of 0")
     return Rows(counts, draws, weights)
@@ -120,8 +138,10 @@ def _whole(label: str, generation: int, value: Any) -> int:
         whole = int(value)
     except (TypeError, ValueError, OverflowError):
         whole = -1
-    if whole < 0 or whole != value:
+    if isinstance(value, str) or np.ndim(value) or not 0 <= whole == value:
         raise ValueError(f"{label} at generation {generation} is {value!r}; it must be a whole number from 0 on")
+    if whole > _LARGEST:
+        raise ValueError(f"{label} at generation {generation} is {whole}; it must be at most {_LARGEST}")
     return whole
 
 
@@ -231,6 +251,7 @@ def golden_weight(ratio: float) -> float:
     return (math.sqrt(k * k + 4.0 * k) - k) / 2.0
 
 
+@checked
 def weighted(weight: float | None = None) -> Regime:
     """Return `real_fraction_fresh` with a total weight on the real examples, by default the best: the golden ratio.
 
@@ -274,6 +295,7 @@ def sliding_window(width: int) -> Regime:
 REGIMES.add(sliding_window(5))
 
 
+@checked
 def with_share(regime: Regime, ratio: float, name: str) -> Regime:
     """Return a regime with its real share fixed at `ratio`, under a name of its own.
 

@@ -6,11 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from collapse_jax.annotations import checked
 from collapse_jax.metrics.missing import unless_nan
 
 Logits = Float[Array, "n category"]
 
 
+@checked
 def fit_classifier(
     images: Float[np.ndarray, "n ..."] | Float[Array, "n ..."], labels: Int[np.ndarray, " n"] | Int[Array, " n"]
 ) -> Callable[[Float[Array, "n ..."]], Logits]:
@@ -43,6 +45,7 @@ def fit_classifier(
     return classify
 
 
+@checked
 def classifier_agreement(
     logits: Logits, labels: Int[Array, " n"], *, where: Bool[Array, " n"] | None = None
 ) -> Float[Array, ""]:

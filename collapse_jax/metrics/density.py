@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from collapse_jax.annotations import checked
 from collapse_jax.metrics.missing import unless_nan
 
 Number = float | Float[Array, ""]
 
 
+@checked
 def cell_masses(log_density: Float[Array, " point"], grid: Float[Array, " point"]) -> Float[Array, " point"]:
     """Return the mass about each point of an ascending grid (trapezoid rule); they sum to what the grid covers.
 
@@ -18,6 +20,7 @@ def cell_masses(log_density: Float[Array, " point"], grid: Float[Array, " point"
     return jnp.exp(log_density) * (jnp.pad(half, (0, 1)) + jnp.pad(half, (1, 0)))
 
 
+@checked
 def modes(density: Float[Array, " point"], *, height: Number = 0.1) -> Float[Array, ""]:
     """Return the number of local maxima of a density on a grid that are above `height` times the largest.
 
@@ -31,6 +34,7 @@ def modes(density: Float[Array, " point"], *, height: Number = 0.1) -> Float[Arr
     return unless_nan(peak.sum(dtype=density.dtype), density)
 
 
+@checked
 def tail_mass(x: Float[Array, " n"], *, lower: Number, upper: Number) -> Float[Array, ""]:
     """Return the share of samples, in [0, 1], below `lower` or above `upper`, such as quantiles of the truth."""
     return unless_nan(((x < lower) | (x > upper)).mean(dtype=x.dtype), x)

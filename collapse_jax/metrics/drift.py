@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from collapse_jax.annotations import checked
 from collapse_jax.metrics.gaussians import frechet_distance
 
 
@@ -18,6 +19,7 @@ class Drift(NamedTuple):
     spread: Float[Array, ""]
 
 
+@checked
 def semantic_drift(
     real: Float[Array, "n d"],
     generated: Float[Array, "m d"],
@@ -35,6 +37,7 @@ def semantic_drift(
     return Drift(jnp.linalg.norm(centre - real_centre) / real_spread, spread / real_spread)
 
 
+@checked
 def sample_frechet_distance(
     real: Float[Array, "n d"],
     generated: Float[Array, "m d"],

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from collapse_jax.annotations import checked
 
+
+@checked
 def hashed_ngram_embedding(
     tokens: Int[Array, "n length"], *, size: int = 512, orders: Sequence[int] = (1, 2, 3)
 ) -> Float[Array, "n size"]:

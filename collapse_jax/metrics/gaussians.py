@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from collapse_jax.annotations import checked
 from collapse_jax.metrics.missing import unless_nan
 
 Vector = Float[Array, " d"]
 Matrix = Float[Array, "d d"]
 
 
+@checked
 def frechet_distance(
     mean: Vector, covariance: Matrix, other_mean: Vector, other_covariance: Matrix
 ) -> Float[Array, ""]:
@@ -32,11 +34,13 @@ def frechet_distance(
         return jnp.square(mean - other_mean).sum() + jnp.square(root - other_root @ left @ right).sum()
 
 
+@checked
 def wasserstein2(mean: Vector, covariance: Matrix, other_mean: Vector, other_covariance: Matrix) -> Float[Array, ""]:
     """Return the 2-Wasserstein distance of two Gaussians, in units of the samples: the root of `frechet_distance`."""
     return jnp.sqrt(frechet_distance(mean, covariance, other_mean, other_covariance))
 
 
+@checked
 def gaussian_kl_divergence(
     mean: Vector, covariance: Matrix, other_mean: Vector, other_covariance: Matrix
 ) -> Float[Array, ""]:
@@ -50,11 +54,13 @@ def gaussian_kl_divergence(
     return unless_nan(jnp.where(singular, jnp.inf, value), mean, covariance, other_mean, other_covariance)
 
 
+@checked
 def trace_ratio(covariance: Matrix, reference: Matrix) -> Float[Array, ""]:
     """Return the total variance as a multiple of the reference's: for d = 1, the variance ratio."""
     return jnp.trace(covariance) / jnp.trace(reference)
 
 
+@checked
 def log_determinant_ratio(covariance: Matrix, reference: Matrix) -> Float[Array, ""]:
     """Return log(det covariance / det reference); -∞ for a singular covariance, NaN if the reference is too."""
     return _log_determinant(covariance) - _log_determinant(reference)

@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from collapse_jax.annotations import checked
+
 Value = TypeVar("Value")
 
 
+@checked
 def by_group(metric: Callable[..., Value], *labels: Int[Array, "..."], groups: int) -> Value:
     """Return `metric(where, ...)` of each of the groups 0 ... groups - 1, along a first axis.
 

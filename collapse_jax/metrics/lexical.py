@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from collapse_jax.annotations import checked
 from collapse_jax.metrics.categorical import entropy
 from collapse_jax.metrics.ngrams import count_tokens, ngram_codes, ngram_frequencies
 
 Tokens = Int[Array, "n length"]
 
 
+@checked
 def distinct_n(
     tokens: Tokens, *, n: int, where: Bool[Array, " n"] | None = None, budget: int | None = None
 ) -> Float[Array, ""]:
@@ -29,6 +31,7 @@ def distinct_n(
     return jnp.where(enough, (codes.max() + 1) / (codes >= 0).sum(), jnp.nan)
 
 
+@checked
 def type_token_ratio(
     tokens: Tokens, *, where: Bool[Array, " n"] | None = None, budget: int | None = None
 ) -> Float[Array, ""]:
@@ -36,6 +39,7 @@ def type_token_ratio(
     return distinct_n(tokens, n=1, where=where, budget=budget)
 
 
+@checked
 def ngram_entropy(
     tokens: Tokens, *, n: int, where: Bool[Array, " n"] | None = None, budget: int | None = None
 ) -> Float[Array, ""]:
@@ -46,6 +50,7 @@ def ngram_entropy(
     return entropy(ngram_frequencies(tokens, n=n, where=where, budget=budget))
 
 
+@checked
 def repetition(tokens: Tokens, *, n: int = 4, where: Bool[Array, " n"] | None = None) -> Float[Array, ""]:
     """Return seq-rep-n, the share of a sequence's n-grams that occurred in it before, in [0, 1): the mean of sequences.
 
@@ -59,6 +64,7 @@ def repetition(tokens: Tokens, *, n: int = 4, where: Bool[Array, " n"] | None = 
     return jnp.mean(1.0 - fresh.sum(1) / number, where=number > 0)
 
 
+@checked
 def self_bleu(tokens: Tokens, *, n: int = 4, where: Bool[Array, " n"] | None = None) -> Float[Array, ""]:
     """Return the mean over sequences of BLEU-n with all the others as references, in [0, 1]: 1 where all are the same.
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from collapse_jax.annotations import checked
 from collapse_jax.metrics.categorical import Probabilities, group_share, total_variation
 from collapse_jax.metrics.missing import unless_nan
 
@@ -11,6 +12,7 @@ from collapse_jax.metrics.missing import unless_nan
 _ROWS = 64
 
 
+@checked
 def group_distance(p: Probabilities, truth: Probabilities, group: Bool[Array, " category"]) -> Float[Array, ""]:
     """Return the total variation, in [0, 1], of model and truth given the group; NaN for one that is dead or unreal.
 
@@ -20,6 +22,7 @@ def group_distance(p: Probabilities, truth: Probabilities, group: Bool[Array, " 
     return total_variation(*within)
 
 
+@checked
 def group_misses(
     real: Float[Array, "n d"],
     groups: Int[Array, " n"],
@@ -40,6 +43,7 @@ def group_misses(
     return unless_nan(jnp.where(is_there, jnp.mean(found != groups, where=chosen), jnp.nan), real, generated)
 
 
+@checked
 def ball_coverage(
     real: Float[Array, "n d"],
     generated: Float[Array, "m d"],

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from collapse_jax.annotations import checked
+
 _LAST = jnp.iinfo(jnp.int32).max
 
 
@@ -24,6 +26,7 @@ def ngram_codes(tokens: Int[Array, "n length"], *, n: int) -> list[Int[Array, "n
     return found
 
 
+@checked
 def ngram_frequencies(
     tokens: Int[Array, "n length"], *, n: int, where: Bool[Array, " n"] | None = None, budget: int | None = None
 ) -> Float[Array, " kind"]:

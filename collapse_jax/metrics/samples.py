@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from collapse_jax.annotations import checked, require_numbers
 from collapse_jax.metrics.missing import unless_nan
 
 Number = float | Float[Array, ""]
@@ -22,6 +23,7 @@ class PrecisionRecall(NamedTuple):
     recall: Float[Array, ""]
 
 
+@checked
 def wasserstein(x: Float[Array, " n"], y: Float[Array, " m"]) -> Float[Array, ""]:
     """Return the 1-Wasserstein distance between two sample sets on the line, in units of the samples.
 
@@ -32,6 +34,7 @@ def wasserstein(x: Float[Array, " n"], y: Float[Array, " m"]) -> Float[Array, ""
     return jnp.sum(jnp.abs(below_x - below_y)[:-1] * jnp.diff(points))
 
 
+@checked
 def kolmogorov_smirnov(x: Float[Array, " n"], y: Float[Array, " m"]) -> Float[Array, ""]:
     """Return the largest distance, in [0, 1], between the distribution functions of two sample sets on the line.
 
@@ -42,6 +45,7 @@ def kolmogorov_smirnov(x: Float[Array, " n"], y: Float[Array, " m"]) -> Float[Ar
     return jnp.where(jnp.isnan(points).any(), jnp.nan, jnp.abs(below_x - below_y).max())
 
 
+@checked
 def mmd_squared(
     x: Float[Array, " n"], y: Float[Array, " m"], kernel: Callable[[Float[Array, "..."]], Float[Array, "..."]]
 ) -> Float[Array, ""]:
@@ -52,16 +56,21 @@ def mmd_squared(
     """
 
     def mean(a: Array, b: Array) -> Array:
-        return kernel(jnp.abs(a[:, None] - b[None, :])).mean()
+        distances = jnp.abs(a[:, None] - b[None, :])
+        found = kernel(distances)
+        require_numbers("what `kernel` returns", found, distances.shape)
+        return found.mean()
 
     return mean(x, x) + mean(y, y) - 2.0 * mean(x, y)
 
 
+@checked
 def nearest_distances(x: Float[Array, "n d"], pool: Float[Array, "m d"]) -> Float[Array, " n"]:
     """Return the Euclidean distance of each sample to the nearest of `pool`: the smaller, the less novel it is."""
     return jnp.sqrt(_by_rows(lambda point: _squared_distances(point, pool).min(), x))
 
 
+@checked
 def precision_recall(
     real: Float[Array, "n d"],
     generated: Float[Array, "m d"],
@@ -99,6 +108,7 @@ def precision_recall(
     return PrecisionRecall(unless_nan(precision, real, generated), unless_nan(recall, real, generated))
 
 
+@checked
 def histogram(
     x: Float[Array, " n"], edges: Float[Array, " edge"], *, where: Bool[Array, " n"] | None = None
 ) -> Float[Array, " bin"]:
@@ -117,13 +127,21 @@ def histogram(
     return jnp.where(broken, jnp.nan, shares)
 
 
+@checked
 def similarity_matrix(
     x: Float[Array, "n ..."], kernel: Callable[[Float[Array, "..."], Float[Array, "..."]], Float[Array, ""]]
 ) -> Float[Array, "n n"]:
     """Return `kernel(a, b)` of all pairs of samples, a matrix that `vendi_score` takes."""
-    return jax.vmap(lambda a: jax.vmap(lambda b: kernel(a, b))(x))(x)
+
+    def similarity(a: Array, b: Array) -> Array:
+        found = kernel(a, b)
+        require_numbers("what `kernel` returns", found, ())
+        return found
+
+    return jax.vmap(lambda a: jax.vmap(lambda b: similarity(a, b))(x))(x)
 
 
+@checked
 def cosine_similarities(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
     """Return the cosines of all pairs of vectors, in [-1, 1]; a vector of zeros has 0 with all, itself included."""
     norm = jnp.linalg.norm(x, axis=1, keepdims=True)
@@ -132,11 +150,13 @@ def cosine_similarities(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
     return jnp.matmul(unit, unit.T, precision="highest")
 
 
+@checked
 def gaussian_similarities(x: Float[Array, "n d"], *, bandwidth: Number) -> Float[Array, "n n"]:
     """Return exp(-|a - b|²/(2 bandwidth²)) of all pairs, in [0, 1]; bandwidth > 0 in units of the samples."""
     return jnp.exp(-_by_rows(lambda point: _squared_distances(point, x), x) / (2.0 * bandwidth**2))
 
 
+@checked
 def vendi_score(similarity: Float[Array, "n n"], *, where: Bool[Array, " n"] | None = None) -> Float[Array, ""]:
     """Return the effective number of different samples, in [1, n], from their positive semidefinite similarities.
 

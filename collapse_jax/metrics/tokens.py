@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from collapse_jax.annotations import checked
 from collapse_jax.metrics.missing import unless_nan
 
 
+@checked
 def perplexity(
     log_probs: Float[Array, "*sequence token"], weights: Float[Array, "*sequence token"] | None = None
 ) -> Float[Array, ""]:
@@ -22,6 +24,7 @@ def perplexity(
     return unless_nan(jnp.exp(-mean), weights)
 
 
+@checked
 def sequence_perplexities(
     log_probs: Float[Array, "n length"], weights: Float[Array, "n length"] | None = None
 ) -> Float[Array, " n"]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from collapse_jax.annotations import checked
 from collapse_jax.reward.exact_optimum import solve
 from collapse_jax.reward.ranking_program import RankingProgram, Slacks, as_trained
 from collapse_jax.reward.rankings import Pairs
@@ -35,6 +36,7 @@ class FiniteLaw(NamedTuple):
         return f"FiniteLaw(rewards={shown}, value={self.value:.10g}, gap={self.gap:.1g})"
 
 
+@checked
 def finite_law(
     utility: Utility, n_items: int, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
 ) -> FiniteLaw:
@@ -75,6 +77,7 @@ def finite_law(
     return FiniteLaw(_symmetric(slacks), program.objective(slacks), program.gap_bound(slacks, optimum.shares))
 
 
+@checked
 def objective(
     utility: Utility, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
 ) -> float:
@@ -86,6 +89,7 @@ def objective(
     return _program(utility, rewards, pairs, centring, params).objective(_slacks(rewards))
 
 
+@checked
 def certified_gap(
     utility: Utility, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
 ) -> float:

@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 
+from collapse_jax.annotations import checked
 from collapse_jax.reward.calculus import on_host
 from collapse_jax.reward.closed_forms import LimitLaw, atomic, uniform
 from collapse_jax.reward.limit_solver import growth, solve
 from collapse_jax.reward.utilities import COMMON, Utility, choose
 
 
+@checked
 def limit_law(utility: Utility, *, closed_form: bool = True, **params: float) -> LimitLaw:
     """Return the law on [0, 1] that the rewards of n ranked items follow at the optimum as n -> ∞.
 

@@ -19,13 +19,14 @@ from jaxtyping import Array, Float, Int
 
 from collapse_jax.reward.calculus import HostFunction, on_host
 from collapse_jax.reward.rankings import Pairs
-from collapse_jax.reward.utilities import Choice, Utility, choose
+from collapse_jax.reward.utilities import Choice, Utility, choose, require_utility
 
 Slacks = Float[np.ndarray, " slack"]
 Gaps = Float[np.ndarray, " pair"]
 Shares = Float[np.ndarray, "kink pair"]
 
 _TINY = 1e-300
+_MOST_ITEMS = 10_000
 _OFF_KINK = 4e-13  # a kink is known to half of the 13th decimal
 
 
@@ -37,10 +38,15 @@ class Trained(NamedTuple):
     slope_at_zero: float
 
 
+def require_items(n_items: int) -> None:
+    """Raise ValueError unless it is a whole number from 2 to 10,000: time grows with its cube."""
+    if isinstance(n_items, bool) or not isinstance(n_items, int | np.integer) or not 2 <= n_items <= _MOST_ITEMS:
+        raise ValueError(f"n_items is {n_items}; it must be an integer >= 2, at most {_MOST_ITEMS} (see limit_law)")
+
+
 def as_trained(utility: Utility, params: Mapping[str, float]) -> Trained:
     """Return the utility as trained with these parameters; raises ValueError as `choose` does."""
-    if not isinstance(utility, Utility):
-        choose(utility)
+    require_utility(utility)
     return _as_trained(utility.name, utility.fn, tuple(utility.defaults.items()), tuple(params.items()))
 
 
@@ -67,9 +73,7 @@ class RankingProgram:
     centring: float
 
     def __post_init__(self) -> None:
-        n = self.n_items
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 2:
-            raise ValueError(f"n_items is {n}; it must be an integer >= 2")
+        require_items(self.n_items)
         if self.pairs not in get_args(Pairs):
             raise ValueError(f"unknown pairs {self.pairs!r}; allowed: {', '.join(get_args(Pairs))}")
         if not 0.0 <= self.centring < np.inf:

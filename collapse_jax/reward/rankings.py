@@ -47,6 +47,8 @@ def make_rankings(
     Raises ValueError for shapes or types that don't fit, no prompts, a non-finite feature, a prompt with fewer than two
     completions or with a gap between them, or a type outside `type_names`; it names the argument and the prompt.
     """
+    if not isinstance(type_names, tuple | list) or not all(isinstance(name, str) for name in type_names):
+        raise ValueError(f"type_names is {type_names!r}; it must be a tuple of strings")
     mask, types = np.asarray(mask), np.asarray(types)
     features, items = _checked(features)
     if mask.shape != items or mask.dtype != bool:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from collapse_jax.annotations import checked
 from collapse_jax.process import Axis
 from collapse_jax.reward.calculus import extend
 from collapse_jax.reward.utilities import COMMON, Choice, Utility
@@ -36,6 +37,7 @@ class Schemes(NamedTuple):
     type_names: tuple[str, ...]
 
 
+@checked
 def make_schemes(schemes: Mapping[str, Scheme], type_names: Sequence[str] = ("open", "closed")) -> Schemes:
     """Return the axis over labelled schemes: each a choice for all prompts, or a mapping from prompt type to choice.
 
@@ -44,6 +46,8 @@ def make_schemes(schemes: Mapping[str, Scheme], type_names: Sequence[str] = ("op
     """
     if not schemes:
         raise ValueError("schemes is empty; give at least one labelled choice of a utility")
+    if not len(type_names) or len(set(type_names)) < len(type_names):
+        raise ValueError(f"type_names is {tuple(type_names)}; give at least one name, and none twice")
     choices: dict[str, tuple[Choice, ...]] = {}
     for label, scheme in schemes.items():
         if isinstance(scheme, Choice):

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
 
+from collapse_jax.annotations import checked
 from collapse_jax.metrics import kolmogorov_smirnov, wasserstein
 from collapse_jax.reward.metrics import (
     atom_masses,
@@ -19,6 +20,7 @@ from collapse_jax.reward.metrics import (
 )
 
 
+@checked
 def summarize(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dataset | None = None) -> xr.Dataset:
     """Return the metrics of a sweep of `make_training` by member, step and split, averaged over prompts.
 

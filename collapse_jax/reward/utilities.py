@@ -14,7 +14,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from numbers import Real
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -74,11 +74,7 @@ def choose(utility: Utility, **params: float) -> Choice:
     Raises ValueError for an unknown or non-finite parameter, a negative `min_gap`, or a function that, with these
     parameters, is not finite, increasing and differentiable there, or is neither concave nor convex.
     """
-    if not isinstance(utility, Utility):
-        raise ValueError(
-            f"utility is {utility!r}; it must be a record such as cj.UTILITIES['log'] (of a Choice, pass its "
-            "`utility` and `**params`)"
-        )
+    require_utility(utility)
     known = {**utility.defaults, **COMMON}
     for name, value in params.items():
         if name not in known:
@@ -91,13 +87,33 @@ def choose(utility: Utility, **params: float) -> Choice:
     return Choice(utility, full, _shape(utility.fn, utility.name, tuple(full.items())))
 
 
+def require_utility(utility: Any) -> None:
+    """Raise ValueError unless it is a `Utility` with a function, numbers as defaults, and a law that is one."""
+    if not isinstance(utility, Utility):
+        raise ValueError(
+            f"utility is {utility!r}; it must be a record such as cj.UTILITIES['log'] (of a Choice, pass its "
+            "`utility` and `**params`)"
+        )
+    for field, fits, needed in (
+        ("name", isinstance(utility.name, str), "a string"),
+        ("fn", callable(utility.fn), "a function"),
+        ("defaults", isinstance(utility.defaults, Mapping), "a mapping from parameter to number"),
+        ("law", utility.law is None or callable(utility.law), "a function or None"),
+    ):
+        if not fits:
+            raise ValueError(f"utility has {field} = {getattr(utility, field)!r}; it must be {needed}")
+    for name, value in utility.defaults.items():
+        if isinstance(value, bool) or not (isinstance(value, Real) and math.isfinite(value)):
+            raise ValueError(f"utility {utility.name!r} has the default {name} = {value!r}; it must be a finite number")
+
+
 @functools.lru_cache(maxsize=1024)  # the laws, schemes and experiments choose the same few utilities again and again
 def _shape(fn: Callable[..., Array], name: str, params: tuple[tuple[str, float], ...]) -> Shape:
     own = {parameter: value for parameter, value in params if parameter not in COMMON}
     label = f"utility {name!r} with {', '.join(f'{parameter}={value:g}' for parameter, value in params)}"
     try:
         return examine(label, on_host(lambda gap: fn(gap, **own), dict(params)["offset"], dict(params)["min_gap"]))
-    except (TypeError, AttributeError, jax.errors.JAXTypeError) as error:
+    except (TypeError, AttributeError, IndexError, jax.errors.JAXTypeError) as error:
         raise ValueError(
             f"{label} can't be traced by JAX: write it in jax.numpy, elementwise, with no Python `if` on gaps ({error})"
         ) from error

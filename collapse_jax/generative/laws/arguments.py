@@ -5,11 +5,28 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+_LARGEST = 10**9
+_MOST_GENERATIONS = 10**6
+_MOST_NUMBERS = 10**9
 
-def check_whole(name: str, value: float, low: int) -> None:
-    """Raise ValueError unless the value is a whole number from `low` on."""
-    if not (math.isfinite(value) and value == int(value) and value >= low):
-        raise ValueError(f"{name} = {value} is not a whole number from {low} on")
+
+def check_whole(name: str, value: float, low: int, high: int = _LARGEST) -> None:
+    """Raise ValueError unless the value is a whole number from `low` to `high`."""
+    if not (math.isfinite(value) and value == int(value) and low <= value <= high):
+        raise ValueError(f"{name} = {value} is not a whole number from {low} on (to {high:.0e} at most)")
+
+
+def check_generations(value: float, low: int = 1) -> None:
+    """Raise ValueError unless the value is a number of generations: whole, from `low` on, not beyond a million."""
+    check_whole("generations", value, low, _MOST_GENERATIONS)
+
+
+def check_table(name: str, rows: int, columns: int) -> None:
+    """Raise ValueError if a table of the law, whose size `name` decides, has more than 10^9 numbers (8 GB)."""
+    if rows * columns > _MOST_NUMBERS:
+        raise ValueError(
+            f"{name} is too large: it takes a table of {rows} x {columns} numbers, {_MOST_NUMBERS:.0e} at most"
+        )
 
 
 def check_within(name: str, value: float, low: float, high: float, *, ends: str = "[]") -> None:

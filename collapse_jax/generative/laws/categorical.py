@@ -9,9 +9,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import gamma, zeta
 
-from collapse_jax.generative.laws.arguments import check_distribution, check_whole, check_within
+from collapse_jax.annotations import checked
+from collapse_jax.generative.laws.arguments import check_distribution, check_generations, check_whole, check_within
 
 
+@checked
 def heterozygosity(truth: Float[np.ndarray, " category"]) -> float:
     """Return H = 1 - Σ p².
 
@@ -24,6 +26,7 @@ def heterozygosity(truth: Float[np.ndarray, " category"]) -> float:
     return float(1 - truth @ truth)
 
 
+@checked
 def replace_heterozygosity(truth: float, samples: int, generations: int) -> Float[np.ndarray, " generation"]:
     """Return E H of models 1 … T under replace: H (1 - 1/M)^t, `truth` being the H of the true distribution.
 
@@ -36,6 +39,7 @@ def replace_heterozygosity(truth: float, samples: int, generations: int) -> Floa
     return truth * (1 - 1 / samples) ** np.arange(1.0, generations + 1)
 
 
+@checked
 def accumulate_heterozygosity(truth: float, samples: int, generations: int) -> Float[np.ndarray, " generation"]:
     """Return E H of models 1 … T under accumulate: H Π (1 - 1 / (M i²)).
 
@@ -48,6 +52,7 @@ def accumulate_heterozygosity(truth: float, samples: int, generations: int) -> F
     return truth * np.cumprod(1 - 1 / (samples * np.arange(1.0, generations + 1) ** 2))
 
 
+@checked
 def fresh_share_heterozygosity(
     truth: float, share: float, samples: int, generations: int, *, mixed: bool = False
 ) -> Float[np.ndarray, " generation"]:
@@ -70,6 +75,7 @@ def fresh_share_heterozygosity(
     return truth - drift
 
 
+@checked
 def fresh_share_heterozygosity_limit(truth: float, share: float, samples: int, *, mixed: bool = False) -> float:
     """Return what `fresh_share_heterozygosity` tends to as T -> ∞.
 
@@ -85,6 +91,7 @@ def fresh_share_heterozygosity_limit(truth: float, share: float, samples: int, *
     return truth - truth / samples / (1 - _kept(share, samples, mixed))
 
 
+@checked
 def missing_mass(
     truth: Float[np.ndarray, " category"],
     samples: int,
@@ -110,6 +117,7 @@ def missing_mass(
     return float(truth @ unseen)
 
 
+@checked
 def zipf_missing_mass(exponent: float, samples: int) -> float:
     """Return the missing mass of p_i ∝ i^-β, i = 1, 2, … without end, for many samples.
 
@@ -134,4 +142,4 @@ def _kept(share: float, samples: int, mixed: bool) -> float:
 def _check(truth: float, samples: int, generations: int) -> None:
     check_within("truth", truth, 0, 1, ends="[)")
     check_whole("samples", samples, 1)
-    check_whole("generations", generations, 1)
+    check_generations(generations)

@@ -5,9 +5,11 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.generative.laws.arguments import check_distribution, check_whole, check_within
+from collapse_jax.annotations import checked
+from collapse_jax.generative.laws.arguments import check_distribution, check_generations, check_whole, check_within
 
 
+@checked
 def curated_pair(good: float, gap: float) -> float:
     """Return the share of good ones after a Bradley–Terry choice between two: p + p (1-p) tanh(Δ/2), Δ the reward gap.
 
@@ -17,9 +19,11 @@ def curated_pair(good: float, gap: float) -> float:
     Raises ValueError unless 0 <= good <= 1. Source: Ferbach et al., arXiv 2407.09499.
     """
     check_within("good", good, 0, 1)
+    check_within("gap", gap, -math.inf, math.inf)
     return good + good * (1 - good) * math.tanh(gap / 2)
 
 
+@checked
 def curated_pair_fixed_point(real_good: float, emitted_share: float, gap: float) -> float:
     """Return the share p = (1-η) q + η `curated_pair`(p, Δ) that a share 1-η of real ones, q of them good, leads to.
 
@@ -30,6 +34,7 @@ def curated_pair_fixed_point(real_good: float, emitted_share: float, gap: float)
     """
     check_within("real_good", real_good, 0, 1)
     check_within("emitted_share", emitted_share, 0, 1, ends="[)")
+    check_within("gap", gap, -math.inf, math.inf)
     real, pull = 1 - emitted_share, emitted_share * math.tanh(gap / 2)
     # The published root with the square root in the denominator where the numerator would cancel.
     root = math.sqrt((pull - real) ** 2 + 4 * pull * real * real_good)
@@ -38,6 +43,7 @@ def curated_pair_fixed_point(real_good: float, emitted_share: float, gap: float)
     return 2 * real * real_good / (real - pull + root)
 
 
+@checked
 def curated(
     model: Float[np.ndarray, " category"], rewards: Float[np.ndarray, " category"], choices: int
 ) -> Float[np.ndarray, " category"]:
@@ -62,6 +68,7 @@ def curated(
     return np.asarray(0.1 * choices * model * terms.sum(0))
 
 
+@checked
 def curated_limit(
     model: Float[np.ndarray, " category"], rewards: Float[np.ndarray, " category"], generations: int
 ) -> Float[np.ndarray, "generation category"]:
@@ -74,12 +81,13 @@ def curated_limit(
     et al., arXiv 2407.09499.
     """
     _check(model, rewards)
-    check_whole("generations", generations, 0)
+    check_generations(generations, 0)
     t = np.arange(generations + 1.0)[:, None]
     weights = model * np.exp(t * (rewards - rewards[model > 0].max()) * (model > 0))
     return np.asarray(weights / weights.sum(1, keepdims=True))
 
 
+@checked
 def best_of(cdf: Float[np.ndarray, " level"], choices: int, generations: int) -> Float[np.ndarray, "generation level"]:
     """Return the distribution function of the reward in generations 0 … T if the best of K is kept: F^(K^t).
 
@@ -91,10 +99,11 @@ def best_of(cdf: Float[np.ndarray, " level"], choices: int, generations: int) ->
     if not ((cdf >= 0) & (cdf <= 1)).all():
         raise ValueError(f"cdf = {cdf} is outside [0, 1]")
     check_whole("choices", choices, 1)
-    check_whole("generations", generations, 0)
+    check_generations(generations, 0)
     return np.asarray(cdf ** (float(choices) ** np.arange(generations + 1)[:, None]))
 
 
+@checked
 def verified_gaussian(
     mean: float, variance: float, centre: float, width: float, generations: int
 ) -> tuple[Float[np.ndarray, " generation"], Float[np.ndarray, " generation"]]:
@@ -111,12 +120,13 @@ def verified_gaussian(
     check_within("variance", variance, 0, math.inf, ends="()")
     check_within("centre", centre, -math.inf, math.inf, ends="()")
     check_within("width", width, 0, math.inf, ends="()")
-    check_whole("generations", generations, 0)
+    check_generations(generations, 0)
     pull = np.arange(generations + 1.0) / width**2
     precision = 1 / variance + pull
     return (mean / variance + centre * pull) / precision, 1 / precision
 
 
+@checked
 def verified(right: float, keep_right: float, keep_wrong: float) -> float:
     """Return the share of right ones among those that a verifier keeps: φq / (φq + ψ(1-q)).
 
@@ -134,6 +144,7 @@ def verified(right: float, keep_right: float, keep_wrong: float) -> float:
     return keep_right * right / kept
 
 
+@checked
 def verified_and_refilled(right: float, keep_right: float, keep_wrong: float, refill: float) -> float:
     """Return the share of right ones if each rejected one is replaced from a source of which `refill` are right.
 
@@ -148,6 +159,7 @@ def verified_and_refilled(right: float, keep_right: float, keep_wrong: float, re
     return keep_right * right + (1 - _kept(right, keep_right, keep_wrong)) * refill
 
 
+@checked
 def importance_resampled(
     truth: Float[np.ndarray, " category"], model: Float[np.ndarray, " category"], real_share: float, power: float
 ) -> Float[np.ndarray, " category"]:

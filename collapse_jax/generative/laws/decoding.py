@@ -12,11 +12,13 @@ from jaxtyping import Bool, Float
 from scipy.optimize import brentq
 from scipy.special import softmax
 
-from collapse_jax.generative.laws.arguments import check_distribution, check_whole, check_within
+from collapse_jax.annotations import checked, require_numbers
+from collapse_jax.generative.laws.arguments import check_distribution, check_generations, check_whole, check_within
 
 Decode = Callable[[Float[np.ndarray, " category"]], Float[np.ndarray, " category"]]
 
 
+@checked
 def tempered(model: Float[np.ndarray, " category"], temperature: float) -> Float[np.ndarray, " category"]:
     """Return softmax(log p / T). Iterated t times, that is p^(1 / T^t), normalised.
 
@@ -31,6 +33,7 @@ def tempered(model: Float[np.ndarray, " category"], temperature: float) -> Float
         return np.asarray(softmax(np.log(model) / temperature))
 
 
+@checked
 def top_k(model: Float[np.ndarray, " category"], number: int) -> Float[np.ndarray, " category"]:
     """Return the k most probable categories, normalised; of equal ones the first. Iterated, it changes nothing more.
 
@@ -47,6 +50,7 @@ def top_k(model: Float[np.ndarray, " category"], number: int) -> Float[np.ndarra
     return np.asarray(kept / kept.sum())
 
 
+@checked
 def top_p(model: Float[np.ndarray, " category"], mass: float) -> Float[np.ndarray, " category"]:
     """Return the fewest most probable categories whose sum reaches the mass, normalised; of equal ones the first.
 
@@ -64,6 +68,7 @@ def top_p(model: Float[np.ndarray, " category"], mass: float) -> Float[np.ndarra
     return top_k(model, int(np.argmax(reached)) + 1)
 
 
+@checked
 def iterate_decoding(
     decode: Decode,
     start: Float[np.ndarray, " category"],
@@ -83,10 +88,12 @@ def iterate_decoding(
     check_distribution("start", start)
     check_distribution("truth", truth)
     check_within("share", share, 0, 1)
-    check_whole("generations", generations, 0)
+    check_generations(generations, 0)
     models = [start.astype(np.float64)]
     for _ in range(generations):
-        models.append(share * truth + (1 - share) * decode(models[-1]))
+        emitted = decode(models[-1])
+        require_numbers("what `decode` returns", emitted, truth.shape)
+        models.append(share * truth + (1 - share) * emitted)
     return np.stack(models)
 
 
@@ -97,6 +104,7 @@ class FixedPoints(NamedTuple):
     stable: Bool[np.ndarray, " point"]
 
 
+@checked
 def temperature_fixed_points(categories: int, temperature: float, share: float, *, favoured: int = 1) -> FixedPoints:
     """Return the fixed points of p -> α/K + (1-α) softmax(log p / T) where `favoured` categories share one probability.
 
@@ -118,7 +126,8 @@ def temperature_fixed_points(categories: int, temperature: float, share: float, 
 
     def excess(x: float) -> float:
         """Return the change of log odds x of one favoured against one other category."""
-        z = x / temperature
+        # Beyond it nothing changes in float64, and further on the exponential overflows.
+        z = max(-700.0, min(x / temperature, 700.0))
         top, other = 1 / (favoured + rest * math.exp(-z)), 1 / (favoured * math.exp(z) + rest)
         return math.log(share / categories + (1 - share) * top) - math.log(share / categories + (1 - share) * other) - x
 

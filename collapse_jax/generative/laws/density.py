@@ -5,9 +5,11 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.generative.laws.arguments import check_whole, check_within
+from collapse_jax.annotations import checked
+from collapse_jax.generative.laws.arguments import check_generations, check_within
 
 
+@checked
 def kernel_replace(bandwidth: float, generations: int, *, variance: float = 1.0) -> Float[np.ndarray, " generation"]:
     """Return E x², about the true mean, of the examples that train generations 1 … T: σ² + (t-1) h².
 
@@ -22,6 +24,7 @@ def kernel_replace(bandwidth: float, generations: int, *, variance: float = 1.0)
     return variance + bandwidth**2 * np.arange(float(generations))
 
 
+@checked
 def kernel_accumulate(bandwidth: float, generations: int, *, variance: float = 1.0) -> Float[np.ndarray, " generation"]:
     """Return E x² of the pool that trains generations 1 … T under accumulate: σ² + h² (1/2 + … + 1/t), without bound.
 
@@ -37,4 +40,4 @@ def kernel_accumulate(bandwidth: float, generations: int, *, variance: float = 1
 def _check(bandwidth: float, generations: int, variance: float) -> None:
     check_within("bandwidth", bandwidth, 0, math.inf, ends="[)")
     check_within("variance", variance, 0, math.inf, ends="()")
-    check_whole("generations", generations, 1)
+    check_generations(generations)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.generative.laws.arguments import check_whole, check_within
+from collapse_jax.annotations import checked
+from collapse_jax.generative.laws.arguments import check_generations, check_whole, check_within
 
 
 class EcosystemLaw(NamedTuple):
@@ -15,6 +16,7 @@ class EcosystemLaw(NamedTuple):
     across: Float[np.ndarray, " generation"]
 
 
+@checked
 def ecosystem_heterozygosity(truth: float, models: int, samples: int, generations: int) -> EcosystemLaw:
     """Return both expected H of generations 1 … T; `truth` is that of the true distribution.
 
@@ -32,7 +34,7 @@ def ecosystem_heterozygosity(truth: float, models: int, samples: int, generation
     check_within("truth", truth, 0, np.inf, ends="()")
     check_whole("models", models, 1)
     check_whole("samples", samples, 1)
-    check_whole("generations", generations, 1)
+    check_generations(generations)
     pool = models * samples
     one_author = (samples - 1) / (pool - 1) if pool > 1 else 1.0
     within, across, distinct = [], [], truth

@@ -3,9 +3,11 @@
 import numpy as np
 from jaxtyping import Float
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.laws.arguments import check_distribution, check_within
 
 
+@checked
 def token_edited(
     real: Float[np.ndarray, " token"], model: Float[np.ndarray, " token"], threshold: float
 ) -> Float[np.ndarray, " token"]:

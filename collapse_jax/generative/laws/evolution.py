@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.generative.laws.arguments import check_distribution, check_within
+from collapse_jax.annotations import checked
+from collapse_jax.generative.laws.arguments import check_distribution, check_generations, check_within
 
 
+@checked
 def evolve_and_accumulate(
     seeds: Float[np.ndarray, " kind"], kernel: Float[np.ndarray, "kind kind"], picks: Sequence[float]
 ) -> Float[np.ndarray, "generation kind"]:
@@ -36,6 +38,7 @@ def evolve_and_accumulate(
     return np.stack(pools)
 
 
+@checked
 def evolve_and_replace(
     seeds: Float[np.ndarray, " kind"], kernel: Float[np.ndarray, "kind kind"], generations: int
 ) -> Float[np.ndarray, "generation kind"]:
@@ -52,7 +55,7 @@ def evolve_and_replace(
     """
     _check_kernel(kernel, len(seeds))
     check_distribution("seeds", seeds)
-    check_within("generations", generations, 0, np.inf, ends="[)")
+    check_generations(generations, 0)
     pools = [seeds.astype(np.float64)]
     for generation in range(1, generations + 1):
         evolved = pools[-1] @ kernel

@@ -7,9 +7,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import digamma, gammaln, polygamma
 
-from collapse_jax.generative.laws.arguments import check_whole
+from collapse_jax.annotations import checked
+from collapse_jax.generative.laws.arguments import check_generations, check_whole
 
 
+@checked
 def replace_log_variance(
     samples: int, generations: int
 ) -> tuple[Float[np.ndarray, " generation"], Float[np.ndarray, " generation"]]:
@@ -27,6 +29,7 @@ def replace_log_variance(
     return t * (digamma(half) - math.log(half)), t * polygamma(1, half)
 
 
+@checked
 def replace_log_determinant(samples: int, dim: int, generations: int) -> Float[np.ndarray, " generation"]:
     """Return E log det Σ_t of generations 1 … T, true covariance the identity, under replace with unbiased fits.
 
@@ -44,6 +47,7 @@ def replace_log_determinant(samples: int, dim: int, generations: int) -> Float[n
     return _generations(generations) * step
 
 
+@checked
 def replace_wasserstein(samples: Sequence[int]) -> Float[np.ndarray, " generation"]:
     """Return E W2² between N(μ_t, σ_t²) and N(0, 1) under replace with unbiased fits to M_1, M_2, … samples.
 
@@ -63,6 +67,7 @@ def replace_wasserstein(samples: Sequence[int]) -> Float[np.ndarray, " generatio
     return np.asarray(np.cumsum(1 / sizes) - 2 * np.expm1(np.cumsum(log_c4)))
 
 
+@checked
 def replace_wasserstein_leading(samples: Sequence[int]) -> Float[np.ndarray, " generation"]:
     """Return 3/2 Σ 1/M_i, what `replace_wasserstein` becomes while it is small.
 
@@ -74,6 +79,7 @@ def replace_wasserstein_leading(samples: Sequence[int]) -> Float[np.ndarray, " g
     return 1.5 * np.cumsum(1 / _sizes(samples))
 
 
+@checked
 def accumulate_variance_limit(samples: int) -> float:
     """Return lim E σ_t² = sin(π/√M) / (π/√M), the true variance being 1, under accumulate with MLE fits.
 
@@ -87,12 +93,12 @@ def accumulate_variance_limit(samples: int) -> float:
 
 
 def _generations(generations: int) -> Float[np.ndarray, " generation"]:
-    check_whole("generations", generations, 1)
+    check_generations(generations)
     return np.arange(1.0, generations + 1)
 
 
 def _sizes(samples: Sequence[int]) -> Float[np.ndarray, " generation"]:
-    if not samples:
+    if not len(samples):
         raise ValueError("samples = [] has no generation; one size a generation is needed")
     for size in samples:
         check_whole("samples", size, 2)

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binom
 
-from collapse_jax.generative.laws.arguments import check_whole, check_within
+from collapse_jax.annotations import checked, require_numbers
+from collapse_jax.generative.laws.arguments import check_generations, check_table, check_whole, check_within
 from collapse_jax.generative.laws.ecosystem import ecosystem_heterozygosity
 
 
@@ -19,6 +20,7 @@ class TwoGroupLaw(NamedTuple):
     alive: Float[np.ndarray, " generation"]
 
 
+@checked
 def two_groups(
     share: float, kept: Callable[[Float[np.ndarray, " count"]], np.ndarray], samples: int, generations: int
 ) -> TwoGroupLaw:
@@ -35,10 +37,12 @@ def two_groups(
     """
     check_within("share", share, 0, 1)
     check_whole("samples", samples, 1)
-    check_whole("generations", generations, 1)
+    check_generations(generations)
+    check_table("samples", samples + 1, samples + 1)
     shares = np.arange(samples + 1) / samples
-    after = np.asarray(kept(shares), np.float64)
-    if after.shape != shares.shape or not ((after >= 0) & (after <= 1)).all():
+    after = kept(shares)
+    require_numbers("what `kept` returns", after, shares.shape)
+    if not ((after >= 0) & (after <= 1)).all():
         raise ValueError(f"kept = {after} is not a share in [0, 1] for each of {samples + 1}")
     step = binom.pmf(np.arange(samples + 1)[None], samples, after[:, None])
     counts, law = binom.pmf(np.arange(samples + 1), samples, share), []
@@ -49,6 +53,7 @@ def two_groups(
     return TwoGroupLaw(*np.array(law).T)
 
 
+@checked
 def ecosystem_share_variance(
     shares: Float[np.ndarray, " share"], models: int, samples: int, generations: int
 ) -> Float[np.ndarray, "generation share"]:

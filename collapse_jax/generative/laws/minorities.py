@@ -11,7 +11,8 @@ from jaxtyping import Float
 from scipy.special import gammaln
 from scipy.stats import binom
 
-from collapse_jax.generative.laws.arguments import check_whole, check_within
+from collapse_jax.annotations import checked
+from collapse_jax.generative.laws.arguments import check_generations, check_table, check_whole, check_within
 
 Shares = Float[np.ndarray, " share"]
 
@@ -30,6 +31,7 @@ class DisappearanceTime(NamedTuple):
     variance: Float[np.ndarray, " share"]
 
 
+@checked
 def accumulate_survival(shares: Shares, samples: int, generations: int) -> SurvivalLaw:
     """Return the law of models 1 … T under accumulate: 1 - (1-p)^M for ever, as the real set stays.
 
@@ -43,6 +45,7 @@ def accumulate_survival(shares: Shares, samples: int, generations: int) -> Survi
     return SurvivalLaw(alive, alive)
 
 
+@checked
 def fresh_share_survival(shares: Shares, real_share: float, samples: int, generations: int) -> SurvivalLaw:
     """Return the law of models 1 … T: model 1 fits M real examples, later ones αM fresh and (1-α)M emitted ones.
 
@@ -70,6 +73,7 @@ def fresh_share_survival(shares: Shares, real_share: float, samples: int, genera
     return SurvivalLaw(np.stack(alive), np.stack(unbroken))
 
 
+@checked
 def replayed_share_survival(shares: Shares, real_share: float, samples: int, generations: int) -> SurvivalLaw:
     """Return the law of models 1 … T: model 1 fits M real examples, later ones αM of these and (1-α)M emitted ones.
 
@@ -91,6 +95,7 @@ def replayed_share_survival(shares: Shares, real_share: float, samples: int, gen
     return SurvivalLaw(alive, alive)
 
 
+@checked
 def importance_survival(shares: Shares, real_share: float, samples: int, generations: int) -> SurvivalLaw:
     """Return `fresh_share_survival` if a calibrated detector weighs all examples by 1 - P(machine), exponent 1.
 
@@ -102,11 +107,13 @@ def importance_survival(shares: Shares, real_share: float, samples: int, generat
     Raises ValueError for shares outside [0, 1], a real share outside [0, 1], samples < 1, generations < 1.
     """
     real = _check_real(shares, real_share, samples, generations)
+    check_table("generations", generations, len(shares))
     sizes = np.where(np.arange(generations) > 0, real, samples)
     alive = 1 - (1 - shares[None]) ** sizes[:, None]
     return SurvivalLaw(alive, np.cumprod(alive, 0))
 
 
+@checked
 def subsample_survival(shares: Shares, samples: int, generations: int) -> SurvivalLaw:
     """Return the law of models 1 … T that fit M of the real set and all emitted so far, drawn without replacement.
 
@@ -133,6 +140,7 @@ def subsample_survival(shares: Shares, samples: int, generations: int) -> Surviv
     return SurvivalLaw(alive, unbroken)
 
 
+@checked
 def ecosystem_survival(shares: Shares, models: int, samples: int, generations: int) -> SurvivalLaw:
     """Return P(the group is in any of G models) of generations 1 … T, as in `ecosystem_heterozygosity`.
 
@@ -158,6 +166,7 @@ def ecosystem_survival(shares: Shares, models: int, samples: int, generations: i
     return SurvivalLaw(np.stack(alive), np.stack(alive))
 
 
+@checked
 def disappearance_time(unbroken: Float[np.ndarray, "generation share"]) -> DisappearanceTime:
     """Return mean and variance of the first generation without the group, T + 1 standing for all that come after T.
 
@@ -165,7 +174,11 @@ def disappearance_time(unbroken: Float[np.ndarray, "generation share"]) -> Disap
 
     >>> disappearance_time(np.array([[1.0], [0.5], [0.25]]))
     DisappearanceTime(mean=array([2.75]), variance=array([0.6875]))
+
+    Raises ValueError for probabilities outside [0, 1].
     """
+    if not ((unbroken >= 0) & (unbroken <= 1)).all():
+        raise ValueError(f"unbroken = {unbroken.tolist()} has what is no probability: outside [0, 1]")
     longer = np.concatenate([np.ones((1, unbroken.shape[1])), unbroken])
     mean = longer.sum(0)
     squares = (2 * np.arange(len(longer))[:, None] + 1) * longer
@@ -175,11 +188,13 @@ def disappearance_time(unbroken: Float[np.ndarray, "generation share"]) -> Disap
 
 def _emitted(samples: int, size: int) -> Float[np.ndarray, "count emitted"]:
     """Return P(e of `size` emitted examples are of a group that was c of the M that trained)."""
+    check_table("samples", samples + 1, size + 1)
     return np.asarray(binom.pmf(np.arange(size + 1)[None], size, np.arange(samples + 1)[:, None] / samples))
 
 
 def _drawn(pool: int, samples: int) -> Float[np.ndarray, "count drawn"]:
     """Return P(n of M draws from the pool, without replacement, are of a group that is c of it)."""
+    check_table("samples", pool + 1, samples + 1)
     # Factorials below 0 are infinite: what is impossible has probability 0.
     log_factorial = np.concatenate([np.full(samples, np.inf), gammaln(np.arange(pool + 1) + 1.0)])
     c, n = np.arange(pool + 1)[:, None], np.arange(samples + 1)[None]
@@ -211,4 +226,4 @@ def _check(shares: Shares, samples: int, generations: int) -> None:
     for one in shares:
         check_within("share", float(one), 0, 1)
     check_whole("samples", samples, 1)
-    check_whole("generations", generations, 1)
+    check_generations(generations)

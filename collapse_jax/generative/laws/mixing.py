@@ -5,9 +5,11 @@ Each generation fits n_real real examples and n_synthetic ones that the generati
 
 import math
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.laws.arguments import check_whole, check_within
 
 
+@checked
 def golden_weight(ratio: float) -> float:
     """Return the weight w* = (√(k² + 4k) - k) / 2 of the real estimate that minimises `weighted_error`.
 
@@ -23,6 +25,7 @@ def golden_weight(ratio: float) -> float:
     return 2 / (1 + math.sqrt(1 + 4 / ratio))
 
 
+@checked
 def weighted_error(weight: float, ratio: float) -> float:
     """Return the stationary E |θ_t - θ|², in units of σ²/n_real, of θ_t = w θ̂(fresh real) + (1-w) θ̂(emitted).
 
@@ -39,6 +42,7 @@ def weighted_error(weight: float, ratio: float) -> float:
     return (weight**2 + ratio * (1 - weight) ** 2) / (weight * (2 - weight))
 
 
+@checked
 def pooled_error(ratio: float) -> float:
     """Return `weighted_error` of plain pooling, where w = k / (1 + k): (1 + k) / (2 + k).
 
@@ -51,6 +55,7 @@ def pooled_error(ratio: float) -> float:
     return (1 + ratio) / (2 + ratio)
 
 
+@checked
 def weighted_fit_error(weight: float, real: int, synthetic: int) -> float:
     """Return `weighted_error` with an emitted variance that is fitted too (MLE, moments of the weighted examples).
 
@@ -69,6 +74,7 @@ def weighted_fit_error(weight: float, real: int, synthetic: int) -> float:
     return (weight**2 / real + kept / synthetic) / (1 - kept + kept / synthetic)
 
 
+@checked
 def fresh_share_error(share: float, samples: int) -> float:
     """Return the stationary E (μ̂ - μ)² = 1 / (M (1 - (1-α)²) + 1 - α) of MLE fits to αM fresh and (1-α)M emitted.
 
@@ -84,6 +90,7 @@ def fresh_share_error(share: float, samples: int) -> float:
     return 1 / (samples * (1 - (1 - share) ** 2) + 1 - share)
 
 
+@checked
 def replayed_share_error(share: float, samples: int) -> float:
     """Return `fresh_share_error` if the same αM real examples are replayed: larger by 3 - 2α, exactly, for every M.
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from collapse_jax.annotations import checked
+
 
 class MomentLaw(NamedTuple):
     """Expected variance within the model and expected squared error of its mean, in units of the true variance."""
@@ -29,6 +31,7 @@ class _Classes(NamedTuple):
     end: Float[np.ndarray, " class"]
 
 
+@checked
 def moment_law(
     counts: Num[np.ndarray, "generation source"],
     *,

@@ -6,12 +6,14 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.laws.arguments import check_whole, check_within
 
 _DEVIATIONS = 8.5
 _SPACING = 0.05
 
 
+@checked
 def ranked_quality(quality: Float[np.ndarray, " item"], noise: float) -> Float[np.ndarray, " rank"]:
     """Return the expected quality at each rank, best first, when items are ranked by quality + noise · N(0, 1).
 
@@ -40,6 +42,7 @@ def ranked_quality(quality: Float[np.ndarray, " item"], noise: float) -> Float[n
     return expected
 
 
+@checked
 def curated_concentration(rewards: Float[np.ndarray, " item"], choices: int) -> float:
     """Return by what share Σp² grows in the first generation of `curated`, from uniform p, for small rewards.
 

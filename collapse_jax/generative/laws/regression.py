@@ -9,9 +9,11 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.generative.laws.arguments import check_whole, check_within
+from collapse_jax.annotations import checked
+from collapse_jax.generative.laws.arguments import check_generations, check_whole, check_within
 
 
+@checked
 def regression_replace(samples: int, dim: int, noise: float, generations: int) -> Float[np.ndarray, " generation"]:
     """Return the error of generations 1 … T, each trained on the last labels alone: σ² d / (n - d - 1) · t.
 
@@ -26,6 +28,7 @@ def regression_replace(samples: int, dim: int, noise: float, generations: int) -
     return step * np.arange(1.0, generations + 1)
 
 
+@checked
 def regression_accumulate(samples: int, dim: int, noise: float, generations: int) -> Float[np.ndarray, " generation"]:
     """Return the error of generations 1 … T trained on all labels so far of one design: σ² d / (n - d - 1) · Σ 1/i².
 
@@ -38,6 +41,7 @@ def regression_accumulate(samples: int, dim: int, noise: float, generations: int
     return step * np.cumsum(1 / np.arange(1.0, generations + 1) ** 2)
 
 
+@checked
 def regression_accumulate_fresh(
     samples: int, dim: int, noise: float, generations: int
 ) -> Float[np.ndarray, " generation"]:
@@ -60,5 +64,5 @@ def _one_fit(samples: int, dim: int, noise: float, generations: int) -> float:
     check_whole("dim", dim, 1)
     check_whole("samples", samples, dim + 2)
     check_within("noise", noise, 0, math.inf, ends="[)")
-    check_whole("generations", generations, 1)
+    check_generations(generations)
     return noise * dim / (samples - dim - 1)

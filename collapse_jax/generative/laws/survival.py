@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import binom
 
-from collapse_jax.generative.laws.arguments import check_distribution, check_whole, check_within
+from collapse_jax.annotations import checked
+from collapse_jax.generative.laws.arguments import check_distribution, check_table, check_whole, check_within
 
 
+@checked
 def survival_probability(
     share: float | Float[np.ndarray, " share"], samples: Sequence[int]
 ) -> Float[np.ndarray, "generation *share"]:
@@ -34,6 +36,7 @@ def survival_probability(
     return alive if np.ndim(share) else alive[:, 0]
 
 
+@checked
 def survivors(truth: Float[np.ndarray, " category"], samples: Sequence[int]) -> Float[np.ndarray, " generation"]:
     """Return the expected number of categories with a count > 0 in models 1, 2, …, fitted to M_1, M_2, … examples.
 
@@ -47,6 +50,7 @@ def survivors(truth: Float[np.ndarray, " category"], samples: Sequence[int]) -> 
     return (1 - _lost(shares, samples)) @ number
 
 
+@checked
 def forgetting_time(count: int, samples: int, *, quantile: float = 0.5, longest: int = 100_000) -> float:
     """Return how many generations after a count of c among M the category is lost with the given probability.
 
@@ -74,6 +78,7 @@ def forgetting_time(count: int, samples: int, *, quantile: float = 0.5, longest:
     return math.inf
 
 
+@checked
 def absorption_time(samples: int) -> Float[np.ndarray, " count"]:
     """Return the mean number of generations until a category is lost or alone, for counts 0 … M now.
 
@@ -92,6 +97,7 @@ def absorption_time(samples: int) -> Float[np.ndarray, " count"]:
 
 def _lost(shares: Float[np.ndarray, " share"], samples: Sequence[int]) -> Float[np.ndarray, "generation share"]:
     """Return the probability of a count of 0 in each generation."""
+    samples = list(samples)
     if not samples:
         raise ValueError("samples = [] has no generation; one size a generation is needed")
     for size in samples:
@@ -107,5 +113,6 @@ def _lost(shares: Float[np.ndarray, " share"], samples: Sequence[int]) -> Float[
 
 
 def _transition(before: int, after: int) -> Float[np.ndarray, "before after"]:
+    check_table("samples", before + 1, after + 1)
     shares = np.arange(before + 1) / before
     return np.asarray(binom.pmf(np.arange(after + 1)[None], after, shares[:, None]))

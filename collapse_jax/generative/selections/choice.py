@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.generative.selections.arguments import require_whole
 from collapse_jax.generative.selections.judges import Reward, by_reward
 
 
+@checked
 def curated(reward: Reward, choose_from: int = 2) -> Selection:
     """Return the selection of one of every `choose_from` candidates by softmax(strength · reward).
 
@@ -40,6 +42,7 @@ def curated(reward: Reward, choose_from: int = 2) -> Selection:
     )
 
 
+@checked
 def best_of(reward: Reward, choose_from: int) -> Selection:
     """Return the selection of the best of every `choose_from` consecutive candidates, of equal ones the first.
 
@@ -55,6 +58,7 @@ def best_of(reward: Reward, choose_from: int) -> Selection:
     )
 
 
+@checked
 def top_share(reward: Reward, oversample: int) -> Selection:
     """Return the selection of the best 1/`oversample` of all candidates together, of equal ones the first.
 

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.process import Axis
 
 
+@checked
 def compose(*selections: Selection) -> Selection:
     """Return the selection that applies several in order: each sees the weights that those before it left.
 
@@ -100,6 +102,7 @@ class Alternatives(NamedTuple):
     axis: Axis
 
 
+@checked
 def alternatives(selections: Mapping[str, Selection | None], name: str = "selection") -> Alternatives:
     """Return several labelled selections as one, with a parameter `name` that chooses: all of them in one program.
 
@@ -121,8 +124,8 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
 
     for label, one in zip(selections, several, strict=True):
         for parameter, (low, high) in one.ranges.items():
-            value = one.defaults[parameter]
-            if not low <= value <= high:
+            value = one.defaults.get(parameter)
+            if not isinstance(value, int | float | np.number | jax.Array) or not low <= value <= high:
                 raise ValueError(f"selection {label!r} has {parameter} = {value}; it must lie in [{low:g}, {high:g}]")
 
     def switch(calls: Sequence[Any], params: Mapping[str, Any]) -> Any:

@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.generative.selections.arguments import require_whole
 
 
+@checked
 def self_correcting(centres: Array | np.ndarray) -> Selection:
     """Return the selection that moves each example by a share `correction` of the way to its nearest centre.
 
@@ -18,6 +20,8 @@ def self_correcting(centres: Array | np.ndarray) -> Selection:
 
     Raises ValueError for centres that are not a (k, d) array of finite numbers, k >= 1.
     """
+    if centres.dtype.kind not in "fiu":
+        raise ValueError(f"centres are of type {centres.dtype}; they must be numbers")
     fixed = jnp.asarray(centres, float)
     if fixed.ndim != 2 or not fixed.size or not jnp.isfinite(fixed).all():
         raise ValueError(f"centres have shape {fixed.shape}; they must be a (k, d) array of finite numbers, k >= 1")
@@ -38,6 +42,7 @@ def self_correcting(centres: Array | np.ndarray) -> Selection:
     )
 
 
+@checked
 def find_centres(
     key: Key[Array, ""], examples: Float[Array, "n d"], number: int, *, steps: int = 20
 ) -> Float[Array, "{number} d"]:
@@ -50,6 +55,8 @@ def find_centres(
     require_whole("number", number, 1)
     if number > len(examples):
         raise ValueError(f"number is {number}; there are only {len(examples)} examples")
+    if not isinstance(examples, jax.core.Tracer) and not jnp.isfinite(examples).all():
+        raise ValueError("examples have non-finite values")
     start = examples[jax.random.choice(key, len(examples), (number,), replace=False)]
 
     def step(_: Array, centres: Float[Array, "k d"]) -> Float[Array, "k d"]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.regimes import REAL
@@ -23,6 +24,7 @@ Detector: TypeAlias = Callable[[Key[Array, ""], Candidates], Float[Array, " n"]]
 _TINY = 1e-6
 
 
+@checked
 def importance_resampled(detector: Detector) -> Selection:
     """Return the selection of weights (1 - P(machine))^exponent, to be used as `reweigh` of a regime with real data.
 
@@ -56,6 +58,7 @@ def importance_resampled(detector: Detector) -> Selection:
     )
 
 
+@checked
 def calibrated_detector(log_ratio: Callable[[Examples], Float[Array, " n"]]) -> Detector:
     """Return the detector of known densities: `log_ratio(examples)` is log p_machine - log p_real.
 
@@ -94,6 +97,7 @@ def empirical_detector() -> Detector:
     return detect
 
 
+@checked
 def learned_detector(
     features: Callable[[Examples], Float[Array, "n d"]], *, steps: int = 10, ridge: float = 1e-3, folds: int = 1
 ) -> Detector:

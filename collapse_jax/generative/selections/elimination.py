@@ -3,11 +3,13 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.selection import Selection
 from collapse_jax.generative.selections.arguments import require_whole
 from collapse_jax.generative.selections.verification import accepted
 
 
+@checked
 def well_formed(end: int, *, least: int = 1, most: int | None = None, oversample: int = 1) -> Selection:
     """Return the selection that keeps rows (n, length) with `least` to `most` tokens before the first token `end`.
 

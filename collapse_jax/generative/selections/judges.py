@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
+from collapse_jax.annotations import checked
+from collapse_jax.calling import call
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.generative.selections.arguments import require_function
@@ -33,6 +35,7 @@ Reward: TypeAlias = Callable[[Examples], Float[Array, " n"]] | Judge
 Choose: TypeAlias = Callable[..., Float[Array, " n"]]
 
 
+@checked
 def by_reward(name: str, reward: Reward, choose: Choose, **fields: Any) -> Selection:
     """Return the selection of weights `choose(key, candidates, scores, **defaults)`, with further `fields` of it.
 
@@ -40,7 +43,7 @@ def by_reward(name: str, reward: Reward, choose: Choose, **fields: Any) -> Selec
     ValueError for a reward that is neither a function nor a judge, and for parameters of one name.
     """
 
-    def checked(score: Array, candidates: Candidates) -> Float[Array, " n"]:
+    def one_each(score: Array, candidates: Candidates) -> Float[Array, " n"]:
         if jnp.shape(score) != candidates.weights.shape:
             raise ValueError(
                 f"the reward of {name} has shape {jnp.shape(score)}; it needs one number for each of "
@@ -52,7 +55,9 @@ def by_reward(name: str, reward: Reward, choose: Choose, **fields: Any) -> Selec
         require_function("reward", reward)
 
         def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, **params: Any) -> Float[Array, " n"]:
-            return choose(key, candidates, checked(reward(candidates.examples), candidates), **params)
+            return choose(
+                key, candidates, one_each(call(f"reward of {name}", reward, candidates.examples), candidates), **params
+            )
 
         return Selection(name, weigh, **fields)
 
@@ -68,20 +73,22 @@ def by_reward(name: str, reward: Reward, choose: Choose, **fields: Any) -> Selec
         key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
     ) -> Float[Array, " n"]:
         own = {name: params[name] for name in defaults}
-        return choose(key, candidates, checked(judge.score(memory, candidates.examples), candidates), **own)
+        score = call("score of the judge", judge.score, memory, candidates.examples)
+        return choose(key, candidates, one_each(score, candidates), **own)
 
     def inspect(
         key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
     ) -> dict[str, Array]:
-        score, chosen = judge.score(memory, candidates.examples), candidates.weights > 0
+        score = one_each(call("score of the judge", judge.score, memory, candidates.examples), candidates)
+        chosen = candidates.weights > 0
         return {"judged": jnp.mean(score, where=chosen), "offered": score.mean()}
 
     def start(key: Key[Array, ""], real: Candidates, **params: Any) -> PyTree:
-        return judge.start(key, real, **judges(params))
+        return call("start of the judge", judge.start, key, real, **judges(params))
 
     def learn(key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any) -> PyTree:
         assert judge.learn is not None
-        return judge.learn(key, candidates, pool, memory, **judges(params))
+        return call("learn of the judge", judge.learn, key, candidates, pool, memory, **judges(params))
 
     return Selection(
         name,

@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.generative.selections.arguments import require_function, require_whole
 
 
+@checked
 def accepted(
     probability: Callable[..., Float[Array, " n"]],
     *,
@@ -42,6 +44,7 @@ def accepted(
     return Selection(name, weigh, defaults, ranges, oversample, source=source)
 
 
+@checked
 def verified(correct: Callable[[Examples], Bool[Array, " n"]], *, oversample: int = 1) -> Selection:
     """Return the selection that keeps a right example with probability `right` and a wrong one with `wrong`.
 

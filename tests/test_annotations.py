@@ -1,0 +1,148 @@
+"""Arguments are checked by their annotations, with errors that name them."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array, Bool, Float, Int, Key
+
+import collapse_jax as cj
+from collapse_jax.annotations import check_fields, checked, require_numbers
+from collapse_jax.calling import call, require_examples, require_like
+
+
+@checked
+def function(
+    p: Float[Array, " n"],
+    q: Float[Array, " n"],
+    *labels: Int[Array, "..."],
+    count: int = 1,
+    number: float | Float[Array, ""] = 1.0,
+    where: Bool[Array, " n"] | None = None,
+    sizes: Sequence[int] = (1,),
+    pair: tuple[float, float] = (0.0, 1.0),
+    by_name: Mapping[str, float] | None = None,
+    kernel: Callable[[Array], Array] | None = None,
+    word: Literal["all", "chain"] = "all",
+    text: str = "",
+    key: Key[Array, ""] | None = None,
+    regime: cj.Regime | None = None,
+    **params: float,
+) -> float:
+    return 1.0
+
+
+P = np.ones(3)
+RIGHT = {
+    "count": np.int64(3),
+    "number": jnp.float32(2.0),
+    "where": np.ones(3, bool),
+    "sizes": np.arange(3),
+    "pair": [0, 1],
+    "by_name": {"a": 1},
+    "kernel": jnp.exp,
+    "word": "chain",
+    "text": "x",
+    "key": jax.random.key(0),
+    "regime": cj.REGIMES["replace"],
+    "more": 1.5,
+}
+
+
+def test_what_is_right_passes_whatever_its_library_and_precision():
+    assert function(P, jnp.ones(3, jnp.bfloat16), np.arange(2), **RIGHT) == 1.0
+    assert function(P, P, **dict.fromkeys(("where", "by_name", "kernel", "key", "regime"))) == 1.0
+    assert jax.jit(jax.vmap(checked(lambda p: p.sum())))(jnp.ones((2, 3))).tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("q", np.ones(4), r"q is an array of shape \(4,\); function needs an array \(n\) of numbers.*: p has \(3,\)"),
+        ("q", np.ones((3, 1)), r"q is an array of shape \(3, 1\)"),
+        ("q", np.zeros(0), r"q is an array of shape \(0,\)"),
+        ("q", np.array(["a"] * 3), "q is an array of <U1 of shape"),
+        ("q", [1.0] * 3, r"q is \[1.0, 1.0, 1.0\]; function needs an array"),
+        ("q", P + 1j, "q is an array of complex128"),
+        ("count", 1.5, "count is 1.5; function needs a whole number"),
+        ("count", True, "count is True; function needs a whole number"),
+        ("count", 2**63, "needs a whole number"),
+        ("number", "1", "number is '1'; function needs a number"),
+        ("number", np.ones(2), "function needs a number"),
+        ("where", np.ones(3), r"where is an array of shape \(3,\); function needs an array \(n\) of True and False"),
+        ("sizes", "12", "sizes is '12'; function needs a sequence, such as a list, each a whole number"),
+        ("sizes", [1, 0.5], r"sizes is \[1, 0.5\]; function needs a sequence"),
+        ("pair", (1.0,), r"pair is \(1.0,\); function needs a sequence"),
+        ("by_name", {"a": "b"}, "by_name is {'a': 'b'}; function needs a mapping to a number or None"),
+        ("kernel", "exp", "kernel is 'exp'; function needs a function of 1 arguments or None"),
+        ("kernel", lambda x, y: x, "function needs a function of 1 arguments"),
+        ("word", "star", "word is 'star'; function needs one of all, chain"),
+        ("text", 3, "text is 3; function needs a string"),
+        ("key", np.zeros(2), "key is an array of shape"),
+        ("regime", "replace", "regime is 'replace'; function needs a record of type Regime or None"),
+        ("regime", cj.REGIMES["replace"]._replace(models="1"), "regime.models is '1'; Regime needs a whole number"),
+        ("regime", cj.Regime("mine", lambda t: t), "regime.counts is .*; Regime needs a function of 4 arguments"),
+        ("more", None, "more is None; function needs a number"),
+    ],
+)
+def test_what_is_wrong_is_named(argument, value, message):
+    with pytest.raises(ValueError, match=message):
+        function(**{"p": P, "q": P, argument: value})
+
+
+def test_labels_are_checked_one_by_one_and_missing_arguments_named():
+    with pytest.raises(ValueError, match="labels is 'a'; function needs"):
+        function(P, P, np.arange(3), "a")
+    with pytest.raises(TypeError, match="function: missing a required argument: 'q'"):
+        function(P)
+    with pytest.raises(ValueError, match=r"plan.steps is '3'; Plan needs a whole number"):
+        check_fields("plan", Plan(steps="3"))
+    with pytest.raises(ValueError, match="what it returns is 'x'; it must be numbers of shape"):
+        require_numbers("what it returns", "x", (3,))
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    steps: int = 3
+
+
+class Mine(NamedTuple):
+    p: Float[np.ndarray, " n"]
+
+
+def test_records_of_others_are_their_own_business():
+    @checked
+    def take(record: Mine) -> bool:
+        return True
+
+    assert take(Mine(np.ones((2, 2))))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda: 1.0, "fit of mine can't be called with 1 arguments: too many positional"),
+        (lambda a, *, b: a, "can't be called with 1 arguments: missing a required argument: 'b'"),
+        (lambda a: "x", "fit of mine returns 'x'; it must return arrays of numbers"),
+        (lambda a: {"a": object()}, "fit of mine returns <object"),
+        (lambda a: np.array(["x"]), "fit of mine returns array"),
+    ],
+)
+def test_a_function_of_the_users_is_named(function, message):
+    with pytest.raises(ValueError, match=message):
+        call("fit of mine", function, 1.0)
+
+
+def test_what_it_returns_has_the_form_of_something_else():
+    assert call("f", lambda a: {"a": a}, jnp.ones(2))["a"].shape == (2,)
+    require_like("f", {"a": 1.0}, {"a": jnp.zeros(())}, "the parameters")
+    with pytest.raises(ValueError, match=r"f returns the structure .*; it must be that of the parameters"):
+        require_like("f", {"b": 1.0}, {"a": 1.0}, "the parameters")
+    with pytest.raises(ValueError, match=r"f returns the shapes \[\(2,\)\]; they must be those of the parameters"):
+        require_like("f", np.ones(2), 1.0, "the parameters")
+    with pytest.raises(ValueError, match=r"truth returns arrays of the shapes \[\(2,\)\]; it must return 3 examples"):
+        require_examples("truth", np.ones(2), 3)
