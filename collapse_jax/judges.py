@@ -15,6 +15,7 @@ from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates
 from collapse_jax.generative.selections.arguments import require_whole
 from collapse_jax.generative.selections.judges import Judge
+from collapse_jax.hints import holds_numbers
 from collapse_jax.process import Axis
 from collapse_jax.reward.loss import RankingData, draw_batch, ranking_loss
 from collapse_jax.reward.models import Model
@@ -132,8 +133,14 @@ def rank_answers(features: PyTree, types: Int[Array, " n"], order: Float[Array, 
     if len(order) % answers:
         raise ValueError(f"answers is {answers}; {len(order)} examples can't be ranked in groups of so many")
     for leaf in jax.tree.leaves(features):
-        if np.shape(leaf)[:1] != order.shape or not hasattr(leaf, "dtype"):
-            raise ValueError(f"features have an array of shape {np.shape(leaf)}; there are {len(order)} examples")
+        if np.shape(leaf)[:1] != order.shape or not hasattr(leaf, "dtype") or not holds_numbers(leaf):
+            kind = getattr(leaf, "dtype", type(leaf).__name__)
+            raise ValueError(
+                f"features have an array of shape {np.shape(leaf)} and type {kind}; they need numbers, along a first "
+                f"axis for each of {len(order)} examples"
+            )
+        if not isinstance(leaf, jax.core.Tracer) and not np.isfinite(leaf).all():
+            raise ValueError("features have a value that is not finite")
     best_first = jnp.argsort(-order.reshape(-1, answers), axis=1)
 
     def sort(leaf: Array) -> Array:

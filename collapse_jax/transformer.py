@@ -53,9 +53,6 @@ class Architecture:
         require_whole(layers=self.layers, width=self.width, heads=self.heads, expansion=self.expansion)
         if self.width % self.heads:
             raise ValueError(f"width is {self.width}; it must be a multiple of heads, {self.heads}")
-        for name, allowed in (("positions", ("rotary", "learned")), ("dtype", ("float32", "bfloat16"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}")
         if self.positions == "rotary" and self.width // self.heads % 2:
             raise ValueError(
                 f"width / heads is {self.width // self.heads}; rotary positions turn pairs, so it must be even"

@@ -136,7 +136,9 @@ HELD_BACK = {
     "regression": "Reasoned: the pseudo-inverse, which isn't counted, and products ten wide.",
     "logistic": "Reasoned: a pseudo-inverse in each of ten steps, which isn't counted, and products ten wide.",
 }
-_BINOMIALS = "Reasoned: binomials one after the other, each a loop of its own; the limit counts one word for each."
+_BINOMIALS = (
+    "Reasoned: a level of binomials after another, each a loop of search and one of rejection, which aren't counted."
+)
 STATISTICS_HELD_BACK = {
     "gaussian": "Reasoned: some dozen numbers a generation leave the loop over generations to wait for.",
     "histogram": _BINOMIALS,

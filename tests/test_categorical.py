@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 import collapse_jax as cj
-from collapse_jax.generative.families.categorical import draw_frequencies, draw_tokens
+from collapse_jax.generative.families.categorical import draw_tokens
 
 RNG = np.random.default_rng(0)
 
@@ -58,21 +58,6 @@ def test_a_dead_token_stays_dead_where_floats_would_revive_it():
     # A probability below the unit lives on.
     rare = draw_tokens(jax.random.key(1), jnp.array([1e-12, 1.0]), 1000)
     assert set(np.asarray(rare)) <= {0, 1}
-
-
-def test_frequencies_are_multinomial():
-    n, seeds = 12, 4000
-    keys = jax.random.split(jax.random.key(0), seeds)
-    p = jnp.array(P, jnp.float32)
-    counts = np.asarray(jax.jit(jax.vmap(lambda key: draw_frequencies(key, p, jnp.int32(n))))(keys), np.float64)
-    assert (counts.sum(axis=1) == n).all()
-    assert (counts[:, P == 0] == 0).all()
-    centred = counts - n * P
-    # Means, and covariances n (diag p - p pᵀ).
-    assert (np.abs(centred.mean(axis=0)) <= 4 * counts.std(axis=0) / np.sqrt(seeds)).all()
-    products = centred[:, :, None] * centred[:, None]
-    error = np.abs(products.mean(axis=0) - n * (np.diag(P) - np.outer(P, P)))
-    assert (error <= 4 * products.std(axis=0) / np.sqrt(seeds)).all()
 
 
 def test_statistics_of_weighted_sources_add_up():

@@ -78,7 +78,7 @@ def test_zipf_slope_is_the_regression_of_those_alive():
 
 @pytest.mark.parametrize("ranks", [{"first": 0}, {"first": 4, "last": 4}, {"last": 7}])
 def test_ranks_outside_the_categories_are_refused(ranks):
-    with pytest.raises(ValueError, match=r"ranks first=. to last=. must satisfy 1 <= first < last <= 6 categories"):
+    with pytest.raises(ValueError, match=r"p has 6 categories; first=. and last=. must satisfy 1 <= first < last <= 6"):
         metrics.zipf_slope(MODEL, **ranks)
 
 

@@ -229,7 +229,7 @@ UNEQUAL = np.ones((3, 4)) + np.eye(3, 4)
     ("counts", "options", "words"),
     [
         (np.ones((3, 3)), {}, r"counts of shape \(3, 3\)"),
-        (np.zeros((0, 1)), {}, "counts of shape"),
+        (np.zeros((0, 1)), {}, r"counts is an array of shape \(0, 1\)"),
         (GOOD - 1, {}, "non-negative"),
         (GOOD * 0.5, {}, "whole"),
         (GOOD * np.nan, {}, "whole"),

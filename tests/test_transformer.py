@@ -149,8 +149,8 @@ def test_bfloat16_computes_in_half_precision_and_keeps_parameters_whole():
         ({"layers": 0}, "layers is 0; it must be a whole number from 1 on"),
         ({"width": 10, "heads": 4}, "width is 10; it must be a multiple of heads, 4"),
         ({"width": 12, "heads": 4}, "width / heads is 3; rotary positions turn pairs"),
-        ({"positions": "none"}, "positions is 'none'; it must be one of rotary, learned"),
-        ({"dtype": "float16"}, "dtype is 'float16'; it must be one of float32, bfloat16"),
+        ({"positions": "none"}, "architecture.positions is 'none'; Architecture needs one of rotary, learned"),
+        ({"dtype": "float16"}, "architecture.dtype is 'float16'; Architecture needs one of float32, bfloat16"),
     ],
 )
 def test_bad_sizes_are_refused(arguments, message):

@@ -80,7 +80,9 @@ def zipf_slope(p: Probabilities, *, first: int = 1, last: int | None = None) -> 
     """
     last = len(p) if last is None else last
     if not 1 <= first < last <= len(p):
-        raise ValueError(f"ranks first={first} to last={last} must satisfy 1 <= first < last <= {len(p)} categories")
+        raise ValueError(
+            f"p has {len(p)} categories; first={first} and last={last} must satisfy 1 <= first < last <= {len(p)}"
+        )
     ranked = jnp.sort(p, descending=True)[first - 1 : last]
     alive = ranked > 0.0
     x = jnp.log(jnp.arange(first, last + 1, dtype=p.dtype))

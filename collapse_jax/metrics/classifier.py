@@ -18,12 +18,14 @@ def fit_classifier(
 ) -> Callable[[Float[Array, "n ..."]], Logits]:
     """Return a pure function from images, of the shape of those given, to the logits of their classes.
 
-    It is scikit-learn's logistic regression of the pixels, fitted on the host. Raises ValueError unless the labels are
-    0 ... K - 1, each at least once and K >= 2.
+    It is scikit-learn's logistic regression of the pixels, fitted on the host. Raises ValueError unless the images are
+    finite and the labels are 0 ... K - 1, each at least once and K >= 2.
     """
     from sklearn.linear_model import LogisticRegression
 
     x, y = np.asarray(images, np.float64).reshape(len(images), -1), np.asarray(labels)
+    if not np.isfinite(x).all():
+        raise ValueError(f"images must be finite; at position {int(np.argwhere(~np.isfinite(x))[0][0])} one is not")
     classes = np.unique(y)
     if len(classes) < 2 or not np.array_equal(classes, np.arange(len(classes))):
         raise ValueError(f"labels must be 0 ... K - 1, each at least once and K >= 2; got {classes.tolist()}")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from collapse_jax.annotations import checked
+from collapse_jax.calling import call
 
 Value = TypeVar("Value")
 
@@ -28,6 +29,7 @@ def by_group(metric: Callable[..., Value], *labels: Int[Array, "..."], groups: i
 
     def of_group(group: Array) -> Value:
         masks: list[Bool[Array, ...]] = [label == group for label in labels]
-        return metric(*masks)
+        value: Value = call("metric", metric, *masks)
+        return value
 
     return jax.vmap(of_group)(jnp.arange(groups))

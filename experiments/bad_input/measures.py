@@ -1,9 +1,10 @@
 """Metrics with one bad argument. NaN stays NaN in them, so that it is no nonsense here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from collapse_jax import metrics
 from experiments.bad_input.probes import Probe, of
@@ -19,6 +20,11 @@ _TOKENS = np.array([[1, 2, 1, 2], [3, 1, 2, -1], [1, 1, 1, 1]], np.int32)
 _WHERE = np.ones(3, bool)
 
 
+def by_group(metric: Callable[..., Array], labels: Array, groups: int) -> Array:
+    """Return `metrics.by_group` with its labels under a name."""
+    return metrics.by_group(metric, labels, groups=groups)
+
+
 def probes() -> Sequence[Probe]:
     """Return the probes of all metrics."""
     gaussians = {"mean": _MEAN, "covariance": _COVARIANCE, "other_mean": _MEAN + 1, "other_covariance": 2 * _COVARIANCE}
@@ -27,7 +33,7 @@ def probes() -> Sequence[Probe]:
     grams = {"tokens": _TOKENS, "n": 2, "where": _WHERE, "budget": 6}
     found = [
         of(metrics.ball_coverage, real=_REAL, generated=_MADE, k=2, where=np.ones(6, bool)),
-        of(metrics.by_group, metric=lambda where: where.mean(), groups=2),
+        of(by_group, metric=lambda where: where.mean(), labels=np.array([0, 1, 1], np.int32), groups=2),
         of(metrics.cell_masses, log_density=np.log(_P), grid=np.arange(3.0, dtype=np.float32)),
         of(metrics.classifier_agreement, logits=_REAL, labels=np.zeros(6, np.int32), where=np.ones(6, bool)),
         of(metrics.cosine_similarities, x=_REAL),

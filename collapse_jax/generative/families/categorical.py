@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
+from collapse_jax.generative.families.multinomial import draw_frequencies
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
 
 _UNITS = 2**30
@@ -64,6 +65,8 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
 @checked
 def zipf(vocabulary: int, exponent: float) -> Float[Array, " v"]:
     """Return Zipf's law: probabilities in proportion to i^-exponent, i = 1 ... vocabulary."""
+    if vocabulary < 1:
+        raise ValueError(f"vocabulary is {vocabulary}; it must be 1 or more")
     if not 0.0 <= exponent < jnp.inf:
         raise ValueError(f"exponent is {exponent}; it must be a number from 0 on")
     p = jnp.arange(1.0, vocabulary + 1.0) ** -exponent
@@ -81,22 +84,6 @@ def draw_tokens(key: Key[Array, ""], p: Float[Array, " v"], n: int) -> Int[Array
     # A model without living tokens (p is NaN) is flagged by its parameters; any token will do.
     at = jax.random.randint(key, (n,), 0, jnp.maximum(below[-1], 1))
     return jnp.minimum(jnp.searchsorted(below, at, side="right"), len(p) - 1).astype(jnp.int32)
-
-
-def draw_frequencies(key: Key[Array, ""], p: Float[Array, " v"], n: Int[Array, ""]) -> Float[Array, " v"]:
-    """Return how often each token comes in n independent draws: one binomial after another."""
-    rest = jnp.cumsum(p[::-1])[::-1]
-    ratios = jnp.where(p > 0, jnp.clip(p / jnp.where(rest > 0, rest, 1.0), 0.0, 1.0), 0.0)
-    # What is left after the last living token, through rounding, belongs to it.
-    ratios = jnp.where(jnp.arange(len(p)) == len(p) - 1 - jnp.argmax(p[::-1] > 0), 1.0, ratios)
-
-    def one(carry: tuple[Array, Array], ratio: Array) -> tuple[tuple[Array, Array], Array]:
-        left, key = carry
-        key, draw_key = jax.random.split(key)
-        hits = jax.random.binomial(draw_key, left, ratio)
-        return (left - hits, key), hits
-
-    return jax.lax.scan(one, (n.astype(p.dtype), key), ratios)[1]
 
 
 FAMILIES.promise("categorical", categorical)

@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
-from collapse_jax.generative.families.categorical import draw_frequencies, draw_tokens
+from collapse_jax.generative.families.categorical import draw_tokens
+from collapse_jax.generative.families.multinomial import draw_frequencies
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
 
 _EDGE = 8.0 * float(np.finfo(np.float32).eps)

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.family import Examples, Family, Params
@@ -31,7 +30,6 @@ class Rewriter(NamedTuple):
     deepening: Float[Array, "*n"]
 
 
-@checked
 def rewriting(
     make_writer: Callable[..., Family],
     prefixes: Int[np.ndarray, "template before"],
