@@ -6,7 +6,7 @@ PyTorch loop over members where PyTorch is installed (`pip install -e '.[bench]'
 units a second that the machine's rates, measured in the same run, allow for the operations, bytes and random numbers of
 a unit. Then how the time and the memory of a run grow with members, generations and items.
 
-    python -m experiments.benchmark             TODO-MEASURE minutes on two CPU cores without other work
+    python -m experiments.benchmark             ten minutes or more on two CPU cores, eight with --seconds 0
     python -m experiments.benchmark --write     also puts the tables into BENCHMARKS.md
 
 On an accelerator, fill it: `--dtype bfloat16 --members 64`; the fraction of a row bound by matrix products is then its

@@ -67,7 +67,7 @@ STATISTICS: dict[str, Resources] = {
 
 # Lineages in multiples of those of Gaussians, so that each row takes about as long.
 _SHARES = {"mixture": 0.02, "ngram": 0.03, "regression": 0.1, "logistic": 0.01}
-_SHARES_OF_STATISTICS = {"gaussian": 40.0, "histogram": 0.2, "categorical": 0.2, "regression": 0.2}
+_SHARES_OF_STATISTICS = {"gaussian": 40.0, "histogram": 1.0, "categorical": 1.0, "regression": 0.2}
 
 
 def by_examples(name: str, *, samples: int, generations: int, lineages: int) -> Workload:

@@ -130,6 +130,9 @@ def use_all_cores() -> None:
 
     Does nothing once JAX has started, or where XLA_FLAGS says how many devices there are.
     """
+    # A batched decomposition waits, in a thread of XLA's pool, for others of the pool: when every device does so at
+    # once, and there is a thread a device only, all wait for ever (jaxlib 0.10.2). NPROC is the size of the pool.
+    os.environ.setdefault("NPROC", str(2 * (os.cpu_count() or 1)))
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         try:

@@ -26,6 +26,7 @@ from experiments.reward_workloads import perceptron_training
 from experiments.workloads import compiled_once
 
 _STARTS = {"members": 1, "generations": 64, "items": 4}
+_ENDS = {"generations": 10_000}  # a plan's limit: it tables their square
 _FACTOR = 4
 _REPEATS, _SHORT = 3, 1.0
 _LINEAGES, _SAMPLES = 32, 1000
@@ -48,6 +49,8 @@ def measure(seconds: float, *, progress: bool = True) -> xr.Dataset:
             # At least in proportion, but for items, whose pairs take over at some size.
             growth = max(last["run_seconds"] / before if before else 1.0, _FACTOR)
             before = last["run_seconds"]
+            if _FACTOR * size > _ENDS.get(axis, np.inf):
+                break
             if growth * before > seconds or _FACTOR**2 * last["predicted_bytes"] > last["limit_bytes"]:
                 break
             size *= _FACTOR
