@@ -58,7 +58,7 @@ EXAMPLES: dict[str, Resources] = {
 _CHI_SQUARE = Resources(normals=_ROUNDS, words=_ROUNDS + 1, transcendentals=2 * _ROUNDS + 2)
 STATISTICS: dict[str, Resources] = {
     "gaussian": _CHI_SQUARE.plus(Resources(normals=2)),
-    # One binomial after another: at least a word each.
+    # A tree of binomials, one for each token but the last: at least a word each.
     "histogram": Resources(words=_BINS),
     "categorical": Resources(words=_TOKENS),
     # Bartlett's factor, its square, and the noise. The pseudo-inverse is no matrix product and isn't counted.
