@@ -63,7 +63,8 @@ def launch(
     try:
         if config.distributed:
             jax.distributed.initialize()
-        with _compiled_kept(config.results / ".compiled"):
+        told = getattr(jax.config, "jax_compilation_cache_dir")  # noqa: B009
+        with contextlib.nullcontext() if told else compiled_kept(config.results / ".compiled"):
             _run(name, config, run, draw, table)
     except (ValueError, OSError, MemoryError) as error:
         sys.exit(f"error: {error}")
@@ -98,16 +99,14 @@ def _run(
 
 
 @contextlib.contextmanager
-def _compiled_kept(folder: Path) -> Iterator[None]:
+def compiled_kept(folder: Path) -> Iterator[None]:
+    """Keep compiled programs in a folder meanwhile, the small ones too, and look for them there."""
     settings = {
         "jax_compilation_cache_dir": str(folder.absolute()),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
     before = {name: getattr(jax.config, name) for name in settings}
-    if before["jax_compilation_cache_dir"]:
-        yield
-        return
     for name, value in settings.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()  # JAX reads the folder's name once
@@ -116,6 +115,7 @@ def _compiled_kept(folder: Path) -> Iterator[None]:
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
+        # JAX would go on writing into a folder that may be removed.
         compilation_cache.reset_cache()
 
 

@@ -8,20 +8,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import Array
 
 import collapse_jax as cj
+from experiments.launch import compiled_kept
 from experiments.roofline import Resources
 
 LOOP, ONE_BY_ONE, POPULATION = "loop", "one by one, jitted", "population"
 WAYS = (LOOP, ONE_BY_ONE, POPULATION)
 _ENOUGH = 16
-_CACHE = {"jax_compilation_cache_dir": None, "jax_persistent_cache_min_compile_time_secs": 0.0}
 
 
 class Workload(NamedTuple):
@@ -111,15 +111,5 @@ def torch_loop(name: str, units: int, *arguments: Any, module: str = "torch_loop
 @contextmanager
 def compiled_once() -> Iterator[None]:
     """Keep compiled programs in a folder meanwhile: each repeat traces anew, but only the first compiles."""
-    with tempfile.TemporaryDirectory() as folder:
-        before = {name: getattr(jax.config, name) for name in _CACHE}
-        for name, value in {**_CACHE, "jax_compilation_cache_dir": folder}.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                jax.config.update(name, value)
-            # JAX would go on writing into the folder that is about to be removed.
-            compilation_cache.reset_cache()
+    with tempfile.TemporaryDirectory() as folder, compiled_kept(Path(folder)):
+        yield

@@ -36,3 +36,19 @@ def optimised():
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """Return the positions that sweeps saved so far, a growing list."""
+    from collapse_jax.engine.checkpoint import Store
+
+    positions = []
+    save = Store.save
+
+    def counting(self, position, *given):
+        save(self, position, *given)
+        positions.append(position)
+
+    monkeypatch.setattr(Store, "save", counting)
+    return positions

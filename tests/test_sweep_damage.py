@@ -66,19 +66,6 @@ def begun(tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def saved(monkeypatch):
-    positions = []
-    save = Store.save
-
-    def counting(self, position, *given):
-        save(self, position, *given)
-        positions.append(position)
-
-    monkeypatch.setattr(Store, "save", counting)
-    return positions
-
-
 def largest(directory):
     """Return the file of a checkpoint that holds the state's numbers."""
     return max((path for path in directory.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)

@@ -53,20 +53,6 @@ def cache(tmp_path_factory):
     compilation_cache.reset_cache()
 
 
-@pytest.fixture
-def saved(monkeypatch):
-    """Return the positions saved so far, a growing list."""
-    positions = []
-    save = Store.save
-
-    def counting(self, position, *given):
-        save(self, position, *given)
-        positions.append(position)
-
-    monkeypatch.setattr(Store, "save", counting)
-    return positions
-
-
 def run(process, axes, directory=None, **options):
     return sweep(process, axes, directory=directory, progress=False, **options)
 

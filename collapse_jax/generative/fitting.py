@@ -38,10 +38,10 @@ class Fitting:
 
     def __post_init__(self) -> None:
         check_fields("fitting", self)
-        for name in ("steps", "batch_size", "accumulate"):
-            value = getattr(self, name)
-            if name == "accumulate" and value is None:
-                continue
+        wholes = {"steps": self.steps, "batch_size": self.batch_size}
+        if self.accumulate is not None:
+            wholes["accumulate"] = self.accumulate
+        for name, value in wholes.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
         if self.accumulate is not None and self.batch_size % self.accumulate:
