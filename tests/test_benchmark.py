@@ -15,13 +15,13 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from experiments import benchmark, benchmark_report, compile_times, scaling
-from experiments.family_workloads import EXAMPLES, STATISTICS, by_examples, by_statistics
-from experiments.network_workloads import image_models, language_models
-from experiments.numpy_loops import LOOPS
-from experiments.reward_workloads import perceptrons, text_encoders
-from experiments.roofline import LIMITS, Resources, bound
-from experiments.workloads import compiled_once, run_seconds, whole_member
+from experiments.benchmark import compile_times, report, scaling
+from experiments.benchmark.family_workloads import EXAMPLES, STATISTICS, by_examples, by_statistics
+from experiments.benchmark.network_workloads import image_models, language_models
+from experiments.benchmark.numpy_loops import LOOPS
+from experiments.benchmark.reward_workloads import perceptrons, text_encoders
+from experiments.benchmark.roofline import LIMITS, Resources, bound
+from experiments.benchmark.workloads import compiled_once, run_seconds, whole_member
 
 SIZES = cj.Architecture(1, 32)
 SMALL = {"samples": 400, "generations": 8, "lineages": 1}
@@ -168,15 +168,15 @@ def test_seconds_that_overlap_count_once():
 def test_a_part_of_a_file_is_rewritten_between_its_marks_and_nothing_else(tmp_path):
     path = tmp_path / "BENCHMARKS.md"
     with pytest.raises(FileNotFoundError, match=r"BENCHMARKS\.md, which is not there"):
-        benchmark_report.write(path, "speed", "new")
+        report.write(path, "speed", "new")
     path.write_text("before\n")
     with pytest.raises(ValueError, match="lacks the lines <!-- speed --> and <!-- end of speed -->"):
-        benchmark_report.write(path, "speed", "new")
+        report.write(path, "speed", "new")
     path.write_text(
         "a\n<!-- speed -->\nold\nolder\n<!-- end of speed -->\nb\n<!-- faults -->\n<!-- end of faults -->\n"
     )
-    benchmark_report.write(path, "speed", r"n\1w")
-    benchmark_report.write(path, "speed", r"n\1w")
+    report.write(path, "speed", r"n\1w")
+    report.write(path, "speed", r"n\1w")
     assert path.read_text() == (
         "a\n<!-- speed -->\nn\\1w\n<!-- end of speed -->\nb\n<!-- faults -->\n<!-- end of faults -->\n"
     )
@@ -198,7 +198,7 @@ def test_growth_goes_on_until_the_next_point_would_take_too_long_or_too_much_mem
     assert sizes == {"members": [1, 4, 16, 64], "generations": [64, 256, 1024, 4096], "items": [4, 16, 64]}
     figure = scaling.draw(found)
     assert len(figure.axes) == 6
-    lines = benchmark_report.markdown(report_of(found)).splitlines()
+    lines = report.markdown(report_of(found)).splitlines()
     assert "| items | 64 | 0.41 | 2.00 | 61 | 67.1 |" in lines
 
 
@@ -215,17 +215,17 @@ def report_of(growth):
             "unit": ("work", ["tokens"]),
             "holds_back": ("work", ["Nothing."]),
         },
-        {"work": ["writing"], "way": list(benchmark.WAYS), "resource": list(LIMITS)},
+        {"work": ["writing"], "way": list(speed.WAYS), "resource": list(LIMITS)},
     ).merge(growth)
-    return dataset.assign_attrs(provenance=benchmark_report.provenance("float32"))
+    return dataset.assign_attrs(provenance=report.provenance("float32"))
 
 
 def test_the_table_sets_the_population_beside_the_loop_and_the_bound(monkeypatch):
     growth = {name: ("point", [1.0]) for name in ("size", "run_seconds", "predicted_bytes", "resident_bytes")}
-    text = benchmark_report.markdown(report_of(xr.Dataset({"along": ("point", ["members"]), **growth})))
+    text = report.markdown(report_of(xr.Dataset({"along": ("point", ["members"]), **growth})))
     row = "| writing | tokens | 2 | 2 | 8 | 4 (2–8) | 16 | matrix products | 50 % | Nothing. |"
     assert row in text.splitlines()
     assert "matrix products 16 GFLOP/s" in text
-    assert json.loads(benchmark_report.provenance("float32"))["versions"]["jax"] == jax.__version__
+    assert json.loads(report.provenance("float32"))["versions"]["jax"] == jax.__version__
     widths = [line.count("|") for line in text.splitlines() if line.startswith("|")]
     assert all(len(set(group)) == 1 for _, group in itertools.groupby(widths))

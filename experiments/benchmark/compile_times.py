@@ -1,8 +1,8 @@
 """How long each experiment compiles at its first start, and at its second through JAX's persistent compilation cache.
 
-    python -m experiments.compile_times                      all experiments in their small settings, twice
-    python -m experiments.compile_times recursion_gaussian   those named
-    python -m experiments.compile_times --write              also puts the table into BENCHMARKS.md
+    python -m experiments.benchmark.compile_times                      all experiments, small, twice
+    python -m experiments.benchmark.compile_times recursion_gaussian   those named
+    python -m experiments.benchmark.compile_times --write              also puts the table into BENCHMARKS.md
 
 Each start is a process of its own, in an empty folder of results, with one cache for both. The seconds are those spent
 in tracing, lowering and compiling (or fetching what was compiled), in any thread, counted once, as JAX reports them. A
@@ -24,8 +24,8 @@ import numpy as np
 
 from collapse_jax.engine import run
 from collapse_jax.engine.program import Compiled
-from experiments import benchmark_report
 from experiments.all import EXPERIMENTS
+from experiments.benchmark import report
 
 _EVENTS = "/jax/core/compile/"
 # Its programs are those of the others, and it times them for minutes.
@@ -42,14 +42,14 @@ def measure(name: str, arguments: list[str], cache: Path, results: Path) -> tupl
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    report = results / "compile.json"
+    told = results / "compile.json"
     results.mkdir(parents=True)
-    command = [sys.executable, "-m", "experiments.compile_times", "--report", str(report), name]
+    command = [sys.executable, "-m", "experiments.benchmark.compile_times", "--report", str(told), name]
     command += ["--results", str(results), "--no-progress", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"{name} failed:\n{done.stderr}")
-    found = json.loads(report.read_text())
+    found = json.loads(told.read_text())
     return found["seconds"], found["programs"]
 
 
@@ -85,7 +85,7 @@ def main() -> None:
     text = table(names, ["--small"])
     print(text)
     if "--write" in given:
-        benchmark_report.write(Path("BENCHMARKS.md"), "compile times", text)
+        report.write(Path("BENCHMARKS.md"), "compile times", text)
     return None
 
 

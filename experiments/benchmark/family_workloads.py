@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 import collapse_jax as cj
-from experiments.numpy_loops import LOOPS
-from experiments.roofline import Resources, moved
-from experiments.workloads import Workload
+from experiments.benchmark.numpy_loops import LOOPS
+from experiments.benchmark.roofline import Resources, moved
+from experiments.benchmark.workloads import Workload
 
 # Lineages side by side on a core: few enough for the cache, enough to fill vectors.
 _SIDE_BY_SIDE = 64

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array
 
 import collapse_jax as cj
-from experiments.roofline import Resources, adam, dense, moved, transformer, weights_of
-from experiments.workloads import Workload, process_of, torch_loop
+from experiments.benchmark.roofline import Resources, adam, dense, moved, transformer, weights_of
+from experiments.benchmark.workloads import Workload, process_of, torch_loop
 
 VOCABULARY, LENGTH = 512, 64
 SHAPE, CLASSES, HIDDEN, LATENT = (8, 8, 1), 10, (128, 128), 8

@@ -13,8 +13,8 @@ import psutil
 import xarray as xr
 
 from collapse_jax.files import write_atomically
-from experiments.roofline import LIMITS
-from experiments.workloads import LOOP, ONE_BY_ONE, POPULATION, WAYS
+from experiments.benchmark.roofline import LIMITS
+from experiments.benchmark.workloads import LOOP, ONE_BY_ONE, POPULATION, WAYS
 
 _VERSIONS = ("jax", "jaxlib", "numpy", "torch")
 _SCALES = {"operations": (1e9, "GFLOP/s"), "bytes": (1e9, "GB/s")}

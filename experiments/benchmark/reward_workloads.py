@@ -3,8 +3,8 @@
 import numpy as np
 
 import collapse_jax as cj
-from experiments.roofline import Resources, adam, dense, moved, transformer, weights_of
-from experiments.workloads import Workload, torch_loop
+from experiments.benchmark.roofline import Resources, adam, dense, moved, transformer, weights_of
+from experiments.benchmark.workloads import Workload, torch_loop
 
 ITEMS = 8
 PAIRS = ITEMS * (ITEMS - 1) // 2

@@ -2,7 +2,7 @@
 
 Each point is a population in a process of its own, whose peak resident memory is then its alone:
 
-    python -m experiments.scaling members 64
+    python -m experiments.benchmark.scaling members 64
 """
 
 import json
@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
+from experiments.benchmark.reward_workloads import perceptron_training
+from experiments.benchmark.workloads import compiled_once
 from experiments.launch import use_all_cores
-from experiments.reward_workloads import perceptron_training
-from experiments.workloads import compiled_once
 
 _STARTS = {"members": 1, "generations": 64, "items": 4}
 _ENDS = {"generations": 10_000}  # a plan's limit: it tables their square

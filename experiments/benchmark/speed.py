@@ -25,13 +25,13 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
-from experiments import benchmark_report, machine_limits, scaling
-from experiments.family_workloads import EXAMPLES, STATISTICS, by_examples, by_statistics
+from experiments.benchmark import ceilings, report, scaling
+from experiments.benchmark.family_workloads import EXAMPLES, STATISTICS, by_examples, by_statistics
+from experiments.benchmark.network_workloads import image_models, language_models
+from experiments.benchmark.reward_workloads import perceptrons, text_encoders
+from experiments.benchmark.roofline import LIMITS, Resources, bound
+from experiments.benchmark.workloads import WAYS, Workload, compiled_once, ways
 from experiments.launch import Options, launch
-from experiments.network_workloads import image_models, language_models
-from experiments.reward_workloads import perceptrons, text_encoders
-from experiments.roofline import LIMITS, Resources, bound
-from experiments.workloads import WAYS, Workload, compiled_once, ways
 
 Kind = Literal["perceptrons", "encoders", "families", "statistics", "language", "images"]
 
@@ -130,7 +130,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     limits = np.empty((config.repeats, len(LIMITS)))
     with compiled_once():
         for repeat in range(config.repeats):
-            limits[repeat] = machine_limits.measure(config.dtype)
+            limits[repeat] = ceilings.measure(config.dtype)
             for i, one in enumerate(work):
                 if config.progress:
                     print(f"repeat {repeat + 1} of {config.repeats}: {one.name}", file=sys.stderr)
@@ -153,7 +153,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     )
     if config.seconds > 0:
         dataset = dataset.merge(scaling.measure(config.seconds, progress=config.progress))
-    dataset.attrs["provenance"] = benchmark_report.provenance(config.dtype)
+    dataset.attrs["provenance"] = report.provenance(config.dtype)
     return dataset
 
 
@@ -170,9 +170,9 @@ def main() -> None:
     sys.argv = [argument for argument in sys.argv if argument != "--write"]
 
     def table(dataset: xr.Dataset) -> str:
-        text = benchmark_report.markdown(dataset)
+        text = report.markdown(dataset)
         if write:
-            benchmark_report.write(Path("BENCHMARKS.md"), "speed", text)
+            report.write(Path("BENCHMARKS.md"), "speed", text)
         return text
 
     launch("benchmark", Config(), SMALL, run, draw, table, description=__doc__)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from experiments.torch_loops import DEVICE, descend, perceptron, seconds_of
+from experiments.benchmark.torch_loops import DEVICE, descend, perceptron, seconds_of
 
 _FREQUENCIES, _HIGHEST, _DROP, _DEVIATION = 16, 64.0, 0.1, 0.15
 

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 import collapse_jax as cj
+from experiments.benchmark.roofline import Resources
 from experiments.launch import compiled_kept
-from experiments.roofline import Resources
 
 LOOP, ONE_BY_ONE, POPULATION = "loop", "one by one, jitted", "population"
 WAYS = (LOOP, ONE_BY_ONE, POPULATION)
@@ -104,7 +104,7 @@ def torch_loop(name: str, units: int, *arguments: Any, module: str = "torch_loop
     """Return the PyTorch loop of that name in units a second, from the seconds it returns; None without PyTorch."""
     if importlib.util.find_spec("torch") is None:
         return None
-    loops = importlib.import_module(f"experiments.{module}")
+    loops = importlib.import_module(f"experiments.benchmark.{module}")
     return lambda: units / getattr(loops, name)(*arguments)
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from experiments.roofline import Resources
+from experiments.benchmark.roofline import Resources
 
 Probe = Callable[[], float]
 _TRIES = 2

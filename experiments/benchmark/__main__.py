@@ -1,0 +1,6 @@
+"""`python -m experiments.benchmark`."""
+
+from experiments.benchmark import main
+
+if __name__ == "__main__":
+    main()
