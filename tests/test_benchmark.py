@@ -21,7 +21,7 @@ from experiments.benchmark.network_workloads import image_models, language_model
 from experiments.benchmark.numpy_loops import LOOPS
 from experiments.benchmark.reward_workloads import perceptrons, text_encoders
 from experiments.benchmark.roofline import LIMITS, Resources, bound
-from experiments.benchmark.workloads import compiled_once, run_seconds, whole_member
+from experiments.benchmark.workloads import WAYS, compiled_once, run_seconds, whole_member
 
 SIZES = cj.Architecture(1, 32)
 SMALL = {"samples": 400, "generations": 8, "lineages": 1}
@@ -215,7 +215,7 @@ def report_of(growth):
             "unit": ("work", ["tokens"]),
             "holds_back": ("work", ["Nothing."]),
         },
-        {"work": ["writing"], "way": list(speed.WAYS), "resource": list(LIMITS)},
+        {"work": ["writing"], "way": list(WAYS), "resource": list(LIMITS)},
     ).merge(growth)
     return dataset.assign_attrs(provenance=report.provenance("float32"))
 
