@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, linprog, minimize
 
-from collapse_jax.reward.finite_law import FiniteLaw, certified_gap, finite_law, objective
+from collapse_jax.reward.finite_law import FiniteLaw, _symmetric, certified_gap, finite_law, objective
 from collapse_jax.reward.ranking_program import RankingProgram, as_trained
 from collapse_jax.reward.utilities import UTILITIES, Utility
 
@@ -198,6 +198,15 @@ def test_gap_is_rounding_and_rewards_are_symmetric(case):
     np.testing.assert_allclose(law.rewards + law.rewards[::-1], 1.0, rtol=0, atol=1e-15)
     assert (np.diff(law.rewards) >= 0).all()
     assert law.rewards[[0, -1]].tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("n", [6, 7])
+def test_slacks_whose_sum_rounds_up_leave_the_middle_items_in_order(n):
+    halves = np.random.default_rng(0).random((200, n // 2))
+    halves /= 2 * halves.sum(axis=1, keepdims=True)
+    assert (halves.cumsum(axis=1)[:, -1] > 0.5).any()
+    for half in halves:
+        assert (np.diff(_symmetric(np.concatenate([half, np.zeros(1 + n % 2), half[::-1]]))) >= 0).all()
 
 
 @pytest.mark.parametrize(

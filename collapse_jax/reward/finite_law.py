@@ -125,7 +125,8 @@ def _slacks(rewards: Rewards) -> Slacks:
 
 def _symmetric(slacks: Slacks) -> Rewards:
     n = slacks.size - 1
-    lower = slacks[:-1].cumsum()[: n // 2]
+    # Half of the slacks add up to a half, or more by rounding: the middle items would then stand in the wrong order.
+    lower = np.minimum(slacks[:-1].cumsum()[: n // 2], 0.5)
     return np.concatenate([lower, [0.5] * (n % 2), 1 - lower[::-1]])
 
 
