@@ -1,14 +1,16 @@
-# `make demo` and `make test` set up what they need: a virtual environment in .venv, with PYTHON (3.11 to 3.13).
+# `make demo` and `make test` set up what they need: a virtual environment with PYTHON (3.11 to 3.13), in .venv, or, where
+# another PYTHON is named, in one of its own: `make test PYTHON=python3.12` in .venv-python3.12.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint types notebooks clean
+.PHONY: setup demo test test-slow lint types notebooks clean
 
-setup: .venv/installed
+setup: $(VENV)/installed
 
-.venv/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e '.[test,notebooks]'
 	touch $@
@@ -16,8 +18,12 @@ setup: .venv/installed
 demo: setup
 	$(BIN)/python -m experiments.reward_collapse
 
+# The tests that fit ten minutes on two cores; `make test-slow` runs the others.
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+test-slow: setup
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: setup
 	$(BIN)/ruff check .
@@ -30,4 +36,4 @@ notebooks: setup
 	$(BIN)/python -m colab.execute
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
