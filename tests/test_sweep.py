@@ -2,6 +2,7 @@
 
 import collections
 import datetime
+import importlib
 import importlib.metadata
 import json
 import platform
@@ -107,6 +108,25 @@ def test_segments_and_chunks_change_no_bit(reference, options):
     result = run(make_walk(), walk_axes(), **options)
     assert_same(result, reference)
     assert result["index"].to_numpy()[0, 0].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(("segment", "branches"), [(4, True), (5, False), (10, False), (None, False)])
+def test_only_a_segment_that_does_not_divide_the_steps_costs_a_branch(tmp_path, segment, branches):
+    jax.config.update("jax_dump_ir_to", str(tmp_path))
+    try:
+        run(make_walk(), {}, segment=segment)
+    finally:
+        jax.config.update("jax_dump_ir_to", None)
+    programs = [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
+    assert any("stablehlo.while" in text for text in programs)
+    assert any("stablehlo.case" in text for text in programs) is branches
+
+
+def test_the_default_segment_is_a_twentieth_of_the_steps_or_a_little_more_that_divides_them():
+    default = importlib.import_module("collapse_jax.engine.sweep")._default_segment
+    assert [default(steps) for steps in (1, 7, 20, 40, 1000)] == [1, 1, 1, 2, 50]
+    assert [default(steps) for steps in (21, 50, 150, 1001)] == [3, 5, 10, 77]
+    assert [default(steps) for steps in (23, 101)] == [2, 6]  # nothing divides these
 
 
 @pytest.mark.parametrize("make", [make_walk, make_fit])

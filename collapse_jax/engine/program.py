@@ -130,15 +130,20 @@ def make_program(
     specs = jax.tree.map(lambda leaf: state_spec(leaf.shape, parts), init.out)
 
     def advance_member(consts: list[Any], start: Any, state: PyTree, hyper: PyTree) -> PyTree:
-        def body(state: PyTree, index: Any) -> PyTree:
-            # The last segment may reach past the last step: idle there rather than compile a shorter program. The
-            # index is not batched, so this stays a branch and costs nothing.
-            def idle(state: PyTree) -> PyTree:
-                return state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), step.out[1])
+        def running(state: PyTree, index: Any) -> PyTree:
+            return step.evaluate(consts, state, hyper, index)
 
-            state, record = jax.lax.cond(
-                index < process.num_steps, lambda state: step.evaluate(consts, state, hyper, index), idle, state
-            )
+        # Records of steps that don't exist are zeros.
+        def idle(state: PyTree, index: Any) -> PyTree:
+            return state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), step.out[1])
+
+        def body(state: PyTree, index: Any) -> PyTree:
+            if process.num_steps % segment:
+                # The last segment reaches past the last step: idle there rather than compile a shorter program. The
+                # index is not batched, so this stays a branch; it costs a copy of the state.
+                state, record = jax.lax.cond(index < process.num_steps, running, idle, state, index)
+            else:
+                state, record = running(state, index)
             return state, (
                 record,
                 _finite(state if process.watch is None else call("watch of the process", process.watch, state)),

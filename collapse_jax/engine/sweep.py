@@ -68,7 +68,7 @@ def sweep(
         raise ValueError(f"the process has num_steps {process.num_steps!r}; it must be a whole number from 1 on")
     population = make_population(process, axes)
     mesh = mesh or make_mesh()
-    segment = min(segment or -(-process.num_steps // _SEGMENTS), process.num_steps)
+    segment = min(segment or _default_segment(process.num_steps), process.num_steps)
     if vmap_members is None and mesh.devices.flat[0].platform == "cpu":
         vmap_members = 1
     program = make_program(process, population, mesh=mesh, segment=segment, vmap_members=vmap_members)
@@ -121,6 +121,12 @@ def sweep(
     }
     _report_diverged(population, dataset)
     return dataset
+
+
+def _default_segment(steps: int) -> int:
+    """Return a twentieth of the steps, or up to a tenth if that divides them: then no step has to be left out."""
+    least = -(-steps // _SEGMENTS)
+    return next((segment for segment in range(least, 2 * least + 1) if steps % segment == 0), least)
 
 
 def _digest(population: Population) -> str:
