@@ -98,9 +98,15 @@ class Program(NamedTuple):
 
 
 def make_program(
-    process: Process, population: Population, *, mesh: Mesh, segment: int, vmap_members: int | None
+    process: Process,
+    population: Population,
+    *,
+    mesh: Mesh,
+    segment: int,
+    vmap_members: int | None,
+    options: dict[str, bool | str],
 ) -> Program:
-    """Trace `process` for one member.
+    """Trace `process` for one member. `options` are those of the compiler.
 
     Raises ValueError where `step` doesn't return a state like the one it takes, or a record that `dims` doesn't fit,
     and for a mesh with other axes.
@@ -184,11 +190,11 @@ def make_program(
         hypers = jax.tree.map(lambda leaf: batched(leaf, by_member), hyper)
         seeds = jax.ShapeDtypeStruct((width,), np.uint32, sharding=by_member)
         start = jax.ShapeDtypeStruct((), np.int32, sharding=everywhere)
-        run_init = jax.jit(init_all, out_shardings=state_shardings).lower(init_consts, seeds, hypers).compile()
+        run_init = jax.jit(init_all, out_shardings=state_shardings).lower(init_consts, seeds, hypers).compile(options)
         run_step = (
             jax.jit(advance_all, donate_argnums=2, out_shardings=(state_shardings, by_member, by_member))
             .lower(step_consts, start, state, hypers)
-            .compile()
+            .compile(options)
         )
 
         def place(members: np.ndarray) -> tuple[PyTree, jax.Array]:

@@ -19,11 +19,13 @@ from collapse_jax.annotations import checked
 from collapse_jax.devices import make_mesh
 from collapse_jax.engine.axes import Population, make_population
 from collapse_jax.engine.checkpoint import Store
+from collapse_jax.engine.compiler import compiler_options
 from collapse_jax.engine.program import Program, make_program
 from collapse_jax.engine.run import Layout, run_population
 from collapse_jax.process import Process
 
 _SEGMENTS = 20
+_TUNED = ".tuned"  # hidden, as it is there before `sweep.json`
 
 
 @checked
@@ -71,14 +73,16 @@ def sweep(
     segment = min(segment or _default_segment(process.num_steps), process.num_steps)
     if vmap_members is None and mesh.devices.flat[0].platform == "cpu":
         vmap_members = 1
-    program = make_program(process, population, mesh=mesh, segment=segment, vmap_members=vmap_members)
+    tuned = Path(directory).absolute() / _TUNED if directory is not None else None
+    options = compiler_options(mesh.devices.flat[0].platform, tuned)
+    program = make_program(process, population, mesh=mesh, segment=segment, vmap_members=vmap_members, options=options)
     _check_coords(process, population, program)
     config = {
         "axes": {name: labels.tolist() for name, labels in population.labels.items()},
         "steps": process.num_steps,
         "segment": segment,
         "vmap_members": vmap_members or "all",
-        "platform": mesh.devices.flat[0].platform,
+        "platform": _platform(mesh),
         "jax": jax.__version__,
         "values": _digest(population),
         "program_and_data": program.digest,
@@ -127,6 +131,13 @@ def _default_segment(steps: int) -> int:
     """Return a twentieth of the steps, or up to a tenth if that divides them: then no step has to be left out."""
     least = -(-steps // _SEGMENTS)
     return next((segment for segment in range(least, 2 * least + 1) if steps % segment == 0), least)
+
+
+def _platform(mesh: Mesh) -> str:
+    """Return what the bits of a result depend on: the platform, and the kind of its devices if there are several."""
+    platform = mesh.devices.flat[0].platform
+    kinds = {device.device_kind for device in mesh.devices.flat} - {platform}
+    return " ".join([platform, *sorted(kinds)])
 
 
 def _digest(population: Population) -> str:
