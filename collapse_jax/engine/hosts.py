@@ -41,13 +41,30 @@ def in_first(act: Callable[[], None]) -> None:
         raise failure or OSError("another process of this run can't use the directory; its message tells why")
 
 
+def on_host(value: Any) -> np.ndarray:
+    """Return an array's values on the host. A JAX array keeps what NumPy reads of it as long as it lives; not here."""
+    if isinstance(value, jax.Array) and value.is_fully_addressable:
+        parts = [shard.data for shard in value.addressable_shards]
+        value = jax.make_array_from_single_device_arrays(value.shape, value.sharding, parts)
+    return np.asarray(value)
+
+
 def put(value: Any, sharding: NamedSharding) -> jax.Array:
-    """Return a host array on the devices, of which each process copies its own part only."""
+    """Return an array on the devices, of which each process copies its own part only.
+
+    What should be whole on every device, and is so on some device already, goes from there to the others, and is shared
+    with the array given where it lies: a second copy of a data set may be more than a device holds.
+    """
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         data = put(jax.random.key_data(value), sharding)
         keys: jax.Array = jax.random.wrap_key_data(data, impl=jax.random.key_impl(value))
         return keys
-    host = np.asarray(value)
+    if isinstance(value, jax.Array) and value.is_fully_replicated and sharding.is_fully_replicated:
+        there = {shard.device: shard.data for shard in value.addressable_shards}
+        one = next(iter(there.values()))
+        parts = [jax.device_put(there.get(device, one), device) for device in sharding.mesh.local_devices]
+        return jax.make_array_from_single_device_arrays(value.shape, sharding, parts)
+    host = on_host(value)
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 

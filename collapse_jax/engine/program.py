@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 from collapse_jax.calling import call
 from collapse_jax.devices import BATCH, MODEL, POPULATION, check_mesh, state_spec
 from collapse_jax.engine.axes import Population
-from collapse_jax.engine.hosts import put
+from collapse_jax.engine.hosts import on_host, put
 from collapse_jax.process import Process
 
 _STORABLE = "biufc"  # NumPy's own kinds: neither bfloat16 nor keys
@@ -47,10 +47,11 @@ class Traced(NamedTuple):
         text = re.sub(r"0x[0-9a-f]+", "", self.jaxpr.pretty_print(source_info=False, use_color=False))
         sha = hashlib.sha256(text.encode())
         for const in (*self.consts, *_inner_consts(self.jaxpr)):
-            if jnp.issubdtype(jnp.asarray(const).dtype, jax.dtypes.prng_key):
+            if isinstance(const, jax.Array) and jnp.issubdtype(const.dtype, jax.dtypes.prng_key):
                 const = jax.random.key_data(const)
-            array = np.asarray(const)
-            sha.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+            array = on_host(const)
+            sha.update(f"{array.dtype}{array.shape}".encode())
+            sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         return sha.hexdigest()
 
 
@@ -87,10 +88,13 @@ class Compiled(NamedTuple):
 class Program(NamedTuple):
     """A process, traced: `compile(width)` makes it runnable for chunks of so many members.
 
-    `member_bytes` is what a member needs on a device at the least, `record_bytes` what it adds to the results a step.
+    `place_data()` puts the arrays that the process closes over on the devices, where they stay, and returns the bytes
+    that they take of each. `member_bytes` is what a member needs on a device at the least, `record_bytes` what it adds
+    to the results a step.
     """
 
     compile: Callable[[int], Compiled]
+    place_data: Callable[[], int]
     records: dict[str, jax.ShapeDtypeStruct]
     member_bytes: int
     record_bytes: int
@@ -179,13 +183,19 @@ def make_program(
     by_member, everywhere = NamedSharding(mesh, P(POPULATION)), NamedSharding(mesh, P())
     state_shardings = jax.tree.map(lambda spec: NamedSharding(mesh, P(POPULATION, *spec)), specs)
 
+    @cache
+    def placed() -> dict[int, jax.Array]:
+        # Both functions close over the same data: one copy of it on the devices, for programs of any width.
+        return {id(const): put(const, everywhere) for const in (*init.consts, *step.consts)}
+
+    def data_bytes() -> int:
+        return _bytes(list(placed().values()))
+
     def compile_for(width: int) -> Compiled:
         def batched(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype, sharding=sharding)
 
-        # Both functions close over the same data: one copy of it on the devices.
-        placed = {id(const): put(const, everywhere) for const in (*init.consts, *step.consts)}
-        init_consts, step_consts = ([placed[id(const)] for const in traced.consts] for traced in (init, step))
+        init_consts, step_consts = ([placed()[id(const)] for const in traced.consts] for traced in (init, step))
         state = jax.tree.map(batched, init.out, state_shardings)
         hypers = jax.tree.map(lambda leaf: batched(leaf, by_member), hyper)
         seeds = jax.ShapeDtypeStruct((width,), np.uint32, sharding=by_member)
@@ -210,7 +220,7 @@ def make_program(
             by_member=by_member,
             memory=_memory(
                 [(run_init, _bytes(init_consts)), (run_step, _bytes(step_consts))],
-                data=_bytes(list(placed.values())),
+                data=data_bytes(),
             ),
         )
 
@@ -218,6 +228,7 @@ def make_program(
     held = jax.tree.map(lambda leaf, spec: _bytes(leaf) // (parts if spec else 1), init.out, specs)
     return Program(
         compile=compile_for,
+        place_data=data_bytes,
         records=dict(step.out[1]),
         member_bytes=sum(jax.tree.leaves(held)) + _bytes(hyper) + segment * record_bytes,
         record_bytes=record_bytes,
