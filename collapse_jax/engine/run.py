@@ -13,12 +13,13 @@ from tqdm.std import tqdm
 from collapse_jax.devices import POPULATION
 from collapse_jax.engine import hosts
 from collapse_jax.engine.checkpoint import Store
-from collapse_jax.engine.memory import capacity, fitting, gibibytes, is_out_of_memory
+from collapse_jax.engine.memory import capacity, gibibytes, is_out_of_memory, most_that_fit
 from collapse_jax.engine.program import Compiled, Program
 from collapse_jax.engine.stopping import deferred
 
 Piece = dict[str, np.ndarray]
 """The records of one segment of one chunk: (member, step, ...) arrays."""
+_TOO_MUCH = 2**61  # the bytes that a program is said to need which can't be compiled in the memory there is
 
 
 class Layout(NamedTuple):
@@ -108,41 +109,88 @@ def _compile(
 ) -> tuple[int, Compiled, int, dict[str, int]]:
     """Return a chunk (the one given, or the largest that fits), its program, how many were compiled, the memory."""
     parts = layout.mesh.shape[POPULATION]
+    data = _place_data(program)
     free, total = capacity(layout.mesh, results)
+    free += data  # what is there already needs no room, and is part of what a program needs
     if total <= 0:
         raise MemoryError(
             f"the records of {layout.members} members take {gibibytes(results)}, more than the host has: record less, "
             "or fewer steps"
         )
-    given = chunk is not None
-    limit = total if given else free
-    chunk = chunk or layout.chunk(max(free // program.member_bytes, 1) * parts)
-    compiled, count = program.compile(layout.width(chunk)), 2
-    while compiled.memory is not None and compiled.memory > limit:
-        if compiled.width == parts and compiled.memory <= total:
-            break  # what others hold now they may give back
-        fits, more = _fitting(program, compiled, parts, limit)
-        if given or fits < 1:
-            raise _too_large(layout, fits, f"{gibibytes(compiled.memory)} are needed, {gibibytes(limit)} are there")
-        chunk = layout.chunk(min(fits, chunk - 1))
-        compiled, count = program.compile(layout.width(chunk)), count + more + 2
+    trials = _Trials(program, parts)
+
+    def most(members: int, limit: int) -> int:
+        return most_that_fit(
+            trials.needed,
+            lambda few: layout.width(layout.chunk(few * parts)) // parts,
+            members,
+            limit,
+            least=program.member_bytes,
+            data=data,
+        )
+
+    if chunk is None:
+        whole = layout.width(layout.members) // parts
+        # What others hold now they may give back: one member is tried where the device is large enough for it.
+        fits = most(whole, free) or int(trials.needed(1) <= total)
+        if not fits:
+            raise _too_large(layout, 0, _compared(trials.needed(1), free))
+        chunk = layout.chunk(fits * parts)
+    else:
+        members = layout.width(chunk) // parts
+        needed = data + members * program.member_bytes  # at the least
+        if needed > total or (needed := trials.needed(members)) > total:
+            raise _too_large(layout, most(members - 1, total) * parts, _compared(needed, total))
+    compiled = trials.compiled(layout.width(chunk) // parts)
+    assert compiled is not None  # as it fits
     known = {"limit_bytes": total, "members": compiled.width // parts}
-    return chunk, compiled, count, {} if compiled.memory is None else {"predicted_bytes": compiled.memory} | known
+    memory = {} if compiled.memory is None else {"predicted_bytes": compiled.memory} | known
+    return chunk, compiled, trials.programs, memory
 
 
-def _fitting(program: Program, compiled: Compiled, parts: int, limit: int) -> tuple[int, int]:
-    """Return how many members fit, where those of `compiled` don't, and how many programs it took to find out."""
+class _Trials:
+    """The programs compiled so far, by the number of members on a device."""
 
-    def needed(members: int) -> int:
-        return program.compile(members * parts).memory or 0
+    def __init__(self, program: Program, parts: int) -> None:
+        self._program, self._parts = program, parts
+        self._known: dict[int, Compiled | None] = {}
 
-    members, more, fits = compiled.width // parts, 0, 1
-    if members > 2 and compiled.memory is not None:
-        # Two points give the line. One member alone lies below it: a loop over one holds no copies.
-        fits, more = fitting(limit, (2, needed(2)), (members, compiled.memory)), 2
-    if fits < 2:
-        fits, more = int(members > 1 and needed(1) <= limit), more + 2
-    return fits * parts, more
+    @property
+    def programs(self) -> int:
+        """How many programs were compiled, of two functions each."""
+        return 2 * len(self._known)
+
+    def compiled(self, members: int) -> Compiled | None:
+        """Return the program of so many members a device, None if it took more memory than there is to compile it."""
+        if members not in self._known:
+            try:
+                self._known[members] = self._program.compile(members * self._parts)
+            except jax.errors.JaxRuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._known[members] = None
+        return self._known[members]
+
+    def needed(self, members: int) -> int:
+        """Return the bytes of a device that so many members need, in the process where they need most."""
+        compiled = self.compiled(members)
+        own = _TOO_MUCH if compiled is None else compiled.memory
+        return -hosts.lowest(-(members * self._program.member_bytes if own is None else own))
+
+
+def _place_data(program: Program) -> int:
+    """Put the data on the devices and return their bytes on each. Raises MemoryError if a device can't hold them."""
+    try:
+        return program.place_data()
+    except jax.errors.JaxRuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError("the memory of a device does not hold the arrays that the process closes over") from error
+
+
+def _compared(needed: int, limit: int) -> str:
+    need = "more than there is to compile it" if needed >= _TOO_MUCH else gibibytes(needed)
+    return f"{need} is needed, {gibibytes(limit)} is there"
 
 
 def _too_large(layout: Layout, fits: int, why: str) -> MemoryError:
