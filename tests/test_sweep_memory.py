@@ -208,6 +208,14 @@ def test_no_program_far_larger_than_what_fits_is_compiled(monkeypatch, programs)
     assert found["programs_compiled"] == 2 * len(widths) <= 8
 
 
+def test_a_number_that_surely_does_not_fit_is_refused_without_its_program(monkeypatch, programs):
+    widths, _ = programs
+    limit(monkeypatch, 3_000_000)
+    with pytest.raises(MemoryError, match=r"needed, .* is there. Give max_members=\d+, which fits"):
+        sweep(make_large(), {"seed": range(200)}, max_members=100, progress=False)
+    assert max(widths) < 10
+
+
 @pytest.mark.parametrize("most", [1, 3])
 def test_memory_that_ends_in_the_compiler_means_fewer_members(expected, programs, most):
     widths, most_compiled = programs

@@ -47,11 +47,13 @@ def sweep(
     process (and `diverged`: true from the step on where a member's state is not finite); its attributes tell what ran,
     where, and for how long.
 
-    With a `directory`, the sweep is saved after every `segment` steps (by default a twentieth of all); called again
-    after a kill it goes on there, on whatever devices and processes, and ends bit for bit like an uninterrupted run
-    (where members run one by one; side by side they agree up to rounding). Ctrl-C and SIGTERM let the segment end and
-    be saved. `max_members` bounds how many members are in memory: more run in equal chunks of the same program; by
-    default as many as fit the devices.
+    With a `directory`, the sweep is saved after every `segment` steps (by default a twentieth of all, or up to a tenth
+    to divide them); called again after a kill it goes on there and ends in the bits of an uninterrupted run: on as many
+    devices of the same kind, and on another number of them if members run one by one and each on one device (otherwise
+    up to rounding). Devices of another kind round differently and are refused. A GPU is told to add in one order, and
+    the directory keeps which kernels it chose; without one, runs may choose others and agree up to rounding. Ctrl-C and
+    SIGTERM let the segment end and be saved. `max_members` bounds how many members are in memory: more run in equal
+    chunks of the same program; by default as many as fit the devices.
 
     `mesh` is `cj.make_mesh()` by default, all devices of all processes; in several processes, each calls `sweep` with
     the same arguments, writes its part to the common directory and gets the whole result. On each device `vmap_members`
