@@ -139,6 +139,12 @@ def make_program(
     parts = mesh.shape.get(MODEL, 1)
     specs = jax.tree.map(lambda leaf: state_spec(leaf.shape, parts), init.out)
 
+    # One by one, a member's bits don't depend on how many there are. XLA would compile a step in another way if it could
+    # join it with what surrounds it, or if a loop of one turn vanished: hence a branch, in a loop of two turns or more.
+    alone = vmap_members == 1
+    # The last segment may reach past the last step: idle there rather than compile a shorter program.
+    branches, turns = alone or process.num_steps % segment > 0, max(segment, 2) if alone else segment
+
     def advance_member(consts: list[Any], start: Any, state: PyTree, hyper: PyTree) -> PyTree:
         def running(state: PyTree, index: Any) -> PyTree:
             return step.evaluate(consts, state, hyper, index)
@@ -148,10 +154,10 @@ def make_program(
             return state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), step.out[1])
 
         def body(state: PyTree, index: Any) -> PyTree:
-            if process.num_steps % segment:
-                # The last segment reaches past the last step: idle there rather than compile a shorter program. The
-                # index is not batched, so this stays a branch; it costs a copy of the state.
-                state, record = jax.lax.cond(index < process.num_steps, running, idle, state, index)
+            if branches:
+                # The index is not batched, so this stays a branch; it costs a copy of the state.
+                last = jnp.minimum(start + segment, process.num_steps)
+                state, record = jax.lax.cond(index < last, running, idle, state, index)
             else:
                 state, record = running(state, index)
             return state, (
@@ -159,7 +165,8 @@ def make_program(
                 _finite(state if process.watch is None else call("watch of the process", process.watch, state)),
             )
 
-        state, (records, finite) = jax.lax.scan(body, state, start + jnp.arange(segment, dtype=np.int32))
+        state, (records, finite) = jax.lax.scan(body, state, start + jnp.arange(turns, dtype=np.int32))
+        records, finite = jax.tree.map(lambda leaf: leaf[:segment], (records, finite))
         return state, records, finite
 
     def over_members(fn: Callable[..., PyTree], *members: PyTree) -> PyTree:
