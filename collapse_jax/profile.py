@@ -24,8 +24,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 import xarray as xr
-from scipy.stats import t as student
 
 from collapse_jax.annotations import checked
 
@@ -231,7 +231,7 @@ def _interval(
     error, freedom = (squares[0], parts[0]) if paired else (squares[0] + squares[1], parts[0] + parts[1])
     freedom = error**2 / freedom
     # Without any spread the degrees of freedom are 0/0, and of no effect.
-    half = student.ppf((1 + level) / 2, freedom.where(error > 0, 1.0)) * np.sqrt(error)
+    half = scipy.stats.t.ppf((1 + level) / 2, freedom.where(error > 0, 1.0)) * np.sqrt(error)
     half = half.where(~np.isinf(value), 0.0)
     return value, value - half, value + half
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import beta, betainc, betaincinv
 
 Elementwise = Callable[[Float[np.ndarray, "*shape"]], Float[np.ndarray, "*shape"]]
 
@@ -84,7 +84,7 @@ def power(*, gamma: float) -> LimitLaw | None:
     if gamma >= 1:
         return two_point()._replace(gap=0.0 if gamma == 1 else math.nan)
     shape = (1 - gamma) / 2
-    return _symmetric_beta(shape, float(beta(shape + gamma, shape) / beta(shape, shape)))
+    return _symmetric_beta(shape, float(scipy.special.beta(shape + gamma, shape) / scipy.special.beta(shape, shape)))
 
 
 def arcsine() -> LimitLaw | None:
@@ -99,8 +99,10 @@ def inverse_power(*, gamma: float) -> LimitLaw | None:
     """
     if gamma <= 0:
         return None
+    if gamma >= 1:
+        return uniform()
     shape = (1 + gamma) / 2
-    return _symmetric_beta(shape, float(-beta(shape - gamma, shape) / beta(shape, shape))) if gamma < 1 else uniform()
+    return _symmetric_beta(shape, float(-scipy.special.beta(shape - gamma, shape) / scipy.special.beta(shape, shape)))
 
 
 def exponential(*, scale: float) -> LimitLaw | None:
@@ -194,14 +196,14 @@ def _flat(atom: float, value: float, gap: float = 0.0) -> LimitLaw:
 def _symmetric_beta(shape: float, value: float) -> LimitLaw:
     def density(x: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
-            inside = (x * (1 - x)) ** (shape - 1) / beta(shape, shape)
+            inside = (x * (1 - x)) ** (shape - 1) / scipy.special.beta(shape, shape)
         return np.where((x >= 0) & (x <= 1), inside, 0.0)
 
     return LimitLaw(
         np.zeros(0),
         np.zeros(0),
-        lambda x: np.asarray(betainc(shape, shape, np.clip(x, 0, 1))),
-        lambda q: np.asarray(betaincinv(shape, shape, q)),
+        lambda x: np.asarray(scipy.special.betainc(shape, shape, np.clip(x, 0, 1))),
+        lambda q: np.asarray(scipy.special.betaincinv(shape, shape, q)),
         density,
         value,
     )

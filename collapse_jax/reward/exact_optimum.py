@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy.linalg import lstsq
 
 from collapse_jax.reward.interior_point import Path, Point, central_path
 from collapse_jax.reward.ranking_program import RankingProgram, Shares, Slacks
@@ -61,7 +61,7 @@ def _finish(path: Path, point: Point) -> Optimum:
         matrix = np.block([[size[:, None] * hessian * size, weighted.T], [weighted, corner]])
         target = np.concatenate([size * gradient, missing])
         # Least squares: a linear stretch leaves rewards free, and then they stay in the middle of where the path led.
-        solution = lstsq(matrix, target, cond=1e-15, lapack_driver="gelsy")[0]
+        solution = scipy.linalg.lstsq(matrix, target, cond=1e-15, lapack_driver="gelsy")[0]
         step, prices = solution[: size.size], solution[size.size :]
         slacks = slacks.copy()
         slacks[free] = size * (1 + step * min(1.0, 0.9 / max(1e-300, -step.min())))

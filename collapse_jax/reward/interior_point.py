@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from collapse_jax.reward.ranking_program import RankingProgram, Shares, Slacks
 
@@ -168,10 +168,10 @@ def _bordered_solve(
     while True:
         np.fill_diagonal(matrix, diagonal * (1 + ridge))
         try:
-            factor = cho_factor(matrix, lower=True)
+            factor = scipy.linalg.cho_factor(matrix, lower=True)
             break
-        except LinAlgError:
+        except scipy.linalg.LinAlgError:
             ridge = max(1e-15, 10 * ridge)
-    free, uniform = cho_solve(factor, np.stack([target, border], 1)).T
+    free, uniform = scipy.linalg.cho_solve(factor, np.stack([target, border], 1)).T
     multiplier = float(border @ free / (border @ uniform))
     return free - multiplier * uniform, multiplier

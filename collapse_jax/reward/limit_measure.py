@@ -1,9 +1,9 @@
 """The limit law that a vector of coefficients in a `Basis` stands for: distribution function, quantiles and density."""
 
 import numpy as np
+import scipy
 from jaxtyping import Float
 from numpy.polynomial import legendre
-from scipy.special import roots_jacobi
 
 from collapse_jax.reward.closed_forms import Elementwise, LimitLaw, atomic
 from collapse_jax.reward.limit_potential import Basis
@@ -104,7 +104,7 @@ def _integral(basis: Basis, spanned: np.ndarray) -> np.ndarray:
     series = analysis @ (legendre.legval(node, spanned).T * (y / high) ** -basis.exponent)
     integral = np.asarray(legendre.legint(series, lbnd=-1, scl=1)) * (high - low) / 2
     if basis.exponent > 0:
-        jacobi, jacobi_weight = roots_jacobi(_ORDER, 0.0, -basis.exponent)
+        jacobi, jacobi_weight = scipy.special.roots_jacobi(_ORDER, 0.0, -basis.exponent)
         fraction = 2 ** (basis.exponent - 1) * jacobi_weight
         scaled = (1 + node[:, None]) / 2 * (1 + jacobi) - 1
         integral[:, 0] = 0

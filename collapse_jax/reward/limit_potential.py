@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
 from numpy.polynomial import legendre
-from scipy.special import roots_jacobi
 
 _NEAR = 0.3  # panel lengths: further off, 16 Gauss nodes resolve a singularity of U at gap 0 to 1e-14
 _ORDER = 16
@@ -62,7 +62,7 @@ def gauss(basis: Basis, order: int) -> tuple[Float[np.ndarray, "panel node"], Fl
     weights = (high - low) / 2 * weight * (nodes / high) ** -basis.exponent
     polynomials = np.broadcast_to(legendre.legvander(node, basis.size - 1), (*nodes.shape, basis.size)).copy()
     if basis.exponent > 0:
-        node, weight = roots_jacobi(order, 0.0, -basis.exponent)
+        node, weight = scipy.special.roots_jacobi(order, 0.0, -basis.exponent)
         nodes[0], weights[0] = high[0] * (1 + node) / 2, high[0] / 2 * 2**basis.exponent * weight
         polynomials[0] = legendre.legvander(node, basis.size - 1)
     return nodes, weights[..., None] * polynomials

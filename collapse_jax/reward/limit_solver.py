@@ -9,8 +9,8 @@ For any measure μ of mass 1, I* - I(μ) ≤ 2 (max V - I(μ)), because the ener
 import itertools
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.linalg import lstsq
 
 from collapse_jax.reward.calculus import HostFunction
 from collapse_jax.reward.closed_forms import LimitLaw
@@ -38,7 +38,9 @@ def solve(function: HostFunction, shape: Shape, min_gap: float = 0.0) -> LimitLa
     nodes = gauss(basis, 3 * _SIZE // 2)[0].ravel() if basis.size else np.zeros(0)
     matrix = potential(kernel, basis, np.concatenate([basis.atoms, nodes]))
     scale = np.abs(matrix).max(axis=0)
-    coefficients = lstsq(matrix / scale, -np.ones(len(matrix)), cond=1e-15, lapack_driver="gelsy")[0] / scale
+    coefficients = (
+        scipy.linalg.lstsq(matrix / scale, -np.ones(len(matrix)), cond=1e-15, lapack_driver="gelsy")[0] / scale
+    )
     coefficients /= masses(basis) @ coefficients
     value, gap = _certificate(kernel, basis, coefficients, shape.bounded)
     return as_law(basis, coefficients, value + top, gap)

@@ -6,8 +6,8 @@ H is the probability that two draws differ. It obeys the recursion of the varian
 import math
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import gamma, zeta
 
 from collapse_jax.annotations import checked
 from collapse_jax.generative.laws.arguments import check_distribution, check_generations, check_whole, check_within
@@ -131,7 +131,9 @@ def zipf_missing_mass(exponent: float, samples: int) -> float:
     check_within("exponent", exponent, 1, math.inf, ends="()")
     check_whole("samples", samples, 1)
     slope = 1 - 1 / exponent
-    return float(zeta(exponent) ** (-1 / exponent) * gamma(slope) / exponent * samples**-slope)
+    return float(
+        scipy.special.zeta(exponent) ** (-1 / exponent) * scipy.special.gamma(slope) / exponent * samples**-slope
+    )
 
 
 def _kept(share: float, samples: int, mixed: bool) -> float:

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float
-from scipy.optimize import brentq
-from scipy.special import softmax
 
 from collapse_jax.annotations import checked, require_numbers
 from collapse_jax.generative.laws.arguments import check_distribution, check_generations, check_whole, check_within
@@ -30,7 +29,7 @@ def tempered(model: Float[np.ndarray, " category"], temperature: float) -> Float
     check_distribution("model", model)
     check_within("temperature", temperature, 0, math.inf, ends="()")
     with np.errstate(divide="ignore"):
-        return np.asarray(softmax(np.log(model) / temperature))
+        return np.asarray(scipy.special.softmax(np.log(model) / temperature))
 
 
 @checked
@@ -136,7 +135,7 @@ def temperature_fixed_points(categories: int, temperature: float, share: float, 
     grid = np.concatenate([np.linspace(-bound, -1e-6, 4000), np.linspace(1e-6, bound, 4000)])
     values = [excess(x) for x in grid]
     roots = [0.0] + [
-        brentq(excess, grid[i], grid[i + 1], xtol=1e-14)
+        scipy.optimize.brentq(excess, grid[i], grid[i + 1], xtol=1e-14)
         for i in range(len(grid) - 1)
         if grid[i] * grid[i + 1] > 0 and values[i] * values[i + 1] < 0
     ]

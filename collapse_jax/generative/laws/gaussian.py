@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import digamma, gammaln, polygamma
 
 from collapse_jax.annotations import checked
 from collapse_jax.generative.laws.arguments import check_generations, check_whole
@@ -26,7 +26,7 @@ def replace_log_variance(
     """
     check_whole("samples", samples, 2)
     t, half = _generations(generations), (samples - 1) / 2
-    return t * (digamma(half) - math.log(half)), t * polygamma(1, half)
+    return t * (scipy.special.digamma(half) - math.log(half)), t * scipy.special.polygamma(1, half)
 
 
 @checked
@@ -43,7 +43,7 @@ def replace_log_determinant(samples: int, dim: int, generations: int) -> Float[n
     check_whole("dim", dim, 1)
     check_whole("samples", samples, dim + 1)
     j = np.arange(1, dim + 1)
-    step = float(np.sum(digamma((samples - j) / 2) + math.log(2) - math.log(samples - 1)))
+    step = float(np.sum(scipy.special.digamma((samples - j) / 2) + math.log(2) - math.log(samples - 1)))
     return _generations(generations) * step
 
 
@@ -62,7 +62,7 @@ def replace_wasserstein(samples: Sequence[int]) -> Float[np.ndarray, " generatio
     sizes = _sizes(samples)
     k = sizes - 1
     # The difference of log-gammas cancels where Stirling's series is already exact.
-    gammas = 0.5 * np.log(2 / k) + gammaln((k + 1) / 2) - gammaln(k / 2)
+    gammas = 0.5 * np.log(2 / k) + scipy.special.gammaln((k + 1) / 2) - scipy.special.gammaln(k / 2)
     log_c4 = np.where(k < 100, gammas, -1 / (4 * k) + 1 / (24 * k**3) - 1 / (20 * k**5))
     return np.asarray(np.cumsum(1 / sizes) - 2 * np.expm1(np.cumsum(log_c4)))
 

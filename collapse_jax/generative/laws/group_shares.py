@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import binom
 
 from collapse_jax.annotations import checked, require_numbers
 from collapse_jax.generative.laws.arguments import check_generations, check_table, check_whole, check_within
+from collapse_jax.generative.laws.binomial import binomial
 from collapse_jax.generative.laws.ecosystem import ecosystem_heterozygosity
 
 
@@ -44,8 +44,8 @@ def two_groups(
     require_numbers("what `kept` returns", after, shares.shape)
     if not ((after >= 0) & (after <= 1)).all():
         raise ValueError(f"kept = {after} is not a share in [0, 1] for each of {samples + 1}")
-    step = binom.pmf(np.arange(samples + 1)[None], samples, after[:, None])
-    counts, law = binom.pmf(np.arange(samples + 1), samples, share), []
+    step = binomial(samples, after)
+    counts, law = binomial(samples, np.array([share]))[0], []
     for _ in range(generations):
         mean = float(counts @ shares)
         law.append((mean, float(counts @ (shares - mean) ** 2), 1 - float(counts[0])))

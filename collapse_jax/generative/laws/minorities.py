@@ -7,12 +7,12 @@ examples; the group is in it if one of them is of the group.
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import gammaln
-from scipy.stats import binom
 
 from collapse_jax.annotations import checked
 from collapse_jax.generative.laws.arguments import check_generations, check_table, check_whole, check_within
+from collapse_jax.generative.laws.binomial import binomial
 
 Shares = Float[np.ndarray, " share"]
 
@@ -57,13 +57,13 @@ def fresh_share_survival(shares: Shares, real_share: float, samples: int, genera
     Raises ValueError for shares outside [0, 1], a real share outside [0, 1], samples < 1, generations < 1.
     """
     real = _check_real(shares, real_share, samples, generations)
-    fresh = binom.pmf(np.arange(real + 1)[None], real, shares[:, None])
+    fresh = binomial(real, shares)
     emitted = _emitted(samples, samples - real)
 
     def step(counts: np.ndarray) -> np.ndarray:
         return np.stack([np.convolve(one, other) for one, other in zip(counts @ emitted, fresh, strict=True)])
 
-    first = binom.pmf(np.arange(samples + 1)[None], samples, shares[:, None])
+    first = binomial(samples, shares)
     counts, never, alive, unbroken = first, first.copy(), [], []
     for _ in range(generations):
         alive.append(1 - counts[:, 0])
@@ -87,7 +87,7 @@ def replayed_share_survival(shares: Shares, real_share: float, samples: int, gen
     real = _check_real(shares, real_share, samples, generations)
     rest = samples - real
     emitted = _emitted(samples, rest)[: rest + 1]
-    counts, lost = binom.pmf(np.arange(rest + 1)[None], rest, shares[:, None]), []
+    counts, lost = binomial(rest, shares), []
     for _ in range(generations):
         lost.append((1 - shares) ** real * counts[:, 0])
         counts = counts @ emitted
@@ -127,7 +127,7 @@ def subsample_survival(shares: Shares, samples: int, generations: int) -> Surviv
     _check(shares, samples, generations)
     emitted, few = _emitted(samples, samples), len(shares)
     # The count in the pool, and the same while the group has been in every model.
-    both = np.tile(binom.pmf(np.arange(samples + 1)[None], samples, shares[:, None]), (2, 1))
+    both = np.tile(binomial(samples, shares), (2, 1))
     present = []
     for t in range(1, generations + 1):
         drawn = _drawn(t * samples, samples)
@@ -159,7 +159,7 @@ def ecosystem_survival(shares: Shares, models: int, samples: int, generations: i
     # A sum of independent counts is a product of transforms; what rounding leaves below 0 is none.
     transforms = np.fft.rfft(drawn @ _emitted(samples, samples), size + 1, axis=1)
     step = np.maximum(np.fft.irfft(transforms**models, size + 1, axis=1), 0.0)
-    pool, alive = binom.pmf(np.arange(size + 1)[None], size, shares[:, None]), []
+    pool, alive = binomial(size, shares), []
     for _ in range(generations):
         alive.append(1 - pool @ drawn[:, 0] ** models)
         pool = pool @ step
@@ -189,14 +189,14 @@ def disappearance_time(unbroken: Float[np.ndarray, "generation share"]) -> Disap
 def _emitted(samples: int, size: int) -> Float[np.ndarray, "count emitted"]:
     """Return P(e of `size` emitted examples are of a group that was c of the M that trained)."""
     check_table("samples", samples + 1, size + 1)
-    return np.asarray(binom.pmf(np.arange(size + 1)[None], size, np.arange(samples + 1)[:, None] / samples))
+    return binomial(size, np.arange(samples + 1) / samples)
 
 
 def _drawn(pool: int, samples: int) -> Float[np.ndarray, "count drawn"]:
     """Return P(n of M draws from the pool, without replacement, are of a group that is c of it)."""
     check_table("samples", pool + 1, samples + 1)
     # Factorials below 0 are infinite: what is impossible has probability 0.
-    log_factorial = np.concatenate([np.full(samples, np.inf), gammaln(np.arange(pool + 1) + 1.0)])
+    log_factorial = np.concatenate([np.full(samples, np.inf), scipy.special.gammaln(np.arange(pool + 1) + 1.0)])
     c, n = np.arange(pool + 1)[:, None], np.arange(samples + 1)[None]
     of_count = (log_factorial[samples + c] + log_factorial[samples + pool - c]) - log_factorial[samples + pool]
     of_drawn = log_factorial[samples + n] + log_factorial[2 * samples - n]

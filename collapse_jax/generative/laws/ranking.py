@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.special import ndtr
 
 from collapse_jax.annotations import checked
 from collapse_jax.generative.laws.arguments import check_whole, check_within
@@ -36,7 +36,7 @@ def ranked_quality(quality: Float[np.ndarray, " item"], noise: float) -> Float[n
         above = np.zeros((len(z), len(quality)))  # the probability of so many others above
         above[:, 0] = 1.0
         for other in np.delete(quality, i):
-            wins = ndtr((other - own) / noise - z)[:, None]
+            wins = scipy.special.ndtr((other - own) / noise - z)[:, None]
             above = above * (1 - wins) + np.pad(above, ((0, 0), (1, 0)))[:, :-1] * wins
         expected += own * (density @ above)
     return expected

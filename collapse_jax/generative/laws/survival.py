@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import binom
 
 from collapse_jax.annotations import checked
 from collapse_jax.generative.laws.arguments import check_distribution, check_table, check_whole, check_within
+from collapse_jax.generative.laws.binomial import binomial
 
 
 @checked
@@ -102,7 +102,7 @@ def _lost(shares: Float[np.ndarray, " share"], samples: Sequence[int]) -> Float[
         raise ValueError("samples = [] has no generation; one size a generation is needed")
     for size in samples:
         check_whole("samples", size, 1)
-    distribution = binom.pmf(np.arange(samples[0] + 1)[None], samples[0], shares[:, None])
+    distribution = binomial(samples[0], shares)
     lost, matrix = [distribution[:, 0]], None
     for i in range(1, len(samples)):
         if matrix is None or samples[i - 1 : i + 1] != samples[i - 2 : i]:
@@ -115,4 +115,4 @@ def _lost(shares: Float[np.ndarray, " share"], samples: Sequence[int]) -> Float[
 def _transition(before: int, after: int) -> Float[np.ndarray, "before after"]:
     check_table("samples", before + 1, after + 1)
     shares = np.arange(before + 1) / before
-    return np.asarray(binom.pmf(np.arange(after + 1)[None], after, shares[:, None]))
+    return binomial(after, shares)

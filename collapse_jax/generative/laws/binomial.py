@@ -1,0 +1,10 @@
+"""The binomial distribution as a table: how many of so many draws are of a type, for each share that it may have."""
+
+import numpy as np
+import scipy
+from jaxtyping import Float
+
+
+def binomial(draws: int, shares: Float[np.ndarray, " share"]) -> Float[np.ndarray, "share count"]:
+    """Return the probabilities of 0 ... `draws` draws of a type, a row for each share in [0, 1] that it has."""
+    return np.asarray(scipy.stats.binom.pmf(np.arange(draws + 1)[None], draws, shares[:, None]))
