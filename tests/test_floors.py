@@ -10,7 +10,18 @@ PACKAGE = ROOT / "collapse_jax"
 
 # Floors from the ground up; a module may import from its own floor's folder-mates listed before it, and from below.
 FLOORS = [
-    {"accumulation", "annotations", "calling", "devices", "hints", "registry", "process", "files", "transformer"},
+    {
+        "accumulation",
+        "annotations",
+        "calling",
+        "devices",
+        "files",
+        "hints",
+        "packages",
+        "process",
+        "registry",
+        "transformer",
+    },
     {"arms"},
     {"generative.laws"},
     {"generative.decoding", "generative.selection", "generative.regimes"},

@@ -1,12 +1,15 @@
-"""Real data: images with labels, texts whole and as tokens, and ranking sets with features for small networks."""
+"""Real data: images with labels, texts whole and as tokens, and ranking sets with features for small networks.
+
+The TFDS builders among these names are imported when they are asked for, and with them TFDS, which then knows them.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from collapse_jax.data.blocks import pack, pad, tokenize, unpack
-from collapse_jax.data.corpus import Corpus, CorpusSplits, Documents, DocumentsConfig, corpus
+from collapse_jax.data.corpus import Corpus, CorpusSplits, corpus
 from collapse_jax.data.features import featurize, hashed_ngrams
 from collapse_jax.data.grouped import Grouped, mix_groups
 from collapse_jax.data.images import (
-    GreyImages,
-    GreyImagesConfig,
     Images,
     ImageSplits,
     digits,
@@ -29,14 +32,22 @@ from collapse_jax.data.passages import Passage, Source, python_docs, text_files
 from collapse_jax.data.prefixes import tokenize_prefixes
 from collapse_jax.data.ranking_sets import (
     RankedPrompts,
-    RankingSets,
-    RankingSetsConfig,
     RankingSplits,
     ranking_sets,
 )
 from collapse_jax.data.shakespeare import tiny_shakespeare
 from collapse_jax.data.tokenizers import Tokenizer, byte_tokenizer, load_bpe, save_bpe, train_bpe
 from collapse_jax.data.wikitext import wikitext
+
+if TYPE_CHECKING:
+    from collapse_jax.data.builders import (
+        Documents,
+        DocumentsConfig,
+        GreyImages,
+        GreyImagesConfig,
+        RankingSets,
+        RankingSetsConfig,
+    )
 
 __all__ = [
     "TEMPLATES",
@@ -88,3 +99,24 @@ __all__ = [
     "unpack",
     "wikitext",
 ]
+
+_BUILDERS = {
+    "Documents",
+    "DocumentsConfig",
+    "GreyImages",
+    "GreyImagesConfig",
+    "RankingSets",
+    "RankingSetsConfig",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _BUILDERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from collapse_jax.data import builders
+
+    return getattr(builders, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,6 +13,11 @@ CONNECT_SECONDS = 5.0
 _FAILURES = (OSError, http.client.HTTPException)
 
 
+def downloads(data_dir: str | os.PathLike[str] | None) -> Path:
+    """Return the folder of downloads in TFDS's data folder: `data_dir`, else $TFDS_DATA_DIR, ~/tensorflow_datasets."""
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser() / "downloads"
+
+
 def download(name: str, url: str, target: Path, *, advice: str, seconds: float = CONNECT_SECONDS) -> None:
     """Write what `url` holds to `target`, whole or not at all.
 

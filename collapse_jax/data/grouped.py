@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, PyTree
 
 from collapse_jax.annotations import checked
-from collapse_jax.data.builders import uniform
+from collapse_jax.data.splitting import uniform
 
 _TOLERANCE = 1e-6
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tensorflow_datasets.core import constants
-
 from collapse_jax.annotations import checked
 from collapse_jax.data.download import CONNECT_SECONDS as _CONNECT_SECONDS
-from collapse_jax.data.download import download
+from collapse_jax.data.download import download, downloads
 from collapse_jax.data.passages import MIN_WORDS, Passage, Source, read_utf8
 
 # Version 1.0 of April 2023, the one that the reward-collapse experiment used, by its commit and so immutable.
@@ -36,7 +34,7 @@ def longform(
     single spaces separate, as in the paper, so line breaks stay inside them. Raises FileNotFoundError for a missing
     file, ValueError with file and row for a bad one, and ConnectionError within seconds where `url` is out of reach.
     """
-    file = Path(path) if path is not None else _find_or_download(Path(data_dir or constants.DATA_DIR), url)
+    file = Path(path) if path is not None else _find_or_download(downloads(data_dir), url)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file; name a LongForm file, or use python_docs(), which is offline")
     if file.suffix not in _FORMATS:
@@ -93,15 +91,14 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, Any]]:
     yield from ((f"{file}, row {number}", row) for number, row in enumerate(table.to_pylist(), 1))
 
 
-def _find_or_download(data_dir: Path, url: str) -> Path:
-    downloads = data_dir.expanduser() / "downloads"
-    manual = downloads / "manual" / "longform"
+def _find_or_download(folder: Path, url: str) -> Path:
+    manual = folder / "manual" / "longform"
     found = sorted(path for path in manual.glob("train*") if path.suffix in _FORMATS)
     if len(found) > 1:
         raise ValueError(
             f"{manual}: several training files, {', '.join(p.name for p in found)}; leave one, or pass path"
         )
-    target = downloads / "longform" / url.rsplit("/", 1)[-1]
+    target = folder / "longform" / url.rsplit("/", 1)[-1]
     if not found and not target.exists():
         advice = (
             f"put its training file into {manual} as train.parquet, train.json or train.jsonl, or use the offline "

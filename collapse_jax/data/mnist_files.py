@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from tensorflow_datasets.core import constants
 
-from collapse_jax.data.download import download
+from collapse_jax.data.download import download, downloads
 from collapse_jax.data.idx import read_idx
 
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
@@ -25,7 +24,7 @@ def mnist_arrays(
 
     Raises as `mnist` does.
     """
-    root = Path(folder) if folder is not None else _find_or_download(Path(data_dir or constants.DATA_DIR), url)
+    root = Path(folder) if folder is not None else _find_or_download(downloads(data_dir), url)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; name one with MNIST's files, or use digits()")
     files = {(split, kind): _file(root, split, kind) for split in _SPLITS for kind in _KINDS}
@@ -71,9 +70,8 @@ def _file(root: Path, split: str, kind: str) -> Path | None:
     return next((root / name for name in names if (root / name).is_file()), None)
 
 
-def _find_or_download(data_dir: Path, url: str) -> Path:
-    downloads = data_dir.expanduser() / "downloads"
-    manual, target = downloads / "manual" / "mnist", downloads / "mnist"
+def _find_or_download(folder: Path, url: str) -> Path:
+    manual, target = folder / "manual" / "mnist", folder / "mnist"
     if manual.is_dir() and any(_file(manual, split, kind) for split in _SPLITS for kind in _KINDS):
         return manual
     advice = f"put its files into {manual}, or use the offline default, digits()"

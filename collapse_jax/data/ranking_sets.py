@@ -4,19 +4,16 @@ The construction of the reward-collapse experiment (Song, Cai, Lee, Su, arXiv:23
 sentence added to it, and its completions are prefixes of one passage; longer is better.
 """
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Int
 
 from collapse_jax.annotations import checked
-from collapse_jax.data.builders import ArrayRecordBuilder, SplitConfig, held_out_titles, read_splits, uniform
-from collapse_jax.data.longform import longform
 from collapse_jax.data.passages import Source, python_docs
+from collapse_jax.data.splitting import uniform
 
 TYPE_NAMES = ("open", "closed")
 
@@ -49,58 +46,6 @@ class RankingSplits(NamedTuple):
 
     train: RankedPrompts
     test: RankedPrompts
-
-
-@dataclasses.dataclass(eq=False)
-class RankingSetsConfig(SplitConfig):
-    """A source, a seed and the share of prompts to hold out."""
-
-    source: Source = dataclasses.field(default_factory=python_docs)
-
-
-class RankingSets(ArrayRecordBuilder):
-    """Ranking sets as a TFDS dataset, in array_record files, which need no TensorFlow.
-
-    `tfds.data_source("ranking_sets/python_docs")` and ".../longform" work; other sources, seeds and shares go in as
-    `builder_kwargs={"config": RankingSetsConfig(source=...)}`. Rows come shuffled; `index` restores their order.
-    """
-
-    # Part of the folder's name: raise it when the recipe changes.
-    VERSION = tfds.core.Version("1.0.0")
-    NAMED = {
-        "python_docs": lambda _: RankingSetsConfig(),
-        "longform": lambda data_dir: RankingSetsConfig(source=longform(data_dir=data_dir)),
-    }
-    BUILDER_CONFIGS = tuple(tfds.core.BuilderConfig(name=name) for name in NAMED)
-
-    def _info(self) -> Any:
-        return self._dataset_info(
-            {
-                "title": tfds.features.Text(),
-                "prompt": tfds.features.Text(),
-                "type": tfds.features.ClassLabel(names=TYPE_NAMES),
-                "completions": tfds.features.Sequence(tfds.features.Text()),
-            }
-        )
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-        config = self.builder_config
-        rows = list(ranking_rows(config.source, config.seed))
-        if not rows:
-            raise ValueError(f"source {config.source.name} has no passages")
-        held_out = held_out_titles([row["title"] for row in rows], config.seed, config.test_share)
-        splits = {
-            "train": [row for row in rows if row["title"] not in held_out],
-            "test": [row for row in rows if row["title"] in held_out],
-        }
-        for split, members in splits.items():
-            if missing := set(TYPE_NAMES) - {row["type"] for row in members}:
-                raise ValueError(
-                    f"the {split} split of {config.source.name} has {len(members)} prompts and none of type "
-                    f"{' or '.join(sorted(missing))}; change test_share ({config.test_share}) or seed ({config.seed}), "
-                    "or add passages under more titles"
-                )
-        return {split: self._generate_examples(members) for split, members in splits.items()}
 
 
 def ranking_rows(source: Source, seed: int) -> Iterator[dict[str, Any]]:
@@ -148,6 +93,8 @@ def ranking_sets(
     default ~/tensorflow_datasets. The rows stand in the source's order. Raises ValueError for a seed or share out of
     range, a passage that is too short, and a split without prompts of both types.
     """
+    from collapse_jax.data.builders import RankingSets, RankingSetsConfig, read_splits
+
     config = RankingSetsConfig(source=source or python_docs(), seed=seed, test_share=test_share)
     splits = read_splits(RankingSets(config=config, data_dir=data_dir))
     return RankingSplits(**{split: _ranked(rows) for split, rows in splits.items()})

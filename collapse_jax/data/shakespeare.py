@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tensorflow_datasets.core import constants
-
 from collapse_jax.annotations import checked
-from collapse_jax.data.download import download
+from collapse_jax.data.download import download, downloads
 from collapse_jax.data.passages import MIN_WORDS, Passage, Source, read_utf8
 
 # By its commit and so immutable.
@@ -45,7 +43,7 @@ def tiny_shakespeare(
     then downloaded. Raises FileNotFoundError for a missing file, ValueError with file and line for a speech without
     speaker or too short a text, and ConnectionError within seconds where `url` is out of reach.
     """
-    file = Path(path) if path is not None else _find_or_download(Path(data_dir or constants.DATA_DIR), url)
+    file = Path(path) if path is not None else _find_or_download(downloads(data_dir), url)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file; name the text, or use python_docs(), which is offline")
     excerpts = list(_excerpts(_speeches(file)))
@@ -91,10 +89,9 @@ def _batches(excerpts: list[_Excerpt], size: int) -> Iterator[list[_Excerpt]]:
         yield batch
 
 
-def _find_or_download(data_dir: Path, url: str) -> Path:
-    downloads = data_dir.expanduser() / "downloads"
-    manual = downloads / "manual" / "tiny_shakespeare" / "input.txt"
-    target = downloads / "tiny_shakespeare" / "input.txt"
+def _find_or_download(folder: Path, url: str) -> Path:
+    manual = folder / "manual" / "tiny_shakespeare" / "input.txt"
+    target = folder / "tiny_shakespeare" / "input.txt"
     if manual.exists():
         return manual
     if not target.exists():

@@ -3,17 +3,19 @@
 import contextlib
 import dataclasses
 import io
-import math
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from collapse_jax.data.passages import python_docs
+from collapse_jax.packages import require
+
+tfds: Any = require("tensorflow_datasets", "a data set on disk")
+for _module in ("importlib_resources", "array_record"):
+    require(_module, "a data set on disk")  # TFDS imports them only when it writes: too late for a clear error
 
 
 @runtime_checkable
@@ -101,17 +103,3 @@ def read_splits(builder: ArrayRecordBuilder) -> dict[str, list[dict[str, Any]]]:
     return {
         split: sorted(builder.as_data_source(split), key=lambda row: int(row["index"])) for split in builder.info.splits
     }
-
-
-def held_out_titles(titles: Sequence[str], seed: int, test_share: float) -> set[str]:
-    """Return the titles to hold out: in the order of their seeded hashes, until nearest to `test_share` of all rows."""
-    rows = Counter(titles)
-    order = sorted(rows, key=lambda title: uniform(seed, "split", title))
-    held_out = np.cumsum([rows[title] for title in order])
-    return set(order[: int(np.abs(held_out - test_share * len(titles)).argmin()) + 1])
-
-
-def uniform(seed: int, *content: str) -> float:
-    """Return a number in [0, 1) that depends on its arguments alone, unlike Python's hash, which changes by process."""
-    digest = blake2b("\0".join([str(seed), *content]).encode(), digest_size=8).digest()
-    return math.ldexp(int.from_bytes(digest, "big") >> 11, -53)
