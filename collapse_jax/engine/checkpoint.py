@@ -6,6 +6,7 @@ A kill at any moment leaves complete files; whatever came after the last complet
 same bits. So is what was damaged: records and states carry checksums.
 """
 
+import importlib
 import json
 import shutil
 import warnings
@@ -17,7 +18,6 @@ import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from collapse_jax.engine import hosts
@@ -40,7 +40,9 @@ class Store:
         self._directory, self._config = directory.absolute(), config
         self._records, self._checkpoints = self._directory / "records", self._directory / "checkpoints"
         self._lock = filelock.FileLock(self._directory / ".lock", timeout=0)
-        self._manager: ocp.CheckpointManager | None = None
+        # Imported with the first store, as most sweeps have none and it takes long.
+        self._ocp = importlib.import_module("orbax.checkpoint")
+        self._manager: Any = None
         hosts.in_first(self._open)
         self._chunk = hosts.of_first(_chunk_of(_read(self._directory)))
 
@@ -132,7 +134,7 @@ class Store:
             return
         sums = checksum(state, width)
         try:
-            self._manage().save(position, args=ocp.args.StandardSave(_plain(state) | {_CHECKSUM: sums}))
+            self._manage().save(position, args=self._ocp.args.StandardSave(_plain(state) | {_CHECKSUM: sums}))
         except Exception as error:
             raise OSError(
                 f"could not write the checkpoint at segment {position} under {self._directory} ({error}); all before "
@@ -162,7 +164,9 @@ class Store:
             # Not strict: members are padded to the devices, and another number of devices pads to another length.
             # By the handler: the manager waits for all processes, and one that finds damage would not come.
             path = self._checkpoints / str(position) / "default"
-            saved = ocp.StandardCheckpointHandler().restore(path, args=ocp.args.StandardRestore(plain, strict=False))
+            saved = self._ocp.StandardCheckpointHandler().restore(
+                path, args=self._ocp.args.StandardRestore(plain, strict=False)
+            )
         except Exception as error:  # of whatever kind: Orbax and TensorStore have many for damaged files
             fault = (str(error) or type(error).__name__).splitlines()[0][:120]
         # Agreed upon at once: the processes must stay in step.
@@ -199,10 +203,10 @@ class Store:
             self._manager.close()
         self._lock.release()
 
-    def _manage(self) -> ocp.CheckpointManager:
+    def _manage(self) -> Any:
         if self._manager is None:
-            options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True, enable_async_checkpointing=False)
-            self._manager = ocp.CheckpointManager(self._checkpoints, options=options)
+            options = self._ocp.CheckpointManagerOptions(max_to_keep=2, create=True, enable_async_checkpointing=False)
+            self._manager = self._ocp.CheckpointManager(self._checkpoints, options=options)
         return self._manager
 
     def _path(self, position: int, part: int | None = None, parts: int | None = None) -> Path:

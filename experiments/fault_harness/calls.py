@@ -23,7 +23,13 @@ _LIMIT = 120.0
 _WORDS = 1 << 20  # bytes that a child may print: into a pipe, which no limit of files or disks concerns
 # Forked from one process that has imported these, children start in a third of the time. No import starts JAX's
 # backend, whose threads a fork would lose.
-_PRELOADED = ["experiments.fault_harness.child", "matplotlib.backends.backend_agg", "h5netcdf", "tyro._backends"]
+_PRELOADED = [
+    "experiments.fault_harness.child",
+    "matplotlib.backends.backend_agg",
+    "h5netcdf",
+    "orbax.checkpoint",
+    "tyro._backends",
+]
 
 
 class Verdict(NamedTuple):
