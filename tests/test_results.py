@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import resource
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +51,80 @@ def test_save_and_load_give_back_the_same_arrays_labels_and_attributes(tmp_path,
     assert again["loss"].sel(utility="σ", seed=5) == 4
     assert json.loads((path.parent / "provenance.json").read_text()) == {"members": 6}
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["provenance.json", "results.nc"]
+
+
+# What netCDF 3 has no type for, and what it might change: each as a variable and as a coordinate.
+VALUES = {
+    "bool": np.array([True, False]),
+    "int8": np.array([-1, 2], np.int8),
+    "int32": np.array([1, -(2**31)], np.int32),
+    "int64": np.array([1, 2]),
+    "large": np.array([1, 2**53]),
+    "negative": np.array([-(2**40), 2]),
+    "uint8": np.array([0, 255], np.uint8),
+    "uint32": np.array([0, 2**32 - 1], np.uint32),
+    "uint64": np.array([0, 2**53], np.uint64),
+    "float16": np.array([0.1, 65504], np.float16),
+    "float32": np.array([0.1, np.inf], np.float32),
+    "float64": np.array([-0.0, 0.1]),
+    "text": np.array(["σ, longer", ""]),
+    "time": np.array(["2020-01-01", "2026-11-28T01:02:03"], "datetime64[ns]"),
+}
+
+
+@pytest.fixture
+def without_h5netcdf(monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5netcdf", None)
+
+
+@pytest.mark.usefixtures("without_h5netcdf")
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_without_h5netcdf_the_same_numbers_come_back_in_the_same_type(tmp_path, values):
+    coords = {"label": ("x", values), "scalar": values[1]}
+    if values.dtype != np.float16:  # of which pandas has no index
+        coords["x"] = values
+    dataset = xr.Dataset({"variable": ("x", values, {"note": "kept"})}, coords, {"n": 2})
+    results.save(dataset, tmp_path)
+    again = results.load(tmp_path)
+    xr.testing.assert_identical(again, dataset)
+    for name in dataset.variables:
+        if values.dtype.kind != "U":
+            assert again[name].dtype == dataset[name].dtype, name
+
+
+@pytest.mark.usefixtures("without_h5netcdf")
+def test_without_h5netcdf_results_are_saved_and_loaded(tmp_path, dataset):
+    swept = sweep(make_walk(3), walk_axes(2), progress=False)
+    for number, one in enumerate((dataset, swept)):
+        for _ in range(2):
+            path = results.save(one, tmp_path / str(number))
+            again = results.load(path.parent)
+            xr.testing.assert_identical(again, one)
+            one = again
+        assert path.read_bytes()[:3] == b"CDF"
+
+
+@pytest.mark.usefixtures("without_h5netcdf")
+@pytest.mark.parametrize("values", [[2**53 + 1], [-(2**53) - 1], [1j], []])
+def test_without_h5netcdf_what_would_change_is_refused(tmp_path, values):
+    with pytest.raises(ValueError, match=r"count .*netCDF 3 can't hold; .* pip install h5netcdf"):
+        results.save(xr.Dataset({"count": ("x", np.array(values))}), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_either_kind_of_file_is_read_where_h5netcdf_is_installed(tmp_path, dataset, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "h5netcdf", None)
+        results.save(dataset, tmp_path)
+    xr.testing.assert_identical(results.load(tmp_path), dataset)
+
+
+def test_a_netcdf_4_file_names_the_package_that_reads_it(tmp_path, dataset, monkeypatch):
+    path = results.save(dataset, tmp_path)
+    assert path.read_bytes()[1:4] == b"HDF"
+    monkeypatch.setitem(sys.modules, "h5netcdf", None)
+    with pytest.raises(ModuleNotFoundError, match=r"needs the package h5netcdf, .* pip install h5netcdf"):
+        results.load(tmp_path)
 
 
 def test_what_a_sweep_returns_can_be_saved_again_and_again(tmp_path):
