@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import hypothesis
-import tyro
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
+from collapse_jax.packages import require
 from experiments.bad_input import commands, files, laws, measures, records, settings, sweeps
 from experiments.bad_input.probes import draw_attempt
 from experiments.bad_input.refusals import DEFECTS, OUTCOMES, Attempt
@@ -109,4 +109,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    main(require("tyro", "the command line of the fuzzer").cli(Config, description=__doc__))

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import tyro
 import xarray as xr
 from jax.experimental.compilation_cache import compilation_cache
 from matplotlib.figure import Figure
 
 from collapse_jax import results
 from collapse_jax.files import write_atomically
+from collapse_jax.packages import require
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,16 @@ def launch(
     is kept beside the results, so that a second start finds it (unless JAX was told of another folder).
     """
     default = dataclasses.replace(config, **small) if "--small" in sys.argv else config
-    config = tyro.cli(type(config), default=default, description=description)
-    use_all_cores()
     try:
+        tyro = require("tyro", "the command line of an experiment")
+        config = tyro.cli(type(config), default=default, description=description)
+        use_all_cores()
         if config.distributed:
             jax.distributed.initialize()
         told = getattr(jax.config, "jax_compilation_cache_dir")  # noqa: B009
         with contextlib.nullcontext() if told else compiled_kept(config.results / ".compiled"):
             _run(name, config, run, draw, table)
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, ModuleNotFoundError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last saved segment", file=sys.stderr)
