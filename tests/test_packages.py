@@ -35,8 +35,8 @@ def seconds(imported: str) -> float:
 
 def test_the_library_takes_about_as_long_to_import_as_jax():
     ratios = [seconds("collapse_jax") / seconds("jax") for _ in range(3)]
-    # 1.7 as measured, of which xarray is 0.4; 3.4 when all packages were imported at once.
-    assert statistics.median(ratios) < 2.5
+    # 1.9 to 2.3 as measured, a third of the difference xarray's; 3.9 when all packages were imported at once.
+    assert statistics.median(ratios) < 3
 
 
 WORKS = """
