@@ -18,34 +18,47 @@ _ROWS_BATCH, _IMAGES_BATCH, _INTEGRATION = 32, 64, 12
 _PIXELS, _FREQUENCIES = 64, 32
 
 
-def language_models(architecture: cj.Architecture, *, members: int, steps: int, rows: int) -> list[Workload]:
-    """Return training and writing of language models, in tokens; 512 tokens in the vocabulary, 64 in a row."""
+def language_models(
+    architecture: cj.Architecture,
+    *,
+    members: int,
+    steps: int,
+    rows: int,
+    vocabulary: int = VOCABULARY,
+    length: int = LENGTH,
+    batch: int = _ROWS_BATCH,
+) -> list[Workload]:
+    """Return training, `batch` rows a step, and writing of language models, in tokens; `length` tokens in a row."""
     family = cj.families.language_model(
-        VOCABULARY, LENGTH, architecture=architecture, fitting=cj.Fitting(steps, _ROWS_BATCH, 1e-3)
+        vocabulary, length, architecture=architecture, fitting=cj.Fitting(steps, batch, 1e-3)
     )
-    data = np.random.default_rng(0).integers(VOCABULARY, size=(512, LENGTH)).astype(np.int32)
+    data = np.random.default_rng(0).integers(vocabulary, size=(512, length)).astype(np.int32)
     # A token's logits: a product with the table, and a softmax over it.
-    logits = Resources(operations=2.0 * VOCABULARY * architecture.width, transcendentals=VOCABULARY)
-    forward = transformer(architecture, LENGTH).plus(logits)
-    parameters = weights_of(architecture, VOCABULARY)
+    logits = Resources(operations=2.0 * vocabulary * architecture.width, transcendentals=vocabulary)
+    forward = transformer(architecture, length).plus(logits)
+    parameters = weights_of(architecture, vocabulary)
     trained = forward._replace(operations=3.0 * forward.operations)
-    trained = trained.plus(adam(parameters, members).times(1 / (_ROWS_BATCH * LENGTH)))
-    trained = trained.plus(Resources(normals=parameters / (steps * _ROWS_BATCH * LENGTH), words=1 / LENGTH))
+    trained = trained.plus(adam(parameters, members).times(1 / (batch * length)))
+    trained = trained.plus(Resources(normals=parameters / (steps * batch * length), words=1 / length))
     # A token reads the keys and values of its row; those of all rows lie in memory at once, on a CPU of 64 rows.
-    kept = 2.0 * architecture.layers * LENGTH * architecture.width * jnp.dtype(architecture.dtype).itemsize
+    kept = 2.0 * architecture.layers * length * architecture.width * jnp.dtype(architecture.dtype).itemsize
     held = kept * (64 * len(jax.devices()) if jax.default_backend() == "cpu" else rows * members)
-    written = forward.plus(Resources(words=1.0, bytes=moved(kept, held), normals=parameters / (rows * LENGTH)))
+    written = forward.plus(Resources(words=1.0, bytes=moved(kept, held), normals=parameters / (rows * length)))
+    # All weights are read for each place of the rows, as one token follows another.
+    weights = float(parameters * jnp.dtype(architecture.dtype).itemsize)
+    together = len(jax.devices()) if jax.default_backend() == "cpu" else members
+    written = written.plus(Resources(bytes=moved(weights / rows, weights * together)))
     train, write = fit_and_sample(family, data, rows)
-    tokens = steps * _ROWS_BATCH * LENGTH
+    tokens = steps * batch * length
     return [
         Workload(
             f"language model, training, P = {members}",
             "tokens",
-            process_of(train),
+            process_of(train, family.hyper),
             members,
             tokens,
             trained,
-            torch_loop("train_language_model", tokens, architecture, VOCABULARY, data, steps, _ROWS_BATCH),
+            torch_loop("train_language_model", tokens, architecture, vocabulary, data, steps, batch),
             _TRAINING_HELD_BACK,
         ),
         Workload(
@@ -53,9 +66,9 @@ def language_models(architecture: cj.Architecture, *, members: int, steps: int, 
             "tokens",
             process_of(write),
             members,
-            rows * LENGTH,
+            rows * length,
             written,
-            torch_loop("sample_language_model", rows * LENGTH, architecture, VOCABULARY, rows, LENGTH),
+            torch_loop("sample_language_model", rows * length, architecture, vocabulary, rows, length),
             _WRITING_HELD_BACK,
         ),
     ]
@@ -119,7 +132,7 @@ def image_models(*, members: int, steps: int, rows: int) -> list[Workload]:
             Workload(
                 f"{name}, training, P = {members}",
                 "images",
-                process_of(train),
+                process_of(train, family.hyper),
                 members,
                 fitted,
                 one.plus(first.times(1 / fitted)),
@@ -145,14 +158,18 @@ def image_models(*, members: int, steps: int, rows: int) -> list[Workload]:
     return found
 
 
-def fit_and_sample(family: cj.Family, data: Any, rows: int) -> tuple[Callable[[Array], Any], Callable[[Array], Any]]:
-    """Return the functions of a key that fit a fresh model to the data, and that sample from a fresh model."""
+def fit_and_sample(family: cj.Family, data: Any, rows: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the functions of a key that fit a fresh model to the data, and that sample from a fresh model.
+
+    The fit's settings are arguments, as in a recursion, where each member has its own: a loop of known length would be
+    another program.
+    """
     data = jax.tree.map(jnp.asarray, data)
     ones = jnp.ones(len(jax.tree.leaves(data)[0]))
 
-    def train(key: Array) -> Any:
+    def train(key: Array, **hyper: Any) -> Any:
         init_key, fit_key = jax.random.split(key)
-        return family.fit(fit_key, family.init(init_key, data, ones), data, ones)
+        return family.fit(fit_key, family.init(init_key, data, ones), data, ones, **hyper)
 
     def sample(key: Array) -> Any:
         init_key, sample_key = jax.random.split(key)

@@ -43,11 +43,11 @@ def perceptrons(members: int, *, steps: int, features: int = 128, hidden: int = 
 
 
 def perceptron_training(
-    *, steps: int, prompts: int, items: int = ITEMS, features: int = 128, hidden: int = 128
+    *, steps: int, prompts: int, items: int = ITEMS, features: int = 128, hidden: int = 128, records: int = 1
 ) -> cj.Process:
-    """Return the training of a reward perceptron on random features, all prompts a step, with one record."""
+    """Return the training of a reward perceptron on random features, all prompts a step."""
     given = perceptron_features(features, prompts, items)
-    return _training(given, cj.mlp((hidden,)), prompts, items, steps)
+    return _training(given, cj.mlp((hidden,)), prompts, items, steps, records)
 
 
 def perceptron_features(features: int, prompts: int = _PERCEPTRON_PROMPTS, items: int = ITEMS) -> np.ndarray:
@@ -97,10 +97,10 @@ def text_encoders(architecture: cj.Architecture, *, members: int, steps: int) ->
     return found
 
 
-def _training(features: object, model: cj.Model, prompts: int, items: int, steps: int) -> cj.Process:
+def _training(features: object, model: cj.Model, prompts: int, items: int, steps: int, records: int = 1) -> cj.Process:
     rankings = cj.make_rankings(features, np.ones((prompts, items), bool), np.zeros(prompts, np.int32))  # type: ignore[arg-type]
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)})
-    return cj.make_training(rankings, model, schemes, training=cj.Training(steps, 1, prompts))
+    return cj.make_training(rankings, model, schemes, training=cj.Training(steps, records, prompts))
 
 
 _PERCEPTRON_HELD_BACK = "One member runs on one device: of two cores, half of the limit is out of reach."

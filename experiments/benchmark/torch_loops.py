@@ -4,6 +4,7 @@ Each loop returns its seconds, after one step that is not counted. Needs the ext
 alone, and only where PyTorch is installed; on a GPU where PyTorch sees one, in the precision of the architecture.
 """
 
+import importlib
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -107,6 +108,29 @@ def sample_language_model(sizes: Architecture, vocabulary: int, n: int, length: 
             token = torch.multinomial(logits.float().softmax(-1), 1)
 
     write(1)
+    return seconds_of(lambda: write(length))
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
+def generate_language_model(sizes: Architecture, vocabulary: int, n: int, length: int) -> float:
+    """Return the seconds that `generate` of the transformers library takes to write n rows, with a GPT-2 of the sizes.
+
+    Its weights are random.
+    """
+    transformers = importlib.import_module("transformers")
+    known = {"n_embd": sizes.width, "n_layer": sizes.layers, "n_head": sizes.heads, "n_inner": None}
+    config = transformers.GPT2Config(
+        vocab_size=vocabulary, n_positions=length + 1, bos_token_id=0, eos_token_id=None, pad_token_id=0, **known
+    )
+    dtype = torch.bfloat16 if sizes.dtype == "bfloat16" else torch.float32
+    model = transformers.GPT2LMHeadModel(config).eval().to(DEVICE, dtype)
+    begin = torch.zeros(n, 1, dtype=torch.long, device=DEVICE)
+
+    def write(length: int) -> None:
+        options = {"min_new_tokens": length, "max_new_tokens": length, "do_sample": True, "top_k": 0}
+        model.generate(begin, attention_mask=torch.ones_like(begin), **options)
+
+    write(2)
     return seconds_of(lambda: write(length))
 
 

@@ -5,10 +5,11 @@ import importlib.util
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -89,15 +90,15 @@ def run_seconds(work: Workload) -> float:
     return float(json.loads(swept.attrs["provenance"])["run_seconds"])
 
 
-def process_of(work: Callable[[Array], Any]) -> cj.Process:
-    """Return the process of one step that does `work(key)` and records the sum of all that it returns."""
+def process_of(work: Callable[..., Any], hyper: Mapping[str, Any] = MappingProxyType({})) -> cj.Process:
+    """Return the process of one step that does `work(key, **hyper)` and records the sum of all that it returns."""
 
     def step(state: Array, hyper: Any, index: Array) -> tuple[Array, dict[str, Array]]:
         key, own_key = jax.random.split(state)
-        leaves = jax.tree.leaves(work(own_key))
+        leaves = jax.tree.leaves(work(own_key, **hyper))
         return key, {"sum": sum((jnp.sum(leaf).astype(jnp.float32) for leaf in leaves), jnp.zeros(()))}
 
-    return cj.Process(lambda key, hyper: key, step, num_steps=1)
+    return cj.Process(lambda key, hyper: key, step, num_steps=1, hyper=dict(hyper))
 
 
 def torch_loop(name: str, units: int, *arguments: Any, module: str = "torch_loops") -> Callable[[], float] | None:
