@@ -7,6 +7,7 @@ import itertools
 import json
 import statistics
 import time
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +16,12 @@ import pytest
 import xarray as xr
 
 import collapse_jax as cj
-from experiments.benchmark import compile_times, report, scaling
+from experiments.benchmark import ceilings, compile_times, report, scaling
 from experiments.benchmark.family_workloads import EXAMPLES, STATISTICS, by_examples, by_statistics
 from experiments.benchmark.network_workloads import image_models, language_models
 from experiments.benchmark.numpy_loops import LOOPS
 from experiments.benchmark.reward_workloads import perceptrons, text_encoders
-from experiments.benchmark.roofline import LIMITS, Resources, bound
+from experiments.benchmark.roofline import LIMITS, Resources, bound, moved
 from experiments.benchmark.workloads import WAYS, compiled_once, run_seconds, whole_member
 
 SIZES = cj.Architecture(1, 32)
@@ -154,6 +155,35 @@ def test_the_bound_is_the_rate_of_the_resource_that_binds():
     assert bound(Resources(operations=50.0, normals=1.0), machine) == ("operations", 2.0)
     with pytest.raises(ValueError, match="unit takes nothing"):
         bound(Resources(), machine)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mebibytes"),
+    [("NVIDIA H100 80GB HBM3", 50), ("NVIDIA A100-SXM4-40GB", 40), ("TPU v5 lite", 32), ("cpu", 32)],
+)
+def test_what_a_cache_holds_needs_not_move(monkeypatch, kind, mebibytes):
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(device_kind=kind)])
+    assert moved(7.0, mebibytes * 2**20) == 0.0
+    assert moved(7.0, mebibytes * 2**20 + 1) == 7.0
+
+
+@pytest.mark.parametrize("resource", Resources._fields)
+def test_every_resource_has_a_rate(resource):
+    assert all(0.0 < probe() < np.inf for probe in ceilings.probes(resource, small=True))
+
+
+def test_the_matrix_of_the_peak_is_random_and_keeps_its_size(monkeypatch):
+    seen = []
+    monkeypatch.setattr(ceilings, "_timed", lambda program, operands, amount: seen.append((program, *operands)))
+    ceilings.probes("operations", small=True)
+    ((program, matrix),) = seen
+    assert (np.asarray(matrix) != 0.0).all()
+    assert 0.1 < np.asarray(program(matrix)).std() * len(matrix) ** 0.5 < 10.0
+
+
+def test_fits_take_their_settings_as_members_of_a_recursion_do():
+    fits = [work for work in NETWORKS if "training" in work.name]
+    assert [set(work.process.hyper) for work in fits] == [{"learning_rate", "steps"}] * 3
 
 
 def test_seconds_that_overlap_count_once():

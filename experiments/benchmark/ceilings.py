@@ -17,23 +17,44 @@ _TRIES = 2
 def measure(dtype: str = "float32") -> Resources:
     """Return the best rate of each resource, a second: matrix products in `dtype`, the rest in float32.
 
-    Products of square matrices; a triad b + 3 c of arrays that no cache holds; and, on arrays that a cache holds,
-    `random.normal` and `random.bits` of the generator in use, exponentials and hyperbolic tangents.
+    Products of square random matrices, in the precision that JAX multiplies `dtype` in; a triad b + 3 c of arrays that
+    no cache holds; and `random.normal` and `random.bits` of the generator in use, exponentials and hyperbolic tangents,
+    on a CPU on arrays that a cache holds, on an accelerator on as many numbers as keep all of it busy.
     """
-    return Resources(*(max(probe() for probe in probes) for probes in _probes(dtype)))
+    return Resources(*(max(probe() for probe in _kept(resource, dtype)) for resource in Resources._fields))
 
 
 @cache
-def _probes(dtype: str) -> tuple[tuple[Probe, ...], ...]:
+def _kept(resource: str, dtype: str) -> tuple[Probe, ...]:
+    return probes(resource, dtype)
+
+
+def probes(resource: str, dtype: str = "float32", *, small: bool = False) -> tuple[Probe, ...]:
+    """Return what measures a resource, in several ways of which the best counts; `small` ones measure next to nothing.
+
+    What is measured is compiled here.
+    """
     cpu = jax.default_backend() == "cpu"
-    small = (2**14, 2**16) if cpu else (2**20, 2**22)
-    once, operations = (2**22, 8 * 10**9) if cpu else (2**30, 10**13)
-    return (
-        tuple(_products(size, operations // size**3, dtype) for size in ((512, 1024) if cpu else (4096, 8192))),
-        (_triad(2**25 if cpu else 2**28),),
-        tuple(_drawing(jax.random.normal, size, once // size) for size in small),
-        tuple(_drawing(jax.random.bits, size, once // size) for size in small),
-        tuple(_repeating(fn, size, 4 * once // size) for size in small for fn in (_exponential, _tangent)),
+    # A kernel on 2^20 numbers takes an accelerator hardly longer than its start.
+    at_once: tuple[int, ...] = (2**14, 2**16) if cpu else (2**22, 2**26)
+    once, operations = (2**22, 8 * 10**9) if cpu else (2**31, 10**13)
+    sides: tuple[int, ...]
+    sides, triad = ((512, 1024), 2**25) if cpu else ((4096, 8192), 2**28)
+    if small:
+        at_once, once, operations, sides, triad = (2**14,), 2**18, 10**8, (256,), 2**16
+    match resource:
+        case "operations":
+            return tuple(_products(side, max(operations // side**3, 1), dtype) for side in sides)
+        case "bytes":
+            return (_triad(triad),)
+        case "normals":
+            return tuple(_drawing(jax.random.normal, size, once // size) for size in at_once)
+        case "words":
+            return tuple(_drawing(jax.random.bits, size, once // size) for size in at_once)
+    # An accelerator's cache holds no array that keeps it busy: there many go by for each number that is moved.
+    deep = 1 if cpu else 16
+    return tuple(
+        _repeating(fn, size, 4 * once // size // deep, deep) for size in at_once for fn in (_exponential, _tangent)
     )
 
 
@@ -47,7 +68,10 @@ def _tangent(x: Array) -> Array:
 
 def _products(size: int, repeats: int, dtype: str) -> Probe:
     program = jax.jit(lambda a: jax.lax.fori_loop(0, repeats, lambda _, b: a @ b, a))
-    return _timed(program, [jnp.eye(size, dtype=dtype)], 2.0 * size**3 * repeats)
+    # Ones and zeros would draw less power, and a card runs as fast as its power lets it. Powers of such a matrix stay
+    # of a size: its eigenvalues lie in the unit circle.
+    matrix = jax.random.normal(jax.random.key(0), (size, size)) * size**-0.5
+    return _timed(program, [matrix.astype(dtype)], 2.0 * size**3 * repeats)
 
 
 def _drawing(draw: Callable[..., Array], size: int, repeats: int) -> Probe:
@@ -64,9 +88,14 @@ def _drawing(draw: Callable[..., Array], size: int, repeats: int) -> Probe:
     return _timed(jax.jit(total), [jnp.uint32(0)], float(size * repeats))
 
 
-def _repeating(fn: Callable[[Array], Array], size: int, repeats: int) -> Probe:
-    program = jax.jit(lambda x: jax.lax.fori_loop(0, repeats, lambda _, y: fn(y), x))
-    return _timed(program, [jnp.linspace(0.0, 1.0, size)], float(size * repeats))
+def _repeating(fn: Callable[[Array], Array], size: int, repeats: int, deep: int) -> Probe:
+    def turn(index: Array, y: Array) -> Array:
+        for _ in range(deep):
+            y = fn(y)
+        return y
+
+    program = jax.jit(lambda x: jax.lax.fori_loop(0, repeats, turn, x))
+    return _timed(program, [jnp.linspace(0.0, 1.0, size)], float(size * repeats * deep))
 
 
 def _timed(program: Callable[..., Array], operands: Sequence[Array], amount: float) -> Probe:

@@ -1,5 +1,6 @@
 """Rooflines: what a unit of work takes of each resource, what the machine offers of it, and which of them binds."""
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -8,8 +9,17 @@ import jax
 
 import collapse_jax as cj
 
-CACHE = 32 * 2**20
-"""Bytes of a last-level cache: what a device works on, up to this size, needn't move to memory and back."""
+_CACHES = {"A100": 40, "H100": 50, "H200": 50, "B200": 126, "L4": 48}
+"""Mebibytes of the last-level cache, by what the name of a device holds: of GPUs the L2, as their makers tell."""
+
+
+def cache_bytes() -> int:
+    """Return the bytes of the device's last-level cache: what it works on, up to this size, needn't move to memory.
+
+    32 MiB where the device isn't known.
+    """
+    words = re.split(r"[\s-]", jax.devices()[0].device_kind)
+    return 2**20 * next((size for name, size in _CACHES.items() if name in words), 32)
 
 
 class Resources(NamedTuple):
@@ -58,7 +68,7 @@ def bound(unit: Resources, machine: Resources) -> tuple[str, float]:
 
 def moved(traffic: float, held: float) -> float:
     """Return the bytes that must move: all `traffic` to a working set of `held` bytes, unless the cache holds it."""
-    return traffic if held > CACHE else 0.0
+    return traffic if held > cache_bytes() else 0.0
 
 
 def adam(parameters: float, members: int) -> Resources:
