@@ -139,8 +139,9 @@ def make_program(
     parts = mesh.shape.get(MODEL, 1)
     specs = jax.tree.map(lambda leaf: state_spec(leaf.shape, parts), init.out)
 
-    # One by one, a member's bits don't depend on how many there are. XLA would compile a step in another way if it could
-    # join it with what surrounds it, or if a loop of one turn vanished: hence a branch, in a loop of two turns or more.
+    # One by one, a member's bits don't depend on how many there are. XLA would compile a step in another way if it
+    # could join it with what surrounds it, or if a loop of one turn vanished: hence a branch, in a loop of two turns
+    # or more.
     alone = vmap_members == 1
     # The last segment may reach past the last step: idle there rather than compile a shorter program.
     branches, turns = alone or process.num_steps % segment > 0, max(segment, 2) if alone else segment
