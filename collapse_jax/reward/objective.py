@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
-from collapse_jax.reward.rankings import Pairs, pair_indices
+from collapse_jax.reward.rankings import Pairs
 
 Objective = Callable[[Float[Array, " item"]], Float[Array, ""]]
 
@@ -22,16 +22,31 @@ def make_objective(
 
     Pairs with an item outside `mask` don't count.
     """
-    better, worse = pair_indices(mask.shape[0], pairs)
-    valid = mask[better] & mask[worse]
+    better, worse = _sides(mask, pairs)
+    valid = better & worse
+    if pairs == "all":
+        valid = jnp.triu(valid, 1)
 
     def objective(rewards: Float[Array, " item"]) -> Float[Array, ""]:
-        present = jnp.where(mask, rewards, 0.0)
-        above, below = present[better], present[worse]
-        terms = utility(above - below) - centring * (above + below - 1.0) ** 2
+        above, below = _sides(jnp.where(mask, rewards, 0.0), pairs)
+        # Where there is no pair, a gap at which every utility has a slope: 0 times an infinite one would be NaN.
+        gap = jnp.where(valid, above - below, 1.0)
+        terms = utility(gap) - centring * (above + below - 1.0) ** 2
         return jnp.where(valid, terms, 0.0).sum() / valid.sum()
 
     return objective
+
+
+def _sides(values: Shaped[Array, " item"], pairs: Pairs) -> tuple[Shaped[Array, "..."], Shaped[Array, "..."]]:
+    """Return what is paired, the better and the worse, as `pair_indices` does; "all" has them in rows and in columns.
+
+    Slices and not items by their indices, whose gradient would be a scatter: on a GPU that adds in any order.
+    """
+    if pairs == "chain":
+        return values[:-1], values[1:]
+    if pairs == "star":
+        return values[:1], values[1:]
+    return values[:, None], values[None]
 
 
 def value_and_gap(objective: Objective, rewards: Float[Array, " item"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -41,4 +56,5 @@ def value_and_gap(objective: Objective, rewards: Float[Array, " item"]) -> tuple
     because step vectors are the corners of the ordered box. Zero at the optimum; it says nothing if U is not concave.
     """
     value, slope = jax.value_and_grad(objective)(rewards)
-    return value, jnp.maximum(0.0, jnp.cumsum(slope).max()) - slope @ rewards
+    # Not a product of matrices, which accelerators round to fewer digits.
+    return value, jnp.maximum(0.0, jnp.cumsum(slope).max()) - (slope * rewards).sum()
