@@ -22,7 +22,7 @@ class Fitting:
     """How a network is fitted in a generation: AdamW with a linear warm-up, a cosine decay to 0 and a clipped norm."""
 
     steps: int = 200
-    """Optimiser steps; a sweep over `steps` may ask for fewer."""
+    """Optimiser steps; a sweep over `steps` may ask for fewer, which takes as long: the rest of the steps is idle."""
     batch_size: int = 32
     """Examples a step."""
     learning_rate: float = 3e-3
@@ -113,10 +113,13 @@ def make_fit(loss: Loss, fitting: Fitting) -> Callable[..., Params]:
             batch = spread(jax.tree.map(lambda leaf: leaf[chosen], examples))
             gradient = slope(params, jax.random.fold_in(loss_key, index), batch)
             updates, state = update(gradient, state, params)
-            return optax.apply_updates(params, updates), state
+            moved = optax.apply_updates(params, updates)
+            return jax.tree.map(lambda new, old: jnp.where(index < steps, new, old), moved, params), state
 
         state = optimizer(learning_rate, steps).init(params)
-        fitted: Params = jax.lax.fori_loop(0, steps, step, (params, state))[0]
+        # A loop of known length: of another an accelerator's host waits for the end of every step. What the optimiser
+        # holds after a member's own steps moves no parameter any more.
+        fitted: Params = jax.lax.fori_loop(0, fitting.steps, step, (params, state))[0]
         return fitted
 
     return fit
