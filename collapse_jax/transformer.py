@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from collapse_jax.annotations import check_fields
+from collapse_jax.indexing import lookup
 
 _BASE = 10_000.0
 _SCALE = 0.02
@@ -155,10 +156,10 @@ class _Network(nn.Module):
         embed = nn.Embed(self.vocabulary, sizes.width, embedding_init=nn.initializers.normal(_SCALE), name="embedding")
         # Scaled up to the size of a normalised vector: the table is also the last layer's, where it must be small.
         # One row a token from here on: XLA multiplies matrices faster on a CPU than arrays of more axes.
-        x = (embed(tokens.reshape(-1)) / _SCALE).astype(dtype)
+        x = (lookup(embed.embedding, tokens.reshape(-1)) / _SCALE).astype(dtype)
         if sizes.positions == "learned":
             table = self.param("positions", nn.initializers.normal(1.0), (self.length, sizes.width))
-            placed = jnp.broadcast_to(table[positions], (*tokens.shape, sizes.width))
+            placed = jnp.broadcast_to(lookup(table, positions), (*tokens.shape, sizes.width))
             x = x + placed.reshape(x.shape).astype(dtype)
         turn = None
         if sizes.positions == "rotary":

@@ -17,6 +17,7 @@ FLOORS = [
         "devices",
         "files",
         "hints",
+        "indexing",
         "packages",
         "process",
         "registry",

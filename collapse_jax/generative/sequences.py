@@ -52,7 +52,9 @@ def make_reader(transformer: Transformer, *, vocabulary: int, start: int) -> Rea
 
     def token_log_prob(weights: Weights, rows: Int[Array, "n length"]) -> Float[Array, "n length"]:
         scores = logits(weights, hidden(weights, rows))
-        chosen = jnp.take_along_axis(scores, jnp.maximum(rows, 0)[:, :, None], axis=-1)[:, :, 0]
+        # The sum of zeros and one score is that score; the gradient of choosing it by its index would be a scatter.
+        own = rows[:, :, None] == jnp.arange(vocabulary)[None, None]
+        chosen = jnp.where(rows < vocabulary, jnp.where(own, scores, 0.0).sum(axis=-1), jnp.nan)
         return jnp.where(rows >= 0, chosen - jax.nn.logsumexp(scores, axis=-1), 0.0)
 
     def token_probabilities(weights: Weights, rows: Int[Array, "n length"]) -> Float[Array, "n length v"]:

@@ -23,7 +23,8 @@ def hashed_ngram_embedding(
         raise ValueError(f"size={size} must be at least 1")
     if not orders or not all(1 <= order <= length for order in orders):
         raise ValueError(f"orders={tuple(orders)} must be from 1 to the length of the sequences, {length}")
-    counts = jnp.zeros((number, size))
+    # Whole numbers: their sums are the same in any order in which a GPU adds them.
+    counts = jnp.zeros((number, size), jnp.int32)
     rows = jnp.arange(number)[:, None]
     for order in orders:
         starts = length - order + 1
@@ -33,9 +34,10 @@ def hashed_ngram_embedding(
             token = tokens[:, offset : offset + starts]
             state = _mix(state ^ _mix(token.astype(jnp.uint32) + jnp.uint32(offset * 0x9E3779B9 % 2**32)))
             valid &= token >= 0
-        sign = jnp.where(state >> 31 == 0, 1.0, -1.0)
+        sign = jnp.where(state >> 31 == 0, 1, -1)
         place = (state % jnp.uint32(size)).astype(jnp.int32)
-        counts = counts.at[jnp.broadcast_to(rows, place.shape), place].add(jnp.where(valid, sign, 0.0))
+        counts = counts.at[jnp.broadcast_to(rows, place.shape), place].add(jnp.where(valid, sign, 0))
+    counts = counts.astype(float)
     norm = jnp.linalg.norm(counts, axis=1, keepdims=True)
     return counts / jnp.where(norm > 0.0, norm, 1.0)
 

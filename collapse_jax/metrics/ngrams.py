@@ -37,7 +37,7 @@ def ngram_frequencies(
     """
     counted, enough = count_tokens(tokens, where, budget)
     codes = ngram_codes(counted, n=n)[-1].ravel()
-    counts = jax.ops.segment_sum(jnp.where(codes >= 0, 1.0, 0.0), codes, len(codes))
+    counts = jax.ops.segment_sum((codes >= 0).astype(jnp.int32), codes, len(codes))
     return jnp.where(enough, counts / counts.sum(), jnp.nan)
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from collapse_jax.annotations import checked
+from collapse_jax.indexing import lookup
 from collapse_jax.reward.models import Link, Model
 from collapse_jax.reward.rankings import Prefixes
 from collapse_jax.transformer import Architecture, make_transformer, require_whole
@@ -63,7 +64,7 @@ def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link
         causal = jnp.tril(jnp.ones((length, length), bool))
         mask = jnp.repeat(causal[None], len(tokens), axis=0)
         hidden = _encode(architecture, vocabulary, params, tokens, places, mask)
-        ends = jnp.take_along_axis(hidden, last[:, :, None], axis=1)
+        ends = jax.vmap(lookup)(hidden, last)
         return link(_head(params, ends)).reshape(features.last.shape)
 
     return Model(init, apply)

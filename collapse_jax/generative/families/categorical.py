@@ -8,6 +8,7 @@ from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.families.multinomial import draw_frequencies
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
+from collapse_jax.indexing import segment_sum
 
 _UNITS = 2**30
 
@@ -29,7 +30,7 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
     def fit(
         key: Key[Array, ""], params: Array, examples: Int[Array, " n"], weights: Float[Array, " n"]
     ) -> Float[Array, " v"]:
-        return jnp.zeros(vocabulary).at[examples].add(weights) / weights.sum()
+        return segment_sum(weights, examples, vocabulary) / weights.sum()
 
     def sample(key: Key[Array, ""], params: Float[Array, " v"], n: int) -> Int[Array, " n"]:
         return draw_tokens(key, params, n)

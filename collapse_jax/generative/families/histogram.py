@@ -11,6 +11,7 @@ from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.multinomial import draw_frequencies
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
+from collapse_jax.indexing import segment_sum
 
 _EDGE = 8.0 * float(np.finfo(np.float32).eps)
 _NARROWEST = 1e-4
@@ -44,7 +45,7 @@ def histogram(low: float = -4.0, high: float = 4.0, bins: int = 64) -> Family:
         key: Key[Array, ""], params: Array, examples: Float[Array, "n 1"], weights: Float[Array, " n"]
     ) -> Float[Array, " bin"]:
         inside, index = locate(examples)
-        counts = jnp.zeros(bins).at[index].add(jnp.where(inside, weights, 0.0))
+        counts = segment_sum(jnp.where(inside, weights, 0.0), index, bins)
         return counts / counts.sum()
 
     def locate(examples: Float[Array, "n 1"]) -> tuple[Array, Int[Array, " n"]]:

@@ -12,6 +12,7 @@ from collapse_jax.annotations import checked
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.evolved import Operator, Pool
 from collapse_jax.generative.family import Examples
+from collapse_jax.indexing import segment_sum
 
 
 class InstructionSpace(NamedTuple):
@@ -86,7 +87,7 @@ def instruction_space(
         return jnp.where(cell == broken, broken, moved)
 
     def composition(pool: Pool) -> Float[Array, " cell"]:
-        return jnp.zeros(broken + 1).at[pool.members].add(pool.shares)
+        return segment_sum(pool.shares, pool.members, broken + 1)
 
     def measure(key: Key[Array, ""], pool: Pool) -> dict[str, Array]:
         p, q = composition(pool), jnp.asarray(truth, float)

@@ -11,6 +11,7 @@ from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Decoding, of_probabilities
 from collapse_jax.generative.families.categorical import draw_tokens, zipf
 from collapse_jax.generative.family import FAMILIES, Family, Moments
+from collapse_jax.indexing import segment_sum
 
 _LARGEST = 2**24
 _SETTLE = 100
@@ -70,8 +71,10 @@ def ngram(
     def fit(key: Key[Array, ""], params: NGram, examples: Int[Array, "n length"], weights: Float[Array, " n"]) -> NGram:
         a = weights / weights.sum()
         seen = contexts_in(examples)
-        first = jnp.zeros(contexts).at[seen[:, 0]].add(a)
-        counts = jnp.zeros((contexts, vocabulary)).at[seen, examples[:, memory:]].add(a[:, None])
+        first = segment_sum(a, seen[:, 0], contexts)
+        cells = seen * vocabulary + examples[:, memory:]
+        each = jnp.broadcast_to(a[:, None], cells.shape)
+        counts = segment_sum(each.reshape(-1), cells.reshape(-1), contexts * vocabulary).reshape(contexts, vocabulary)
         total = counts.sum(axis=1, keepdims=True)
         overall = counts.sum(axis=0) / counts.sum()
         return NGram(first, jnp.where(total > 0, counts / jnp.where(total > 0, total, 1.0), overall[None]))

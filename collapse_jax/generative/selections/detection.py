@@ -18,6 +18,7 @@ from collapse_jax.generative.family import Examples
 from collapse_jax.generative.regimes import REAL
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.generative.selections.arguments import require_function, require_whole
+from collapse_jax.indexing import segment_sum
 
 Detector: TypeAlias = Callable[[Key[Array, ""], Candidates], Float[Array, " n"]]
 
@@ -67,7 +68,7 @@ def calibrated_detector(log_ratio: Callable[[Examples], Float[Array, " n"]]) -> 
     require_function("log_ratio", log_ratio)
 
     def detect(key: Key[Array, ""], candidates: Candidates) -> Float[Array, " n"]:
-        machine = candidates.weights @ _is_machine(candidates)
+        machine = (candidates.weights * _is_machine(candidates)).sum()
         prior = jnp.log(machine) - jnp.log(candidates.weights.sum() - machine)
         return jax.nn.sigmoid(log_ratio(candidates.examples) + prior)
 
@@ -90,7 +91,7 @@ def empirical_detector() -> Detector:
         def share(x: Examples) -> Float[Array, ""]:
             here = jnp.where(jax.vmap(equal, (None, 0))(x, examples), weights, 0.0)
             total = here.sum()
-            return here @ _is_machine(candidates) / jnp.where(total > 0, total, 1.0)
+            return (here * _is_machine(candidates)).sum() / jnp.where(total > 0, total, 1.0)
 
         return jax.vmap(share)(examples)
 
@@ -119,15 +120,12 @@ def learned_detector(
     def detect(key: Key[Array, ""], candidates: Candidates) -> Float[Array, " n"]:
         weights = candidates.weights / candidates.weights.sum()
         machine = _is_machine(candidates)
-        x = features(candidates.examples)
-        centred = x - (weights @ x)[None]
-        spread = jnp.sqrt(weights @ centred**2)
-        scaled = centred / jnp.where(spread > 0, spread, 1.0)[None]
-        design = jnp.concatenate([scaled, jnp.ones((len(x), 1))], axis=1)
+        x = _scaled(features(candidates.examples), weights)
+        design = jnp.concatenate([x, jnp.ones((len(x), 1))], axis=1)
         # A trace of a penalty on the constant, for candidates of one kind only: the likelihood then has no maximum.
         penalty = jnp.append(jnp.full(x.shape[1], ridge), _TINY)
 
-        def fitted(weights: Float[Array, " n"]) -> Float[Array, " n"]:
+            def fitted(weights: Float[Array, " n"]) -> Float[Array, " n"]:
             def newton(_: Array, beta: Float[Array, " d"]) -> Float[Array, " d"]:
                 p = jax.nn.sigmoid(design @ beta)
                 slope = design.T @ (weights * (p - machine)) + penalty * beta
@@ -136,7 +134,8 @@ def learned_detector(
                 return beta - step
 
             beta: Array = jax.lax.fori_loop(0, steps, newton, jnp.zeros(design.shape[1]))
-            return jax.nn.sigmoid(design @ beta)
+            machine_made: Array = jax.nn.sigmoid(design @ beta)
+            return machine_made
 
         if folds == 1:
             return fitted(weights)
@@ -150,6 +149,13 @@ def learned_detector(
 
 def _is_machine(candidates: Candidates) -> Float[Array, " n"]:
     return (candidates.generation > REAL).astype(candidates.weights.dtype)
+
+
+def _scaled(x: Float[Array, "n d"], weights: Float[Array, " n"]) -> Float[Array, "n d"]:
+    """Return features of weighted mean 0 and variance 1; those that don't vary are 0."""
+    centred = x - (weights @ x)[None]
+    spread = jnp.sqrt(weights @ centred**2)
+    return centred / jnp.where(spread > 0, spread, 1.0)[None]
 
 
 def _told_apart(p: Float[Array, " n"], machine: Float[Array, " n"], weights: Float[Array, " n"]) -> Float[Array, ""]:
@@ -168,5 +174,5 @@ def _calibration_error(
 ) -> Float[Array, ""]:
     """Return the mean distance between p and the machine's share over bins of p of one width."""
     bin_of = jnp.minimum((p * bins).astype(jnp.int32), bins - 1)
-    gap = jnp.zeros(bins).at[bin_of].add(weights * (p - machine))
+    gap = segment_sum(weights * (p - machine), bin_of, bins)
     return jnp.abs(gap).sum() / weights.sum()
