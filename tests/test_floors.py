@@ -19,6 +19,7 @@ FLOORS = [
         "hints",
         "indexing",
         "packages",
+        "precision",
         "process",
         "registry",
         "transformer",

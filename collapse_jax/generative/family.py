@@ -5,11 +5,12 @@ Write your own as a `Family` of pure functions; those at hand are in `FAMILIES`,
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from jaxtyping import Array, Float, PyTree
 
 from collapse_jax.generative.decoding import Decoding
+from collapse_jax.precision import exact_products
 from collapse_jax.registry import Table
 
 Params: TypeAlias = PyTree
@@ -71,6 +72,18 @@ class Family(NamedTuple):
     token_probabilities: Callable[..., Array] | None = None
     embed: Callable[..., Array] | None = None
     source: str = ""
+
+
+def exact_family(family: Family) -> Family:
+    """Return a family in closed form with its products of matrices in full precision, also on accelerators."""
+
+    def exact(record: Family | Statistics) -> dict[str, Any]:
+        return {name: exact_products(value) for name, value in record._asdict().items() if callable(value)}
+
+    family = family._replace(**exact(family))
+    if family.statistics is None:
+        return family
+    return family._replace(statistics=family.statistics._replace(**exact(family.statistics)))
 
 
 FAMILIES: Table[Family] = Table("family")

@@ -86,7 +86,7 @@ def make_fused_recursion(
     def merge(stored: PyTree, weights: Array) -> PyTree:
         if statistics.merge is not None:
             return statistics.merge(stored, weights)
-        return jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, 1), stored)
+        return jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, 1, precision="highest"), stored)
 
     def init(key: Key[Array, ""], hyper: Hyper) -> State:
         key, real_key = jax.random.split(key)

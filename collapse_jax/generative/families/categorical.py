@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, Key
 from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.families.multinomial import draw_frequencies
-from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
+from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
 from collapse_jax.indexing import segment_sum
 
 _UNITS = 2**30
@@ -48,7 +48,7 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
         total: Array = weights @ statistics
         return total / total.sum()
 
-    return Family(
+    family = Family(
         "categorical",
         init,
         fit,
@@ -61,6 +61,7 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
         token_probabilities=lambda params, examples: jnp.broadcast_to(params, (*examples.shape, vocabulary)),
         source="Dohmatob et al., arXiv 2402.07043",
     )
+    return exact_family(family)
 
 
 @checked

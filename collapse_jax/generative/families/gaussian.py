@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.chi_square import draw_chi_square
-from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
+from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
 
 _TINY = 1e-30
 
@@ -87,7 +87,7 @@ def gaussian(d: int = 1, *, unbiased: bool = False) -> Family:
         squares = weights**2 @ statistics.size / size**2
         return Gaussian(mean, covariance / (1.0 - squares) if unbiased else covariance)
 
-    return Family(
+    family = Family(
         "gaussian_unbiased" if unbiased else "gaussian",
         init,
         fit,
@@ -99,6 +99,7 @@ def gaussian(d: int = 1, *, unbiased: bool = False) -> Family:
         truth=Gaussian(jnp.zeros(d), jnp.eye(d)),
         source="Shumailov et al., Nature 631:755; Alemohammad et al., arXiv 2307.01850",
     )
+    return exact_family(family)
 
 
 def root(covariance: Float[Array, "d d"]) -> Float[Array, "d d"]:

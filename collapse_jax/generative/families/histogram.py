@@ -10,7 +10,7 @@ from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.multinomial import draw_frequencies
-from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
+from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
 from collapse_jax.indexing import segment_sum
 
 _EDGE = 8.0 * float(np.finfo(np.float32).eps)
@@ -72,7 +72,7 @@ def histogram(low: float = -4.0, high: float = 4.0, bins: int = 64) -> Family:
 
     below = scipy.special.ndtr(np.linspace(low, high, bins + 1))
     mass = below[-1] - below[0]
-    return Family(
+    family = Family(
         "histogram",
         init,
         fit,
@@ -83,6 +83,7 @@ def histogram(low: float = -4.0, high: float = 4.0, bins: int = 64) -> Family:
         statistics=Statistics(draw_frequencies, fit_statistics),
         truth=jnp.asarray(np.diff(below) / mass, jnp.float32) if mass > 0 else None,
     )
+    return exact_family(family)
 
 
 FAMILIES.promise("histogram", histogram)

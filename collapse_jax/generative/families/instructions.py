@@ -13,6 +13,7 @@ from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.evolved import Operator, Pool
 from collapse_jax.generative.family import Examples
 from collapse_jax.indexing import segment_sum
+from collapse_jax.precision import exact_products
 
 
 class InstructionSpace(NamedTuple):
@@ -89,6 +90,7 @@ def instruction_space(
     def composition(pool: Pool) -> Float[Array, " cell"]:
         return segment_sum(pool.shares, pool.members, broken + 1)
 
+    @exact_products
     def measure(key: Key[Array, ""], pool: Pool) -> dict[str, Array]:
         p, q = composition(pool), jnp.asarray(truth, float)
         sound = 1.0 - p[broken]

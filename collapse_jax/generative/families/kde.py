@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from collapse_jax.annotations import checked
 from collapse_jax.generative.families.categorical import draw_tokens
-from collapse_jax.generative.family import FAMILIES, Family, Moments
+from collapse_jax.generative.family import FAMILIES, Family, Moments, exact_family
 
 _RULES = ("scott", "silverman")
 _KERNELS = ("gaussian", "top_hat")
@@ -89,7 +89,7 @@ def kde(d: int = 1, *, bandwidth: str | float = "scott", kernel: str = "gaussian
         mean, variance = _moments(params.points, params.weights)
         return Moments(mean, variance + params.bandwidth @ params.bandwidth)
 
-    return Family(
+    family = Family(
         "kde" if kernel == "gaussian" else f"kde_{kernel}",
         init,
         fit,
@@ -99,6 +99,7 @@ def kde(d: int = 1, *, bandwidth: str | float = "scott", kernel: str = "gaussian
         truth=_standard_normal(d),
         source="Scott, Multivariate Density Estimation, 1992; Silverman, Density Estimation, 1986",
     )
+    return exact_family(family)
 
 
 @checked
@@ -121,7 +122,9 @@ def ecdf(d: int = 1) -> Family:
     def moments(params: Points) -> Moments:
         return _moments(params.points, params.weights)
 
-    return Family("ecdf", init, fit, sample, moments=moments, truth=_standard_normal(d), source="Efron, 1979")
+    return exact_family(
+        Family("ecdf", init, fit, sample, moments=moments, truth=_standard_normal(d), source="Efron, 1979")
+    )
 
 
 def _check_dimensions(d: int) -> None:

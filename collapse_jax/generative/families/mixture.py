@@ -11,7 +11,7 @@ from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.gaussian import root
-from collapse_jax.generative.family import FAMILIES, Family, Moments
+from collapse_jax.generative.family import FAMILIES, Family, Moments, exact_family
 
 _RADIUS = 4.0
 _EMPTY = 1e-10
@@ -93,7 +93,7 @@ def mixture(components: int = 3, d: int = 2, *, steps: int = 20, floor: float = 
         within = jnp.trace(params.covariances, axis1=1, axis2=2)
         return Moments(mean, params.shares @ (within + (apart * apart).sum(axis=1)))
 
-    return Family(
+    family = Family(
         "mixture",
         init,
         fit,
@@ -108,6 +108,7 @@ def mixture(components: int = 3, d: int = 2, *, steps: int = 20, floor: float = 
         ),
         source="Shumailov et al., Nature 631:755",
     )
+    return exact_family(family)
 
 
 def _normalised(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Decoding, of_probabilities
 from collapse_jax.generative.families.categorical import draw_tokens, zipf
-from collapse_jax.generative.family import FAMILIES, Family, Moments
+from collapse_jax.generative.family import FAMILIES, Family, Moments, exact_family
 from collapse_jax.indexing import segment_sum
 
 _LARGEST = 2**24
@@ -138,7 +138,7 @@ def ngram(
             apply=lambda params, value: params._replace(following=decoding.apply(params.following, value))
         )
 
-    return Family(
+    family = Family(
         "ngram",
         init,
         fit,
@@ -151,6 +151,7 @@ def ngram(
         truth=_stationary(vocabulary, contexts, zipf(vocabulary, exponent)),
         source="Suresh et al., arXiv 2412.17646",
     )
+    return exact_family(family)
 
 
 def _stationary(vocabulary: int, contexts: int, p: Float[Array, " v"]) -> NGram:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.annotations import checked
 from collapse_jax.generative.families.gaussian import bartlett
-from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
+from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
 
 _STEP_SIZES = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.0)
 
@@ -75,7 +75,7 @@ def regression(d: int = 10, *, noise: float = 1.0, ridge: float = 0.0) -> Family
         gram = jnp.tensordot(weights, statistics.gram, 1) / size
         return _solve(gram + ridge * jnp.eye(d), weights @ statistics.cross / size)
 
-    return Family(
+    family = Family(
         "regression",
         init,
         fit,
@@ -87,6 +87,7 @@ def regression(d: int = 10, *, noise: float = 1.0, ridge: float = 0.0) -> Family
         truth=jnp.full(d, d**-0.5),
         source="Gerstgrasser et al., arXiv 2404.01413",
     )
+    return exact_family(family)
 
 
 @checked
@@ -146,7 +147,7 @@ def logistic(d: int = 10, *, steps: int = 10, ridge: float = 1e-4) -> Family:
         p = jax.nn.sigmoid(z * jnp.sqrt(params @ params))
         return Moments(params, density @ (p * (1.0 - p)) / density.sum())
 
-    return Family("logistic", init, fit, sample, log_prob, moments, respond, truth=jnp.full(d, d**-0.5))
+    return exact_family(Family("logistic", init, fit, sample, log_prob, moments, respond, truth=jnp.full(d, d**-0.5)))
 
 
 def _check(d: int, ridge: float) -> None:

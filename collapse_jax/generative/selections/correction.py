@@ -9,6 +9,7 @@ from collapse_jax.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.generative.selections.arguments import require_whole
+from collapse_jax.precision import exact_products
 
 
 @checked
@@ -59,6 +60,7 @@ def find_centres(
         raise ValueError("examples have non-finite values")
     start = examples[jax.random.choice(key, len(examples), (number,), replace=False)]
 
+    @exact_products
     def step(_: Array, centres: Float[Array, "k d"]) -> Float[Array, "k d"]:
         member = jax.nn.one_hot(_nearest(examples, centres), number, dtype=centres.dtype)
         sizes = member.sum(0)[:, None]

@@ -19,6 +19,7 @@ from collapse_jax.generative.regimes import REAL
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.generative.selections.arguments import require_function, require_whole
 from collapse_jax.indexing import segment_sum
+from collapse_jax.precision import exact_products
 
 Detector: TypeAlias = Callable[[Key[Array, ""], Candidates], Float[Array, " n"]]
 
@@ -125,7 +126,8 @@ def learned_detector(
         # A trace of a penalty on the constant, for candidates of one kind only: the likelihood then has no maximum.
         penalty = jnp.append(jnp.full(x.shape[1], ridge), _TINY)
 
-            def fitted(weights: Float[Array, " n"]) -> Float[Array, " n"]:
+        @exact_products
+        def fitted(weights: Float[Array, " n"]) -> Float[Array, " n"]:
             def newton(_: Array, beta: Float[Array, " d"]) -> Float[Array, " d"]:
                 p = jax.nn.sigmoid(design @ beta)
                 slope = design.T @ (weights * (p - machine)) + penalty * beta
@@ -151,6 +153,7 @@ def _is_machine(candidates: Candidates) -> Float[Array, " n"]:
     return (candidates.generation > REAL).astype(candidates.weights.dtype)
 
 
+@exact_products
 def _scaled(x: Float[Array, "n d"], weights: Float[Array, " n"]) -> Float[Array, "n d"]:
     """Return features of weighted mean 0 and variance 1; those that don't vary are 0."""
     centred = x - (weights @ x)[None]
@@ -158,6 +161,7 @@ def _scaled(x: Float[Array, "n d"], weights: Float[Array, " n"]) -> Float[Array,
     return centred / jnp.where(spread > 0, spread, 1.0)[None]
 
 
+@exact_products
 def _told_apart(p: Float[Array, " n"], machine: Float[Array, " n"], weights: Float[Array, " n"]) -> Float[Array, ""]:
     """Return the probability that p is larger for a machine-made example than for a real one, ties counting half."""
     order = jnp.argsort(p)
