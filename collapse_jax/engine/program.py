@@ -67,6 +67,22 @@ def _inner_consts(jaxpr: Any) -> Iterator[Any]:
                     yield from _inner_consts(inner)
 
 
+class Lowered(NamedTuple):
+    """The functions of `Compiled` before they are compiled, the shapes of a state, and the options of the compiler.
+
+    No data is placed for them: the devices of the mesh may be described ones, which this machine doesn't have.
+    """
+
+    init: jax.stages.Lowered
+    advance: jax.stages.Lowered
+    state: PyTree
+    options: dict[str, bool | str]
+
+    def compile(self) -> tuple[jax.stages.Compiled, jax.stages.Compiled]:
+        """Return `init` and `advance`, compiled."""
+        return self.init.compile(self.options), self.advance.compile(self.options)
+
+
 class Compiled(NamedTuple):
     """What runs chunks of `width` members: `init(members)`, then `advance(state, hyper, start)` a segment at a time.
 
@@ -86,13 +102,14 @@ class Compiled(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A process, traced: `compile(width)` makes it runnable for chunks of so many members.
+    """A process, traced: `compile(width)` makes it runnable for chunks of so many members, `lower(width)` stops before.
 
     `place_data()` puts the arrays that the process closes over on the devices, where they stay, and returns the bytes
     that they take of each. `member_bytes` is what a member needs on a device at the least, `record_bytes` what it adds
     to the results a step.
     """
 
+    lower: Callable[[int], Lowered]
     compile: Callable[[int], Compiled]
     place_data: Callable[[], int]
     records: dict[str, jax.ShapeDtypeStruct]
@@ -199,21 +216,30 @@ def make_program(
     def data_bytes() -> int:
         return _bytes(list(placed().values()))
 
-    def compile_for(width: int) -> Compiled:
+    def lower_for(width: int) -> Lowered:
         def batched(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype, sharding=sharding)
 
-        init_consts, step_consts = ([placed()[id(const)] for const in traced.consts] for traced in (init, step))
         state = jax.tree.map(batched, init.out, state_shardings)
         hypers = jax.tree.map(lambda leaf: batched(leaf, by_member), hyper)
         seeds = jax.ShapeDtypeStruct((width,), np.uint32, sharding=by_member)
         start = jax.ShapeDtypeStruct((), np.int32, sharding=everywhere)
-        run_init = jax.jit(init_all, out_shardings=state_shardings).lower(init_consts, seeds, hypers).compile(options)
-        run_step = (
-            jax.jit(advance_all, donate_argnums=2, out_shardings=(state_shardings, by_member, by_member))
-            .lower(step_consts, start, state, hypers)
-            .compile(options)
+        init_consts, step_consts = (
+            [jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=everywhere) for one in map(jax.typeof, traced.consts)]
+            for traced in (init, step)
         )
+        outputs = (state_shardings, by_member, by_member)
+        return Lowered(
+            jax.jit(init_all, out_shardings=state_shardings).lower(init_consts, seeds, hypers),
+            jax.jit(advance_all, donate_argnums=2, out_shardings=outputs).lower(step_consts, start, state, hypers),
+            state,
+            options,
+        )
+
+    def compile_for(width: int) -> Compiled:
+        init_consts, step_consts = ([placed()[id(const)] for const in traced.consts] for traced in (init, step))
+        lowered = lower_for(width)
+        run_init, run_step = lowered.compile()
 
         def place(members: np.ndarray) -> tuple[PyTree, jax.Array]:
             hyper = jax.tree.map(lambda leaf: put(leaf[members], by_member), population.hyper)
@@ -224,7 +250,7 @@ def make_program(
             place=place,
             init=lambda hyper, seeds: run_init(init_consts, seeds, hyper),
             advance=lambda state, hyper, start: run_step(step_consts, put(np.int32(start), everywhere), state, hyper),
-            state=state,
+            state=lowered.state,
             by_member=by_member,
             memory=_memory(
                 [(run_init, _bytes(init_consts)), (run_step, _bytes(step_consts))],
@@ -235,6 +261,7 @@ def make_program(
     record_bytes = 1 + _bytes(dict(step.out[1]))
     held = jax.tree.map(lambda leaf, spec: _bytes(leaf) // (parts if spec else 1), init.out, specs)
     return Program(
+        lower=lower_for,
         compile=compile_for,
         place_data=data_bytes,
         records=dict(step.out[1]),
