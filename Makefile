@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow lint types notebooks clean
+.PHONY: setup demo test test-slow ahead-setup ahead lint types notebooks clean
 
 setup: $(VENV)/installed
 
@@ -24,6 +24,18 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -n 2 -m slow
+
+# The compilers for GPUs and TPUs, 2 GB, in an environment of their own: JAX would look for the devices.
+ahead-setup: $(VENV)-ahead/installed
+
+$(VENV)-ahead/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-ahead
+	$(VENV)-ahead/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-ahead/bin/python -m pip install --quiet -e '.[test,notebooks,ahead]'
+	touch $@
+
+ahead: ahead-setup
+	JAX_PLATFORMS=cpu $(VENV)-ahead/bin/python -m pytest -n 2 tests/test_ahead.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -138,19 +138,38 @@ def test_a_text_without_a_program_is_refused():
         hlo.parse("HloModule empty")
 
 
-def test_loops_and_scatters_of_a_real_program_are_found_with_their_lines(optimised):
-    def fn(x, at):
-        x = jax.lax.fori_loop(0, 1000, lambda _, x: jnp.sin(x) @ x, x)
-        x = jax.lax.while_loop(lambda x: (x < 9.0).any(), lambda x: 2.0 * x + 1.0, x)
-        return x, jnp.ones(16).at[at].add(x[0, :8])
+def test_the_lines_that_ask_are_those_of_this_project_the_innermost_first():
+    files = ["/x/collapse_jax/reward/objective.py", "/y/site-packages/jax/lax.py", "/x/experiments/own.py"]
+    rows = {
+        "FileNames": [f'"{file}"' for file in files],
+        "FunctionNames": ['"f"'],
+        "FileLocations": [f"{{file_name_id={n} function_name_id=1 line={10 * n} end_line=9}}" for n in (3, 1, 2)],
+        # A frame's caller is the one before, as numbered from 2; the first has none.
+        "StackFrames": [f"{{file_location_id={n} parent_frame_id={n}}}" for n in (1, 2, 3)],
+    }
+    tables = [f"{name}\n" + "\n".join(f"{n} {row}" for n, row in enumerate(of, 1)) for name, of in rows.items()]
+    asked = LOOP + ", metadata={stack_frame_id=3}"
+    (loop,) = hlo.unknown_loops(module([START, asked], *tables, BODY, ASKED))
+    assert loop.source == "collapse_jax/reward/objective.py:10 < experiments/own.py:30"
 
-    program = hlo.parse(jax.jit(fn).lower(jnp.ones((16, 16)), jnp.zeros(8, jnp.int32)).compile().as_text())
+
+def test_loops_of_a_real_program_are_found(optimised):
+    def fn(x):
+        x = jax.lax.fori_loop(0, 1000, lambda _, x: jnp.sin(x) @ x, x)
+        return jax.lax.while_loop(lambda x: (x < 9.0).any(), lambda x: 2.0 * x + 1.0, x)
+
+    program = hlo.parse(jax.jit(fn).lower(jnp.ones((16, 16))).compile().as_text())
     assert len(hlo.unknown_loops(program)) == 1
     found = hlo.step(program, GPU)
     assert found.turns == 1000
     assert 2 <= found.cost.kernels <= 4
-    # The scatter is gone: a CPU's compiler makes it a loop.
-    assert not hlo.scatter_adds(program)
+
+
+def test_without_its_compilers_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(ahead, "_NEEDED", {"v5e": ("no_such_module", "the compilers of TPUs")})
+    monkeypatch.setattr(sys, "argv", ["ahead", "--target", "v5e"])
+    with pytest.raises(SystemExit, match=r"the compilers of TPUs must be installed to compile for v5e: pip install"):
+        ahead.main()
 
 
 def names(found):
