@@ -5,7 +5,7 @@ Import it after `experiments.benchmark.ahead` has prepared the environment: JAX 
 
 import importlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,7 +85,7 @@ def compiled_ahead(target: Target) -> Iterator[list[Reading]]:
 
     def run(program: Program, layout: Layout, store: object, **_: Any) -> Run:
         lowered = program.lower(layout.members)
-        readings.append(read("sweep", layout.members, [lowered.init, lowered.advance], target))
+        readings.append(read("sweep", layout.members, lowered.compile, target))
         shapes = program.records | {"diverged": jax.ShapeDtypeStruct((), np.bool_)}
         piece = {n: np.zeros((layout.members, layout.segment, *s.shape), s.dtype) for n, s in shapes.items()}
         return Run([piece] * layout.segments, layout.members, 0, 0.0, 0.0, 1, {})
@@ -112,17 +112,17 @@ def jitted_ahead(fn: Callable[..., Any], target: Target, readings: list[Reading]
     def call(*args: Any) -> Any:
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), args)
         lowered = jax.jit(fn, out_shardings=sharding).lower(*shapes)
-        readings.append(read(getattr(fn, "__name__", "function"), 1, [lowered], target))
+        readings.append(read(getattr(fn, "__name__", "function"), 1, lambda: [lowered.compile()], target))
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, *args))
 
     return call
 
 
-def read(name: str, members: int, lowered: list[jax.stages.Lowered], target: Target) -> Reading:
+def read(name: str, members: int, compile_all: Callable[[], Sequence[jax.stages.Compiled]], target: Target) -> Reading:
     """Compile the programs of a sweep for a target; return what they say."""
     begin = time.perf_counter()
     try:
-        compiled = [one.compile() for one in lowered]
+        compiled = compile_all()
     except jax.errors.JaxRuntimeError as error:
         if not is_out_of_memory(error):
             raise
