@@ -6,6 +6,7 @@ for the target, and zeros of the right shapes come back. What it does outside of
 
 import contextlib
 import os
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,12 @@ NOTEBOOKS = sorted(path.with_suffix(".py") for path in _FOLDER.glob("*.ipynb"))
 def compile_notebook(path: Path, target: Target) -> list[Reading]:
     """Compile what a notebook jits and sweeps for a target; return what each program says, in its order."""
     matplotlib.use("agg")
-    namespace: dict[str, Any] = {"__name__": path.stem}
     jit = jax.jit
-    code = compile(path.read_text(), str(path), "exec")
     with compiled_ahead(target) as readings:
 
         def jit_ahead(fn: Any, *args: Any, **options: Any) -> Any:
             # What the library jits is a part of these programs, or runs here like all else.
-            by_notebook = sys._getframe(1).f_globals is namespace
+            by_notebook = sys._getframe(1).f_code.co_filename == str(path)
             return jitted_ahead(fn, target, readings) if by_notebook else jit(fn, *args, **options)
 
         with (
@@ -39,5 +38,5 @@ def compile_notebook(path: Path, target: Target) -> list[Reading]:
             mock.patch.dict(os.environ, COLLAPSE_SMALL=""),
             contextlib.redirect_stdout(sys.stderr),
         ):
-            exec(code, namespace)
+            runpy.run_path(str(path), run_name=path.stem)
     return [one._replace(name=f"{path.stem}, {number}: {one.name}") for number, one in enumerate(readings, 1)]
