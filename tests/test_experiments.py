@@ -93,6 +93,10 @@ SCRIPTS = {
 }
 
 
+# Those that take a few seconds, of every kind of experiment on what needs no network.
+FAST = {"reward_collapse", "recursion_gaussian", "real_fraction", "curation", "seeds_and_evolution", "ecosystem"}
+
+
 @pytest.fixture
 def call(monkeypatch, tmp_path, capsys):
     """Call an experiment as from the command line; return what it printed."""
@@ -105,7 +109,9 @@ def call(monkeypatch, tmp_path, capsys):
     return run
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in SCRIPTS]
+)
 def test_a_script_runs_prints_draws_and_redraws(name, call, tmp_path):
     printed = call(name, *SCRIPTS[name])
     (folder,) = (tmp_path / name).iterdir()
@@ -156,6 +162,7 @@ def test_all_names_every_script(monkeypatch):
     assert called == [[f"experiments.{name}", "--small"] for name in all_experiments.EXPERIMENTS]
 
 
+@pytest.mark.slow
 def test_a_script_called_again_resumes_and_ends_alike(call, tmp_path):
     printed = call("reward_collapse", *TEXT)
     (folder,) = (tmp_path / "reward_collapse").iterdir()
@@ -182,6 +189,7 @@ def test_bad_arguments_end_in_a_line_that_says_why(call, arguments, message, tmp
     assert ("--plot-only" not in arguments) or not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_main_job_shows_collapse_onto_the_law_and_its_cure(call, tmp_path):
     call("reward_collapse", "--seeds", "1", "--steps", "1000")
     (folder,) = (tmp_path / "reward_collapse").iterdir()

@@ -96,6 +96,7 @@ def same(got, want):
     np.testing.assert_allclose(got, want, rtol=2e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @named(MEASURED)
 def test_estimates_approach_the_truth_at_the_rate_of_the_root_of_n(family):
     seeds, sizes = 48, (160, 2560)

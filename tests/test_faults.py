@@ -23,11 +23,13 @@ def dataset(tmp_path_factory):
     return faults.run(config, tmp_path_factory.mktemp("faults"))
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_in_the_small_run(dataset):
     assert json.loads(dataset.attrs["lost"]) == []
     assert int(dataset["trials"].sel(outcome=LOST).sum()) == 0
 
 
+@pytest.mark.slow
 def test_moments_are_hit_as_often_as_wanted(dataset):
     killed = [str(name).startswith("killed while") for name in dataset["moment"].to_numpy()]
     assert int(dataset["trials"][killed].sum()) >= faults.SMALL["kills"]

@@ -172,6 +172,7 @@ def ran(tmp_path_factory):
     return defences.run(config, tmp_path_factory.mktemp("defences"))
 
 
+@pytest.mark.slow
 def test_all_ways_run_from_real_seeds_in_three_programs(ran):
     one = ran.sel(testbed="instructions")
     assert len(np.unique(one["program"])) == 3
@@ -189,6 +190,7 @@ def test_all_ways_run_from_real_seeds_in_three_programs(ran):
     assert (one["kept"].sel(defence=["replace", "evolve, replace", "control"]) == 1).all()
 
 
+@pytest.mark.slow
 def test_its_table_and_figures_are_drawn(ran):
     printed = defences.table(ran)
     assert "11 defences in 3 programs" in printed

@@ -266,6 +266,7 @@ def test_a_population_of_language_models_is_one_program(whole):
     assert len(np.unique(whole["risk"].isel(generation=-1))) > 6
 
 
+@pytest.mark.slow
 def test_a_stop_in_the_middle_of_a_generation_loses_that_generation_alone(whole, tmp_path, monkeypatch):
     save, saved = Store.save, []
 

@@ -251,6 +251,7 @@ def test_misses_and_coverage_of_groups_are_those_of_brute_force():
     assert np.isnan(metrics.ball_coverage(jnp.asarray(real).at[0, 0].set(jnp.nan), jnp.asarray(generated)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [minority_samples.make_points, minority_samples.make_images])
 def test_a_testbed_measures_dead_groups_and_living_ones(make, monkeypatch, tmp_path):
     """Each with few defences: what it records must be in range, and NaN where a group is dead."""

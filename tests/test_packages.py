@@ -33,6 +33,7 @@ def seconds(imported: str) -> float:
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 
+@pytest.mark.slow
 def test_the_library_takes_about_as_long_to_import_as_jax():
     ratios = [seconds("collapse_jax") / seconds("jax") for _ in range(3)]
     # 1.9 to 2.3 as measured, a third of the difference xarray's; 3.9 when all packages were imported at once.

@@ -65,6 +65,7 @@ def moments(name, kind, bias=1.0):
     return swept, cj.predict_moments(plan, unbiased="unbiased" in name, bias=bias).squeeze(drop=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("kind", ["examples", "statistics"])
 @pytest.mark.parametrize("name", FAMILIES)

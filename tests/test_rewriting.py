@@ -193,6 +193,7 @@ def test_probabilities_are_those_after_the_first_prefix_that_broadens(noisy):
     np.testing.assert_allclose(family.embed(noisy, SEEDS), plain.embed(noisy.writer, headed), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("respond", [False, True])
 def test_pools_grow_by_what_is_well_formed_and_new(respond):
     samples, times = 6, 3

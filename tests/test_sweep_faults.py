@@ -152,6 +152,7 @@ sweep(make_walk(30), walk_axes(), directory=sys.argv[1], segment=1, progress=Fal
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_random_times_ends_in_the_same_bits(cache, tmp_path, saved):
     times = random.Random(5)
     told = 0

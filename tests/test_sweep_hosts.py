@@ -84,6 +84,7 @@ def test_two_processes_compute_and_return_the_same_each_its_part(run, tmp_path, 
             assert archive["record first"].shape == (len(members), 2)
 
 
+@pytest.mark.slow
 def test_a_sweep_begun_on_eight_devices_of_two_processes_ends_on_one_and_then_is_read_on_four(run, tmp_path, expected):
     codes, told = run(2, 4, end_at=3)
     assert codes == [9, 9], told
@@ -98,6 +99,7 @@ def test_a_sweep_begun_on_eight_devices_of_two_processes_ends_on_one_and_then_is
     assert_results(tmp_path, expected, 4)
 
 
+@pytest.mark.slow
 def test_damage_that_one_process_finds_sends_all_to_the_checkpoint_before(run, tmp_path, expected):
     codes, told = run(2, 1, end_at=4)
     assert codes == [9, 9], told
@@ -140,6 +142,7 @@ launch(
 """
 
 
+@pytest.mark.slow
 def test_a_script_joins_what_slurm_started_and_the_first_process_writes(environment, tmp_path, expected):
     children = []
     for rank in range(2):

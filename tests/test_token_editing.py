@@ -65,6 +65,7 @@ def language():
     return cj.families.language_model(7, 8, end=0, architecture=architecture)
 
 
+@pytest.mark.slow
 def test_probabilities_of_a_language_model_are_those_of_its_tokens_and_padding_stays():
     family = language()
     rows = jax.random.randint(jax.random.key(0), (6, 8), 0, 7).at[2, 5:].set(-1)
