@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow ahead-setup ahead lint types notebooks clean
+.PHONY: setup demo test test-slow accelerator-small ahead-setup ahead lint types notebooks clean
 
 setup: $(VENV)/installed
 
@@ -24,6 +24,10 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -n 2 -m slow
+
+# All stages of the command for accelerators, in sizes that tell nothing but that it runs.
+accelerator-small: setup
+	$(BIN)/python -m experiments.benchmark.accelerator --small --minutes 20 --out results/accelerator-small
 
 # The compilers for GPUs and TPUs, 2 GB, in an environment of their own: JAX would look for the devices.
 ahead-setup: $(VENV)-ahead/installed
