@@ -16,7 +16,11 @@ from experiments.bad_input import files, refusals
 ROOT = Path(__file__).parents[1]
 
 # Kinds that run in one process, and attempts of each; those that compile what they accept are fewer.
-EXAMPLES = [(("laws", "generative", "data"), 200), (("reward", "files", "metrics"), 60), (("sweeps", "records"), 20)]
+EXAMPLES = [
+    pytest.param(("laws", "generative", "data"), 200, marks=pytest.mark.slow),
+    pytest.param(("reward", "files", "metrics"), 60, marks=pytest.mark.slow),
+    (("sweeps", "records"), 20),
+]
 
 
 def attempts(kinds, examples, *arguments):

@@ -63,6 +63,7 @@ def test_each_fold_is_judged_by_the_others():
         np.testing.assert_allclose(found[own], model.predict_proba(scaled[own])[:, 1], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_folds_find_nothing_where_there_is_nothing():
     areas = {1: [], 2: []}
     for seed in range(20):

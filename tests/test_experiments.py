@@ -93,8 +93,8 @@ SCRIPTS = {
 }
 
 
-# Those that take a few seconds, of every kind of experiment on what needs no network.
-FAST = {"reward_collapse", "recursion_gaussian", "real_fraction", "curation", "seeds_and_evolution", "ecosystem"}
+# A few that take seconds; the others are among the slow tests.
+FAST = {"reward_collapse", "real_fraction", "ecosystem"}
 
 
 @pytest.fixture

@@ -93,6 +93,7 @@ def test_risk_and_tail_are_those_of_single_tokens():
     np.testing.assert_allclose(got["tail"], shares @ np.asarray(got["group_coverage"]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_broken_copied_kept_and_of_which_group_is_counted_one_by_one():
     seeds = instruction_groups._split(SHORT, BYTES, told())
     # The model of the manual finds a row with an x surprising.

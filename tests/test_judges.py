@@ -113,6 +113,7 @@ def test_rankings_may_be_made_of_the_real_set():
     assert (np.diff(judge.score(memory, GRID[:ANSWERS])) > 0).all()
 
 
+@pytest.mark.slow
 def test_a_loop_under_a_frozen_model_follows_the_map_of_its_law():
     choose_from, strength, samples, generations, seeds = 3, 2.0, 1000, 2, 24
     family = cj.families.ngram(ANSWERS, 2, length=2, prompt=1)

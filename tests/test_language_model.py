@@ -207,6 +207,7 @@ def test_a_batch_in_parts_is_a_mean_over_its_tokens_too():
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-5), whole, parts)
 
 
+@pytest.mark.slow
 def test_it_learns_what_it_reads():
     family = cj.families.language_model(
         V, LENGTH, end=END, architecture=TINY, fitting=cj.Fitting(steps=300, batch_size=16, learning_rate=0.02)

@@ -13,6 +13,8 @@ LINEAGES = 20_000
 GENERATIONS = 5
 WHOLE = ["replace", "accumulate", "augment", "real_fraction_fresh", "golden_ratio", "growing", "sliding_window(5)"]
 
+pytestmark = pytest.mark.slow
+
 
 def run(process, axes, *, lineages=LINEAGES, first=0):
     """Return the records of independent lineages, without dimensions of one label."""
@@ -65,7 +67,6 @@ def moments(name, kind, bias=1.0):
     return swept, cj.predict_moments(plan, unbiased="unbiased" in name, bias=bias).squeeze(drop=True)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("kind", ["examples", "statistics"])
 @pytest.mark.parametrize("name", FAMILIES)

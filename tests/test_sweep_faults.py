@@ -171,6 +171,7 @@ def test_a_sweep_killed_at_random_times_ends_in_the_same_bits(cache, tmp_path, s
     assert_same(result, run(make_walk(30), walk_axes(), segment=1))
 
 
+@pytest.mark.slow
 def test_a_sweep_may_be_interrupted_after_every_segment(tmp_path, saved, uninterrupted):
     for position in range(1, 10):
         run_until(position, make_walk(), walk_axes(), tmp_path, **SWEEP)

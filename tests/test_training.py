@@ -200,6 +200,7 @@ def test_widths_of_a_model_are_positive():
         cj.mlp((8, 0))
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_trains_like_the_whole(monkeypatch):
     features = np.random.default_rng(0).normal(size=(6, N, 3)).astype(np.float32)
     mask = np.arange(N) < np.array([5, 2, 4, 3, 5, 2])[:, None]
