@@ -15,6 +15,7 @@ bfloat16 on a TPU) must give finite numbers that follow the laws all the same: h
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -47,8 +48,10 @@ def compare(kind: Kind, small: bool) -> Values:
     if device.platform != "cpu":
         runs["one by one"] = partial(_sweep, kind, members, device, vmap=1, precision="highest")
         runs["as users run it"] = partial(_sweep, kind, members, device, vmap=None, precision=None)
-    # Compiling takes most of the time, and goes on side by side.
-    with ThreadPoolExecutor(len(runs)) as pool:
+    # Compiling takes most of the time, and goes on side by side. Members that diverge are judged below: their warnings
+    # would come from several threads, where filters of warnings undo each other.
+    with warnings.catch_warnings(), ThreadPoolExecutor(len(runs)) as pool:
+        warnings.simplefilter("ignore")
         found = dict(zip(runs, pool.map(lambda run: run(), runs.values()), strict=True))
     values: dict[str, str | float | list[float]] = {"members": float(members)}
     wrong = [f"{name}: members are not finite" for name, one in found.items() if not _finite(one)]
