@@ -203,15 +203,9 @@ def test_on_a_gpu_every_kind_of_work_adds_up_in_one_order_and_fits_and_knows_its
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in LARGE])
-def test_on_a_tpu_every_kind_of_work_compiles_and_fits(kind):
-    for one in readings("v5e", "--work", kind):
-        assert 0 < (one["memory"] or np.inf) < TARGETS["v5e"].memory, one["name"]
-
-
-@pytest.mark.slow
-def test_on_a_tpu_every_notebook_compiles_and_fits():
-    found = readings("v5e", "--notebooks")
-    assert {one["name"].split(",")[0] for one in found} == {path.stem for path in NOTEBOOKS}
+@pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])
+def test_on_a_tpu_every_notebook_compiles_and_fits(name):
+    found = readings("v5e", "--notebooks", name)
+    assert found
     for one in found:
         assert 0 < (one["memory"] or np.inf) < TARGETS["v5e"].memory, one["name"]

@@ -113,12 +113,15 @@ def compile_kinds(target: str, kinds: list[str]) -> list["Reading"]:
     return named
 
 
-def compile_notebooks(target: str) -> list["Reading"]:
-    """Compile what the notebooks jit and sweep, in their full setting; return what these programs say."""
+def compile_notebooks(target: str, names: list[str]) -> list["Reading"]:
+    """Compile what notebooks jit and sweep, in their full setting; return what these programs say."""
     from experiments.benchmark.ahead_notebooks import NOTEBOOKS, compile_notebook
     from experiments.benchmark.described import TARGETS
 
-    return [one for path in NOTEBOOKS for one in compile_notebook(path, TARGETS[target])]
+    known = {path.stem: path for path in NOTEBOOKS}
+    if unknown := set(names) - set(known):
+        sys.exit(f"error: --notebooks is {', '.join(sorted(unknown))} besides others; there are {', '.join(known)}")
+    return [one for name in names or known for one in compile_notebook(known[name], TARGETS[target])]
 
 
 def main() -> None:
@@ -127,7 +130,10 @@ def main() -> None:
     if what := missing(arguments.target):
         sys.exit(f"error: {what} must be installed to compile for {arguments.target}: pip install -e '.[ahead]'")
     os.environ |= prepare(os.environ)
-    readings = compile_notebooks(arguments.target) if arguments.notebooks else _kinds(arguments.target, arguments.work)
+    if arguments.notebooks is None:
+        readings = _kinds(arguments.target, arguments.work)
+    else:
+        readings = compile_notebooks(arguments.target, arguments.notebooks)
     text = markdown(readings)
     print(text)
     if arguments.json:
@@ -150,7 +156,7 @@ def _arguments() -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", choices=list(_NEEDED), required=True, help="the accelerator to compile for")
     parser.add_argument("--work", nargs="+", default=[], help="kinds of work, all but the largest by default")
-    parser.add_argument("--notebooks", action="store_true", help="compile what the notebooks run instead")
+    parser.add_argument("--notebooks", nargs="*", help="compile what these notebooks run instead, all by default")
     parser.add_argument("--json", type=Path, help="file to write all that was read to")
     parser.add_argument("--write", action="store_true", help="put the table into BENCHMARKS.md")
     return parser.parse_args()
