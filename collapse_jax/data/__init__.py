@@ -100,14 +100,8 @@ __all__ = [
     "wikitext",
 ]
 
-_BUILDERS = {
-    "Documents",
-    "DocumentsConfig",
-    "GreyImages",
-    "GreyImagesConfig",
-    "RankingSets",
-    "RankingSetsConfig",
-}
+# What is named above and not imported: the builders.
+_BUILDERS = {*__all__} - {*globals()}
 
 
 def __getattr__(name: str) -> Any:
