@@ -16,7 +16,6 @@ This process doesn't start JAX on a device: what it would hold there, the stages
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -31,6 +30,7 @@ from typing import Any, NamedTuple
 
 from collapse_jax.files import make_writable, write_atomically, write_json
 from experiments.benchmark.accelerator_report import markdown
+from experiments.benchmark.report import installed
 
 _START = 90.0  # seconds that a process may take until its first row: imports and the driver
 _POLL = 0.05
@@ -183,14 +183,12 @@ def environment(stage: Stage, out: Path, *, small: bool) -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """Return what can be told without starting JAX: the card, its driver, and the versions of packages."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    python = platform.python_version()
-    return {"card": _card(), "python": python, "versions": versions, "date": time.strftime("%Y-%m-%d", time.gmtime())}
+    return {
+        "card": _card(),
+        "python": platform.python_version(),
+        "versions": installed(_PACKAGES),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
 
 
 def write_markdown(out: Path, report: Mapping[str, Any]) -> None:

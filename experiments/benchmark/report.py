@@ -1,10 +1,12 @@
 """What `benchmark` says: the machine, a table of every way beside its bound, and how time and memory grow."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -23,12 +25,6 @@ _SCALES = {"operations": (1e9, "GFLOP/s"), "bytes": (1e9, "GB/s")}
 def provenance(dtype: str) -> str:
     """Return the machine and the versions as JSON."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = {}
-    for name in _VERSIONS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return json.dumps(
         {
             "cores": cores,
@@ -38,9 +34,18 @@ def provenance(dtype: str) -> str:
             "dtype": dtype,
             "generator": str(jax.random.key_impl(jax.random.key(0))),
             "python": platform.python_version(),
-            "versions": versions,
+            "versions": installed(_VERSIONS),
         }
     )
+
+
+def installed(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def markdown(dataset: xr.Dataset) -> str:
