@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from jaxprs import inside
 
 import collapse_jax as cj
 from experiments.benchmark import ceilings, compile_times, report, scaling
@@ -47,16 +48,8 @@ def traced(jaxpr, number=1):
     for equation in jaxpr.eqns:
         times = number * equation.params.get("length", 1) if equation.primitive.name == "scan" else number
         yield equation, number
-        params = dict(equation.params)
-        # Of what platforms do in ways of their own, that of this one.
-        if platforms := params.pop("branches_platforms", None):
-            own = [i for i, names in enumerate(platforms) if names is not None and jax.default_backend() in names]
-            params["branches"] = (params["branches"][own[0] if own else platforms.index(None)],)
-        for given in params.values():
-            for inner in given if isinstance(given, (tuple, list)) else (given,):
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns"):
-                    yield from traced(inner, times)
+        for inner in inside(equation, jax.default_backend()):
+            yield from traced(inner, times)
 
 
 def done(work):

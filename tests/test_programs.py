@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxprs import inside
 
 import collapse_jax as cj
 from collapse_jax import metrics
@@ -27,17 +28,8 @@ def equations(jaxpr) -> Iterator:
     """Yield the equations of a jaxpr and of those inside it, leaving out what another platform runs in their place."""
     for equation in jaxpr.eqns:
         yield equation
-        params = dict(equation.params)
-        platforms = params.pop("branches_platforms", None)
-        if platforms is not None:
-            own = [number for number, names in enumerate(platforms) if names is not None and PLATFORM in names]
-            rest = [number for number, names in enumerate(platforms) if names is None]
-            params["branches"] = (params["branches"][(own or rest)[0]],)
-        for value in params.values():
-            for inner in value if isinstance(value, (tuple, list)) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns"):
-                    yield from equations(inner)
+        for inner in inside(equation, PLATFORM):
+            yield from equations(inner)
 
 
 def is_float(variable) -> bool:
