@@ -36,7 +36,8 @@ import xarray as xr
 from IPython.display import HTML, display
 
 import collapse_jax as cj
-from collapse_jax import laws, plotting, selections
+from collapse_jax import plotting
+from collapse_jax.generative import laws, selections
 
 SMALL = bool(os.environ.get("COLLAPSE_SMALL"))  # a quick pass, for automatic checks of this notebook
 generations, samples, seeds = (3, 96, 2) if SMALL else (8, 256, 3)

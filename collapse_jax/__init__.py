@@ -6,21 +6,21 @@
 """
 
 from collapse_jax import data, metrics
-from collapse_jax.arms import with_arms
-from collapse_jax.defences import Defence, Spent, compare_defences, data_spent
-from collapse_jax.devices import make_mesh, spread
 from collapse_jax.engine import sweep
+from collapse_jax.engine.arms import with_arms
+from collapse_jax.engine.devices import make_mesh, spread
+from collapse_jax.engine.process import Axis, Process
 from collapse_jax.generative import families, laws, selections
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
 from collapse_jax.generative.fitting import Fitting, make_fit
-from collapse_jax.generative.fused import make_fused_recursion
 from collapse_jax.generative.laws import MomentLaw, moment_law
-from collapse_jax.generative.options import resample
-from collapse_jax.generative.plan import Plan, make_plan
-from collapse_jax.generative.prediction import predict_moments
-from collapse_jax.generative.recurse import make_recursion
-from collapse_jax.generative.regimes import (
+from collapse_jax.generative.laws.prediction import predict_moments
+from collapse_jax.generative.recursion.fused import make_fused_recursion
+from collapse_jax.generative.recursion.options import resample
+from collapse_jax.generative.recursion.plan import Plan, make_plan
+from collapse_jax.generative.recursion.recurse import make_recursion
+from collapse_jax.generative.recursion.regimes import (
     FRESH,
     REAL,
     REGIMES,
@@ -33,22 +33,22 @@ from collapse_jax.generative.regimes import (
     with_share,
 )
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.judges import REFITS, rank_answers, reward_judge
-from collapse_jax.process import Axis, Process
-from collapse_jax.profile import collapse_profile
-from collapse_jax.reward.closed_forms import LimitLaw
+from collapse_jax.loop.learned_rewards import REFITS, rank_answers, reward_judge
+from collapse_jax.loop.mitigations import Defence, Spent, compare_defences, data_spent
+from collapse_jax.metrics.profile import collapse_profile
+from collapse_jax.nets.transformer import Architecture
 from collapse_jax.reward.encoders import prefix_encoder, text_encoder
-from collapse_jax.reward.finite_law import FiniteLaw, certified_gap, finite_law, objective
-from collapse_jax.reward.limit_law import limit_law
+from collapse_jax.reward.laws.closed_forms import LimitLaw
+from collapse_jax.reward.laws.finite_law import FiniteLaw, certified_gap, finite_law, objective
+from collapse_jax.reward.laws.limit_law import limit_law
+from collapse_jax.reward.laws.prediction import limit_values, predict, quantile_distance, wasserstein_to_limit
 from collapse_jax.reward.loss import RankingData
 from collapse_jax.reward.models import Model, mlp
-from collapse_jax.reward.prediction import limit_values, predict, quantile_distance, wasserstein_to_limit
 from collapse_jax.reward.rankings import Prefixes, Rankings, make_rankings
 from collapse_jax.reward.schemes import Schemes, make_schemes
 from collapse_jax.reward.summary import summarize
 from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, make_training
 from collapse_jax.reward.utilities import UTILITIES, Choice, Utility, choose, utility
-from collapse_jax.transformer import Architecture
 
 __version__ = "0.1.0"
 

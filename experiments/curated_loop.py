@@ -33,12 +33,12 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
-from experiments.bounds import check_config
-from experiments.language_population import LanguageConfig, read, texts
-from experiments.launch import launch
-from experiments.loop_laws import text_laws, token_laws
-from experiments.loop_tables import table, text_of
-from experiments.loop_testbeds import TYPES, Curation, Way, answer_texts, answer_tokens
+from experiments.shared.bounds import check_config
+from experiments.shared.language_population import LanguageConfig, read, texts
+from experiments.shared.launch import launch
+from experiments.testbeds.loop_laws import text_laws, token_laws
+from experiments.testbeds.loop_tables import table, text_of
+from experiments.testbeds.loop_testbeds import TYPES, Curation, Way, answer_texts, answer_tokens
 
 HARD = ["diversity", "quality", "share"]
 REFITS = list(cj.REFITS.labels or ())

@@ -37,12 +37,12 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
-from experiments.bounds import check_config
-from experiments.image_groups import ImageConfig, make_images
-from experiments.instruction_groups import InstructionConfig, make_instructions
-from experiments.launch import Options, interval, launch
-from experiments.testbed import CONTROL, Testbed
-from experiments.text_groups import TextConfig, make_text
+from experiments.shared.bounds import check_config
+from experiments.shared.launch import Options, interval, launch
+from experiments.testbeds.image_groups import ImageConfig, make_images
+from experiments.testbeds.instruction_groups import InstructionConfig, make_instructions
+from experiments.testbeds.testbed import CONTROL, Testbed
+from experiments.testbeds.text_groups import TextConfig, make_text
 
 COLUMNS = {
     "risk": "risk",

@@ -35,8 +35,8 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
-from experiments.bounds import check_config
-from experiments.language_population import (
+from experiments.shared.bounds import check_config
+from experiments.shared.language_population import (
     HELD_OUT,
     SHOWN,
     WAYS,
@@ -48,7 +48,7 @@ from experiments.language_population import (
     require_ways,
     texts,
 )
-from experiments.launch import launch
+from experiments.shared.launch import launch
 
 METRICS = {
     "distinct_2": "distinct-2",

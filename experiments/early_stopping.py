@@ -21,11 +21,11 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.reward.calculus import on_host
-from experiments.bounds import check_config
-from experiments.free_rewards import free_rankings
-from experiments.launch import launch
 from experiments.reward_collapse import make_schemes
-from experiments.text_population import TextConfig, train_on_text
+from experiments.shared.bounds import check_config
+from experiments.shared.free_rewards import free_rankings
+from experiments.shared.launch import launch
+from experiments.shared.text_population import TextConfig, train_on_text
 
 
 @dataclass(frozen=True)

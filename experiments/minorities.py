@@ -33,11 +33,11 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from collapse_jax import plotting
-from experiments.bounds import check_config
-from experiments.launch import launch
-from experiments.minority_samples import make_images, make_points
-from experiments.minority_testbeds import MEASURES, ImagesConfig, Minorities, PointsConfig, TokensConfig
-from experiments.minority_tokens import make_tokens
+from experiments.shared.bounds import check_config
+from experiments.shared.launch import launch
+from experiments.testbeds.minority_samples import make_images, make_points
+from experiments.testbeds.minority_testbeds import MEASURES, ImagesConfig, Minorities, PointsConfig, TokensConfig
+from experiments.testbeds.minority_tokens import make_tokens
 
 TESTBEDS = {"tokens": make_tokens, "points": make_points, "images": make_images}
 """Where groups live; text in groups is measured by `experiments.defences`."""

@@ -24,8 +24,8 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.mixture import Mixture
-from experiments.bounds import check_config
-from experiments.launch import Options, launch
+from experiments.shared.bounds import check_config
+from experiments.shared.launch import Options, launch
 
 REGIMES = ("replace", "augment", "real_fraction_replayed")
 HELD_OUT = 2000

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.gaussian import Gaussian
-from experiments.bounds import check_config
-from experiments.launch import Options, launch
+from experiments.shared.bounds import check_config
+from experiments.shared.launch import Options, launch
 
 REGIMES = ("real_fraction_fresh", "real_fraction_replayed")
 

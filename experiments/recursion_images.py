@@ -36,9 +36,9 @@ from scipy import stats
 import collapse_jax as cj
 from collapse_jax import metrics, plotting
 from collapse_jax.generative.families.image_classes import LabelledImages
-from experiments.bounds import check_config
-from experiments.image_groups import read_images
-from experiments.launch import Options, launch
+from experiments.shared.bounds import check_config
+from experiments.shared.launch import Options, launch
+from experiments.testbeds.image_groups import read_images
 
 COMPONENTS = 32
 CONTROL = "fresh real"

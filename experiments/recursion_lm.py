@@ -27,8 +27,8 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
-from experiments.bounds import check_config
-from experiments.language_population import (
+from experiments.shared.bounds import check_config
+from experiments.shared.language_population import (
     LanguageConfig,
     compare_ways,
     read,
@@ -36,7 +36,7 @@ from experiments.language_population import (
     require_ways,
     texts,
 )
-from experiments.launch import interval, launch
+from experiments.shared.launch import interval, launch
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
-from experiments.bounds import check_config
-from experiments.launch import launch
-from experiments.text_population import TextConfig, train_on_text
+from experiments.shared.bounds import check_config
+from experiments.shared.launch import launch
+from experiments.shared.text_population import TextConfig, train_on_text
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 
 import collapse_jax as cj
 from collapse_jax import plotting
-from experiments.bounds import check_config
-from experiments.launch import Options, launch
+from experiments.shared.bounds import check_config
+from experiments.shared.launch import Options, launch
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments import reward_collapse
-from experiments.launch import launch
+from experiments.shared.launch import launch
 
 
 @dataclass(frozen=True)

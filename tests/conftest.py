@@ -9,6 +9,8 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
+import tests.typechecking  # noqa: F401 - the hook reads it from `tests`, which is all that it imports
+
 # Data sets are prepared outside the home folder, and not by two workers in one place.
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 os.environ["TFDS_DATA_DIR"] = os.path.join(tempfile.gettempdir(), f"collapse_jax-tests-{_WORKER}")
@@ -33,7 +35,7 @@ jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 
-install_import_hook("collapse_jax", "typechecking.checked")
+install_import_hook("collapse_jax", "tests.typechecking.checked")
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ def main(port: str, count: str, rank: str, devices: str, directory: str, output:
         jax.distributed.initialize(f"127.0.0.1:{port}", int(count), int(rank))
 
     import numpy as np
-    from test_sweep_damage import AXES, OPTIONS, make_wide
 
     from collapse_jax.engine import sweep
     from collapse_jax.engine.checkpoint import Store
+    from tests.test_sweep_damage import AXES, OPTIONS, make_wide
 
     save = Store.save
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.accumulation import count_parts, mean_gradient
+from collapse_jax.nets.accumulation import count_parts, mean_gradient
 
 RNG = np.random.default_rng(0)
 X, Y, PARAMS = RNG.normal(size=(12, 3)), RNG.normal(size=12), RNG.normal(size=3)

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh
-from walks import COORDINATES, make_walk, walk_axes
 
 from collapse_jax.engine import sweep
 from collapse_jax.engine.axes import make_population
-from collapse_jax.process import Axis, Process
+from collapse_jax.engine.process import Axis, Process
+from tests.walks import COORDINATES, make_walk, walk_axes
 
 SHIFTS = {"start": np.array([0.0, 1.0]), "sides": np.array([[0, 0], [1, -1]])}
 

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from jaxprs import inside
 
 import collapse_jax as cj
 from experiments.benchmark import ceilings, compile_times, report, scaling
@@ -24,6 +23,7 @@ from experiments.benchmark.numpy_loops import LOOPS
 from experiments.benchmark.reward_workloads import perceptrons, text_encoders
 from experiments.benchmark.roofline import LIMITS, Resources, bound, moved
 from experiments.benchmark.workloads import WAYS, compiled_once, run_seconds, whole_member
+from tests.jaxprs import inside
 
 SIZES = cj.Architecture(1, 32)
 SMALL = {"samples": 400, "generations": 8, "lineages": 1}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from collapse_jax.generative.families.chi_square import draw_chi_square
+from collapse_jax.generative.draws.chi_square import draw_chi_square
 
 REPLICAS = 50_000
 

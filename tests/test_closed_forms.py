@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from collapse_jax.reward import closed_forms as cf
+from collapse_jax.reward.laws import closed_forms as cf
 
 POSITIONS = (0.0, 1e-3, 0.07, 0.25, 0.4, 0.5, 0.8)
 CASES = {

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from walks import make_walk
 
 from collapse_jax.engine import sweep
 from collapse_jax.engine.compiler import compiler_options
+from tests.walks import make_walk
 
 module = importlib.import_module("collapse_jax.engine.sweep")
 

@@ -104,8 +104,8 @@ def test_everything_that_changes_the_content_changes_the_folder():
 
 def test_another_process_prepares_the_same_and_needs_no_tensorflow(docs, tmp_path):
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_corpus import corpus, digest\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "from tests.test_corpus import corpus, digest\n"
         "print(digest(corpus(data_dir=sys.argv[1])), 'tensorflow' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "1", "JAX_PLATFORMS": "cpu"}

@@ -7,9 +7,9 @@ import pytest
 import collapse_jax as cj
 from collapse_jax import rank_answers
 from experiments.curated_loop import Config, make_schemes, run_text
-from experiments.language_population import Language
-from experiments.loop_laws import token_laws
-from experiments.loop_testbeds import Curation, answer_tokens, marked, token_quality
+from experiments.shared.language_population import Language
+from experiments.testbeds.loop_laws import token_laws
+from experiments.testbeds.loop_testbeds import Curation, answer_tokens, marked, token_quality
 
 CURATION = Curation(4, cj.mlp(()), cj.Training(), 1, 0.2)
 

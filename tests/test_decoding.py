@@ -8,9 +8,9 @@ import pytest
 import collapse_jax as cj
 from collapse_jax.generative.decoding import keep_top_k, keep_top_p, of_probabilities, temper
 from collapse_jax.generative.families.categorical import categorical
-from collapse_jax.generative.plan import make_plan
-from collapse_jax.generative.recurse import make_recursion
-from collapse_jax.generative.regimes import REGIMES
+from collapse_jax.generative.recursion.plan import make_plan
+from collapse_jax.generative.recursion.recurse import make_recursion
+from collapse_jax.generative.recursion.regimes import REGIMES
 
 RNG = np.random.default_rng(0)
 MODELS = {

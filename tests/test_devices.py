@@ -7,16 +7,16 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
-from walks import finish, spawn
 
-from collapse_jax.devices import make_mesh, spread, state_spec
+from collapse_jax.engine.devices import make_mesh, spread, state_spec
+from tests.walks import finish, spawn
 
 SHARED = """
 import json, sys, jax
 jax.config.update("jax_num_cpu_devices", 8)
 import jax.numpy as jnp, numpy as np, optax
 import collapse_jax as cj
-from collapse_jax.devices import make_mesh, spread
+from collapse_jax.engine.devices import make_mesh, spread
 
 rng = np.random.default_rng(0)
 inputs, targets = (jnp.asarray(rng.normal(size=(64, n)), jnp.float32) for n in (32, 6))

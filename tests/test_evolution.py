@@ -8,9 +8,9 @@ import pytest
 import collapse_jax as cj
 from collapse_jax.generative.families.evolved import Pool, evolved
 from collapse_jax.generative.families.instructions import instruction_space
-from collapse_jax.generative.plan import make_plan
-from collapse_jax.generative.recurse import make_recursion
-from collapse_jax.generative.regimes import REGIMES
+from collapse_jax.generative.recursion.plan import make_plan
+from collapse_jax.generative.recursion.recurse import make_recursion
+from collapse_jax.generative.recursion.regimes import REGIMES
 from collapse_jax.generative.selections import novel, verified
 
 SPACE = instruction_space(topics=3, depths=2, failure=0.2, exponent=1.0, decay=0.5)

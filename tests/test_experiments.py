@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapse_jax import results
+from collapse_jax.io import results
 from experiments import all as all_experiments
 from experiments import reward_collapse
 

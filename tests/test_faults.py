@@ -10,11 +10,11 @@ import orbax.checkpoint as ocp
 import pytest
 import xarray as xr
 
-from collapse_jax import results
-from collapse_jax.files import write_json
-from experiments import faults
-from experiments.fault_harness.calls import LOST, Ended, problem, refusal, results_folder
-from experiments.fault_harness.disk import DAMAGES, differences, half_written, kept, small_disk
+from collapse_jax.io import results
+from collapse_jax.io.files import write_json
+from tests.faults import command as faults
+from tests.faults.calls import LOST, Ended, problem, refusal, results_folder
+from tests.faults.disk import DAMAGES, differences, half_written, kept, small_disk
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def test_moments_are_hit_as_often_as_wanted(dataset):
 
 def test_importing_the_library_starts_no_backend():
     # Else `jax.distributed` can't be joined, the number of CPU devices can't be set, and no process can be forked.
-    code = "import experiments.fault_harness.child; from jax._src import xla_bridge; print(len(xla_bridge._backends))"
-    root = faults.Path(faults.__file__).parents[1]
+    code = "import tests.faults.child; from jax._src import xla_bridge; print(len(xla_bridge._backends))"
+    root = faults.Path(faults.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "0\n"
 

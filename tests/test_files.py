@@ -5,9 +5,9 @@ import json
 import stat
 
 import pytest
-from walks import sealed_directory
 
-from collapse_jax.files import make_writable, write_atomically, write_json
+from collapse_jax.io.files import make_writable, write_atomically, write_json
+from tests.walks import sealed_directory
 
 
 @pytest.fixture

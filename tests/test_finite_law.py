@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, linprog, minimize
 
-from collapse_jax.reward.finite_law import FiniteLaw, _symmetric, certified_gap, finite_law, objective
-from collapse_jax.reward.ranking_program import RankingProgram, as_trained
+from collapse_jax.reward.laws.finite_law import FiniteLaw, _symmetric, certified_gap, finite_law, objective
+from collapse_jax.reward.laws.ranking_program import RankingProgram, as_trained
 from collapse_jax.reward.utilities import UTILITIES, Utility
 
 OWN = [

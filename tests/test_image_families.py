@@ -10,7 +10,7 @@ import xarray as xr
 from scipy.stats import multivariate_normal
 
 import collapse_jax as cj
-from collapse_jax import families
+from collapse_jax.generative import families
 from collapse_jax.generative.families.flow import integrate
 from collapse_jax.generative.families.image_classes import LabelledImages
 from collapse_jax.plotting import image_grids

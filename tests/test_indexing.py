@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax import indexing
+from collapse_jax.numerics import indexing
 
 RNG = np.random.default_rng(0)
 WAYS = {

@@ -10,9 +10,10 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.generative.family import Family
-from experiments import defences, instruction_groups
-from experiments.instruction_groups import InstructionConfig
-from experiments.language_population import Language
+from experiments import defences
+from experiments.shared.language_population import Language
+from experiments.testbeds import instruction_groups
+from experiments.testbeds.instruction_groups import InstructionConfig
 
 DATA = Path(os.environ.get("COLLAPSE_DATA_DIR", Path(__file__).resolve().parents[1] / "../shared/data"))
 SEEDS = DATA / "self_instruct" / "seed_tasks.jsonl"

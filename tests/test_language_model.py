@@ -10,9 +10,9 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.engine.checkpoint import Store
-from collapse_jax.generative.families.writing import Rules, begin, note, probabilities, read_next
-from collapse_jax.generative.sequences import make_reader
-from collapse_jax.transformer import make_transformer
+from collapse_jax.generative.text.reading import make_reader
+from collapse_jax.generative.text.writing import Rules, begin, note, probabilities, read_next
+from collapse_jax.nets.transformer import make_transformer
 
 TINY = cj.Architecture(layers=1, width=8, heads=2)
 V, LENGTH, END, DRAWS = 3, 3, 2, 19_968

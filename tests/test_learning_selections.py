@@ -8,7 +8,7 @@ import pytest
 import collapse_jax as cj
 from collapse_jax.engine.checkpoint import Store
 from collapse_jax.generative import selections
-from collapse_jax.generative.selections.judges import by_reward
+from collapse_jax.generative.selections.learned import by_reward
 
 TOKENS, SAMPLES, GENERATIONS = 4, 12, 4
 FAMILY = cj.families.categorical(TOKENS, exponent=0.0)

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
-from test_closed_forms import potential
 
-from collapse_jax.reward.limit_law import limit_law
+from collapse_jax.reward.laws.limit_law import limit_law
 from collapse_jax.reward.utilities import UTILITIES, Utility
+from tests.test_closed_forms import potential
 
 # U for JAX and the same function for NumPy.
 SMOOTH = {

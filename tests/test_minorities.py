@@ -6,9 +6,10 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 import collapse_jax as cj
-from collapse_jax import laws, metrics, selections
-from experiments import minority_samples
-from experiments import minority_testbeds as testbeds
+from collapse_jax import metrics
+from collapse_jax.generative import laws, selections
+from experiments.testbeds import minority_samples
+from experiments.testbeds import minority_testbeds as testbeds
 
 REPLICAS, M, T = 20_000, 6, 4
 SHARES = np.array([0.1, 0.45])

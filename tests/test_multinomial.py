@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from collapse_jax.generative.families.multinomial import draw_binomials, draw_frequencies
+from collapse_jax.generative.draws.multinomial import draw_binomials, draw_frequencies
 
 P = np.array([0.1, 0.2, 0.0, 0.15, 0.25, 0.05, 0.0, 0.2, 0.05])
 

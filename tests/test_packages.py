@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from walks import finish, spawn
 
 from collapse_jax.data.download import downloads
 from collapse_jax.packages import require
+from tests.walks import finish, spawn
 
 # What data sets, netCDF 4 files and the scripts' command line need, and nothing else.
 MISSING = ["tensorflow_datasets", "array_record", "importlib_resources", "h5netcdf", "tyro"]
@@ -47,7 +47,7 @@ import numpy as np
 import xarray as xr
 
 import collapse_jax as cj
-from collapse_jax import results
+from collapse_jax.io import results
 from experiments.benchmark import (
     ceilings, family_workloads, network_workloads, report, reward_workloads, roofline, workloads
 )

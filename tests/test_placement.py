@@ -5,9 +5,9 @@ import hashlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-from walks import finish, spawn
 
 from collapse_jax.engine.program import Traced
+from tests.walks import finish, spawn
 
 PLACED = """
 import jax

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
-from collapse_jax.generative.merging import make_merging
-from collapse_jax.generative.plan import make_layout
-from collapse_jax.generative.regimes import REGIMES, Regime, rows
+from collapse_jax.generative.recursion.merging import make_merging
+from collapse_jax.generative.recursion.plan import make_layout
+from collapse_jax.generative.recursion.regimes import REGIMES, Regime, rows
 
 T = 7
 SINGLE = [one for one in REGIMES.values() if one.models == 1]

@@ -7,8 +7,8 @@ import pytest
 import scipy.stats
 import xarray as xr
 
+from collapse_jax.metrics.profile import DEFINITIONS, VARIABLES, collapse_profile
 from collapse_jax.plotting.profile import collapse_profile as plot
-from collapse_jax.profile import DEFINITIONS, VARIABLES, collapse_profile
 
 T, SEEDS = 24, 12
 TIME = np.arange(1, T + 1)

@@ -10,16 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxprs import inside
 
 import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.generative import selections
 from collapse_jax.generative.selection import Candidates
-from collapse_jax.judges import reward_judge
+from collapse_jax.loop.learned_rewards import reward_judge
 from collapse_jax.reward.objective import make_objective, value_and_gap
 from experiments.benchmark import speed
 from experiments.benchmark.family_workloads import EXAMPLES, STATISTICS
+from tests.jaxprs import inside
 
 PLATFORM = "cuda"
 

@@ -173,7 +173,7 @@ def run(code, data_dir, hash_seed="1"):
     command = [
         sys.executable,
         "-c",
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{code}",
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n{code}",
         str(data_dir),
     ]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -181,7 +181,7 @@ def run(code, data_dir, hash_seed="1"):
 
 def test_another_process_prepares_the_same_and_needs_no_tensorflow(docs, tmp_path):
     code = """
-from test_ranking_sets import digest
+from tests.test_ranking_sets import digest
 from collapse_jax.data import python_docs, ranking_sets
 print(digest(ranking_sets(data_dir=sys.argv[1]), python_docs().fingerprint), "tensorflow" in sys.modules)
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
-from collapse_jax import families, selections
+from collapse_jax.generative import families, selections
 
 REPLACE = cj.REGIMES["replace"]
 

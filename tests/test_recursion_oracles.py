@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
-from collapse_jax import families, laws
+from collapse_jax.generative import families, laws
 
 LINEAGES = 20_000
 GENERATIONS = 5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
-from collapse_jax.generative.regimes import REGIMES, Regime, golden_weight, rows
+from collapse_jax.generative.recursion.regimes import REGIMES, Regime, golden_weight, rows
 
 # Rows are generations 1 to 4, columns fresh, real, generations 1 to 3; 10 samples at ratio 0.3.
 BY_HAND = {

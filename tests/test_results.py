@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from walks import make_walk, walk_axes
 
-from collapse_jax import results
 from collapse_jax.engine import sweep
+from collapse_jax.io import results
+from tests.walks import make_walk, walk_axes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,12 +13,12 @@ import collapse_jax as cj
 from collapse_jax.generative import selections as sel
 from collapse_jax.generative.families.categorical import categorical
 from collapse_jax.generative.families.gaussian import gaussian
-from collapse_jax.generative.plan import make_plan
-from collapse_jax.generative.recurse import make_recursion
-from collapse_jax.generative.regimes import REGIMES
+from collapse_jax.generative.recursion.plan import make_plan
+from collapse_jax.generative.recursion.recurse import make_recursion
+from collapse_jax.generative.recursion.regimes import REGIMES
+from collapse_jax.generative.recursion.survival import keep
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.generative.selections.arguments import require_function, require_whole
-from collapse_jax.generative.survival import keep
 
 P = np.array([0.5, 0.3, 0.2])
 REWARD = np.array([0.2, -0.5, 1.0])

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from collapse_jax.generative.recursion.survival import keep, subsample
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.generative.survival import keep, subsample
 
 REPLICAS = 20_000
 

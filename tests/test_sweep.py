@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh
-from walks import RATES, assert_same, finish, loop, make_fit, make_walk, spawn, walk_axes
 
 from collapse_jax.engine import sweep
-from collapse_jax.process import Axis, Process
+from collapse_jax.engine.process import Axis, Process
+from tests.walks import RATES, assert_same, finish, loop, make_fit, make_walk, spawn, walk_axes
 
 SHIFTS = Axis({"start": np.array([0.0, 2.0]), "sides": np.array([[0, 0], [3, -1]])}, ["none", "wide"])
 
@@ -160,7 +160,7 @@ import sys, jax
 jax.config.update("jax_num_cpu_devices", 8)
 import numpy as np
 from jax.sharding import Mesh
-from walks import make_walk, walk_axes
+from tests.walks import make_walk, walk_axes
 from collapse_jax.engine import sweep
 assert len(jax.devices()) == 8
 half = Mesh(np.array(jax.devices()[4:7]), ("population",))
@@ -329,7 +329,7 @@ def test_the_progress_bar_moves_and_can_be_silent(capsys):
 FINGERPRINT = """
 import flax.linen as nn, jax, jax.numpy as jnp, optax
 from collapse_jax.engine import sweep
-from collapse_jax.process import Process
+from collapse_jax.engine.process import Process
 
 class Network(nn.Module):
     @nn.compact

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from walks import assert_same, spawn
 
 from collapse_jax.engine import sweep
 from collapse_jax.engine.checkpoint import Store
 from collapse_jax.engine.checksum import checksum
-from collapse_jax.process import Process
+from collapse_jax.engine.process import Process
+from tests.walks import assert_same, spawn
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax drops failed futures
 
@@ -181,7 +181,7 @@ def test_a_checksum_tells_every_bit_and_each_member_alone():
 
 HOLDING = """
 import sys
-from test_sweep_damage import AXES, make_wide
+from tests.test_sweep_damage import AXES, make_wide
 from collapse_jax.engine import sweep
 from collapse_jax.engine.checkpoint import Store
 save = Store.save

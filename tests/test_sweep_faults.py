@@ -16,7 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
-from walks import (
+
+from collapse_jax.engine import sweep
+from collapse_jax.engine.checkpoint import Store
+from collapse_jax.engine.process import Axis, Process
+from tests.walks import (
     RATES,
     assert_same,
     finish,
@@ -27,10 +31,6 @@ from walks import (
     spawn,
     walk_axes,
 )
-
-from collapse_jax.engine import sweep
-from collapse_jax.engine.checkpoint import Store
-from collapse_jax.process import Axis, Process
 
 checkpoint = importlib.import_module("collapse_jax.engine.checkpoint")
 
@@ -78,7 +78,7 @@ SWEEP = {"segment": 2, "max_members": 5}  # two chunks of five segments
 
 KILLED = """
 import fnmatch, os, signal, sys
-from walks import make_walk, walk_axes
+from tests.walks import make_walk, walk_axes
 from collapse_jax.engine import sweep
 
 directory, wanted, pattern, count = *sys.argv[1:4], int(sys.argv[4])
@@ -138,7 +138,7 @@ def test_a_killed_sweep_goes_on_and_ends_in_the_same_bits(killed, uninterrupted,
 
 SLOW = """
 import sys
-from walks import make_walk, walk_axes
+from tests.walks import make_walk, walk_axes
 from collapse_jax.engine import sweep
 from collapse_jax.engine.checkpoint import Store
 save = Store.save
@@ -196,7 +196,7 @@ ELSEWHERE = """
 import sys, jax
 jax.config.update("jax_num_cpu_devices", 8)
 import numpy as np
-from walks import make_walk, walk_axes
+from tests.walks import make_walk, walk_axes
 from collapse_jax.engine import sweep
 result = sweep(make_walk(), walk_axes(), directory=sys.argv[1], segment=2, max_members=5, progress=False)
 np.savez(sys.argv[2], **{name: values.to_numpy() for name, values in result.items()})

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_sweep_damage import AXES, OPTIONS, largest, make_wide, truncate
 
 from collapse_jax.engine import sweep
-from collapse_jax.results import load
+from collapse_jax.io.results import load
+from tests.test_sweep_damage import AXES, OPTIONS, largest, make_wide, truncate
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def environment(tmp_path_factory):
     """Return the children's environment: what the first compiles, the others find."""
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)]),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)]),
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -124,9 +124,9 @@ def test_what_the_first_process_refuses_all_refuse(run, tmp_path):
 LAUNCHED = """
 import sys
 from dataclasses import dataclass
-from experiments.launch import Options, launch
+from experiments.shared.launch import Options, launch
 import collapse_jax as cj
-from test_sweep_damage import AXES, make_wide
+from tests.test_sweep_damage import AXES, make_wide
 
 @dataclass(frozen=True)
 class Config(Options):

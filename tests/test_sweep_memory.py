@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from walks import assert_same, make_walk, walk_axes
 
 from collapse_jax.engine import memory, run, sweep
-from collapse_jax.process import Process
+from collapse_jax.engine.process import Process
+from tests.walks import assert_same, make_walk, walk_axes
 
 NUMBERS = 100_000
 

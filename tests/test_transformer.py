@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from collapse_jax.transformer import Architecture, attend, make_transformer
+from collapse_jax.nets.transformer import Architecture, attend, make_transformer
 
 N, LENGTH, VOCABULARY = 3, 7, 11
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from collapse_jax.process import Axis, Process
+from collapse_jax.engine.process import Axis, Process
 
 COORDINATES = 8
 RATES = Axis(np.array([0.5, 0.9, 1.3]), ["slow", "middle", "fast"])
@@ -111,7 +111,7 @@ def loop(process: Process, axes: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def spawn(code: str, *args: Any, **environment: str) -> subprocess.Popen[str]:
     """Start Python on `code`, which may import this module."""
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, args)],
         env={**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu", **environment},

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
 from collapse_jax.data.tokenizers import Tokenizer
 

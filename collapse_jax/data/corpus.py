@@ -3,7 +3,7 @@
 import os
 from typing import NamedTuple
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.data.passages import Source, python_docs
 
 

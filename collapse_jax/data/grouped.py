@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Int, PyTree
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.data.splitting import uniform
 
 _TOLERANCE = 1e-6

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Bool, Int
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.data.blocks import PADDING
 from collapse_jax.data.passages import read_utf8
 from collapse_jax.data.seed_instructions import SEED_INSTRUCTIONS

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.data.download import CONNECT_SECONDS as _CONNECT_SECONDS
 from collapse_jax.data.download import download, downloads
 from collapse_jax.data.passages import MIN_WORDS, Passage, Source, read_utf8

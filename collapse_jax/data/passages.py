@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 
 MIN_WORDS = 100
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.data.passages import Source, python_docs
 from collapse_jax.data.splitting import uniform
 

@@ -15,9 +15,9 @@ import tokenizers
 from jaxtyping import Array, Int
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.data.passages import read_utf8
-from collapse_jax.files import write_atomically
+from collapse_jax.io.files import write_atomically
 
 END_OF_TEXT = "<|endoftext|>"
 

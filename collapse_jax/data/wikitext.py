@@ -5,7 +5,7 @@ import os
 import re
 from collections import Counter
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.data.passages import Passage, Source, merge, text_files
 
 _RULES = (

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from collapse_jax.process import Axis, Hyper, Process
+from collapse_jax.engine.process import Axis, Hyper, Process
 
 SEED = "seed"
 _NUMBERS = "biuf"

@@ -23,7 +23,7 @@ from jaxtyping import PyTree
 from collapse_jax.engine import hosts
 from collapse_jax.engine.checksum import checksum
 from collapse_jax.engine.program import Compiled
-from collapse_jax.files import make_writable, write_atomically, write_json
+from collapse_jax.io.files import make_writable, write_atomically, write_json
 
 _CHECKSUM, _MEMBERS, _RECORD = "checksum", "members", "record "
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)

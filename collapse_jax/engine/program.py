@@ -14,11 +14,11 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-from collapse_jax.calling import call
-from collapse_jax.devices import BATCH, MODEL, POPULATION, check_mesh, state_spec
+from collapse_jax.checks.calling import call
 from collapse_jax.engine.axes import Population
+from collapse_jax.engine.devices import BATCH, MODEL, POPULATION, check_mesh, state_spec
 from collapse_jax.engine.hosts import on_host, put
-from collapse_jax.process import Process
+from collapse_jax.engine.process import Process
 
 _STORABLE = "biufc"  # NumPy's own kinds: neither bfloat16 nor keys
 

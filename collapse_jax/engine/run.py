@@ -10,9 +10,9 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from tqdm.std import tqdm
 
-from collapse_jax.devices import POPULATION
 from collapse_jax.engine import hosts
 from collapse_jax.engine.checkpoint import Store
+from collapse_jax.engine.devices import POPULATION
 from collapse_jax.engine.memory import capacity, gibibytes, is_out_of_memory, most_that_fit
 from collapse_jax.engine.program import Compiled, Program
 from collapse_jax.engine.stopping import deferred

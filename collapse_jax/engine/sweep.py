@@ -15,14 +15,14 @@ import numpy as np
 import xarray as xr
 from jax.sharding import Mesh
 
-from collapse_jax.annotations import checked
-from collapse_jax.devices import make_mesh
+from collapse_jax.checks.annotations import checked
 from collapse_jax.engine.axes import Population, make_population
 from collapse_jax.engine.checkpoint import Store
 from collapse_jax.engine.compiler import compiler_options
+from collapse_jax.engine.devices import make_mesh
+from collapse_jax.engine.process import Process
 from collapse_jax.engine.program import Program, make_program
 from collapse_jax.engine.run import Layout, run_population
-from collapse_jax.process import Process
 
 _SEGMENTS = 20
 _TUNED = ".tuned"  # hidden, as it is there before `sweep.json`

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from jaxtyping import Array, Float, PyTree
 
 from collapse_jax.generative.decoding import Decoding
-from collapse_jax.precision import exact_products
+from collapse_jax.numerics.precision import exact_products
 from collapse_jax.registry import Table
 
 Params: TypeAlias = PyTree

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax.accumulation import Total, count_parts, mean_gradient
-from collapse_jax.annotations import check_fields
-from collapse_jax.devices import spread
+from collapse_jax.checks.annotations import check_fields
+from collapse_jax.engine.devices import spread
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.family import Examples, Params
+from collapse_jax.nets.accumulation import Total, count_parts, mean_gradient
 
 Loss = Callable[[Params, Key[Array, ""], Examples], Total]
 

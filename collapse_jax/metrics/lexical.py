@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.metrics.categorical import entropy
 from collapse_jax.metrics.ngrams import count_tokens, ngram_codes, ngram_frequencies
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.metrics.categorical import Probabilities, group_share, total_variation
 from collapse_jax.metrics.missing import unless_nan
 

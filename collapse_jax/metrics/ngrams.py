@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 
 _LAST = jnp.iinfo(jnp.int32).max
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from collapse_jax.annotations import checked, require_numbers
+from collapse_jax.checks.annotations import checked, require_numbers
 from collapse_jax.metrics.missing import unless_nan
 
 Number = float | Float[Array, ""]

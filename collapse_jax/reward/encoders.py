@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from collapse_jax.annotations import checked
-from collapse_jax.indexing import lookup
+from collapse_jax.checks.annotations import checked
+from collapse_jax.nets.transformer import Architecture, make_transformer, require_whole
+from collapse_jax.numerics.indexing import lookup
 from collapse_jax.reward.models import Link, Model
 from collapse_jax.reward.rankings import Prefixes
-from collapse_jax.transformer import Architecture, make_transformer, require_whole
 
 _SIZES = Architecture(positions="learned")
 

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float, Key, PyTree
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 
 Link = Callable[[Array], Array]
 

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from collapse_jax.annotations import checked
-from collapse_jax.process import Axis
+from collapse_jax.checks.annotations import checked
+from collapse_jax.engine.process import Axis
 from collapse_jax.reward.calculus import extend
 from collapse_jax.reward.utilities import COMMON, Choice, Utility
 

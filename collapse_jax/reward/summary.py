@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Int
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.metrics import kolmogorov_smirnov, wasserstein
 from collapse_jax.reward.metrics import (
     atom_masses,

@@ -14,11 +14,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, Key, PyTree
 
-from collapse_jax.accumulation import Total, count_parts, mean_gradient
-from collapse_jax.annotations import check_fields, checked
-from collapse_jax.calling import call
-from collapse_jax.devices import spread
-from collapse_jax.process import Hyper, Process
+from collapse_jax.checks.annotations import check_fields, checked
+from collapse_jax.checks.calling import call
+from collapse_jax.engine.devices import spread
+from collapse_jax.engine.process import Hyper, Process
+from collapse_jax.nets.accumulation import Total, count_parts, mean_gradient
 from collapse_jax.reward.loss import RankingData, by_prompt, draw_batch, ranking_loss
 from collapse_jax.reward.metrics import ranking_accuracy
 from collapse_jax.reward.models import Model

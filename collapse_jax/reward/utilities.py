@@ -21,9 +21,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from collapse_jax.registry import Table
-from collapse_jax.reward import closed_forms
 from collapse_jax.reward.calculus import Scalar, on_host
-from collapse_jax.reward.closed_forms import LimitLaw
+from collapse_jax.reward.laws import closed_forms
+from collapse_jax.reward.laws.closed_forms import LimitLaw
 from collapse_jax.reward.shape import Shape, examine
 
 COMMON = {"offset": 0.0, "min_gap": 0.0}

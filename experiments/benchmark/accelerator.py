@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collapse_jax.files import make_writable, write_atomically, write_json
+from collapse_jax.io.files import make_writable, write_atomically, write_json
 from experiments.benchmark.accelerator_report import markdown
 from experiments.benchmark.report import installed
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, SingleDeviceSharding
 
-from collapse_jax.devices import POPULATION
+from collapse_jax.engine.devices import POPULATION
 from collapse_jax.engine.memory import is_out_of_memory
 from collapse_jax.engine.program import Program
 from collapse_jax.engine.run import Layout, Run

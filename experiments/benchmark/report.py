@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import xarray as xr
 
-from collapse_jax.files import write_atomically
+from collapse_jax.io.files import write_atomically
 from experiments.benchmark.roofline import LIMITS
 from experiments.benchmark.workloads import LOOP, ONE_BY_ONE, POPULATION, WAYS
 

@@ -23,7 +23,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.benchmark.reward_workloads import perceptron_training
 from experiments.benchmark.workloads import compiled_once
-from experiments.launch import use_all_cores
+from experiments.shared.launch import use_all_cores
 
 _STARTS = {"members": 1, "generations": 64, "items": 4}
 _ENDS = {"generations": 10_000}  # a plan's limit: it tables their square

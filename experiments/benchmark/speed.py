@@ -31,7 +31,7 @@ from experiments.benchmark.network_workloads import image_models, language_model
 from experiments.benchmark.reward_workloads import perceptrons, text_encoders
 from experiments.benchmark.roofline import LIMITS, Resources, bound
 from experiments.benchmark.workloads import WAYS, Workload, compiled_once, ways
-from experiments.launch import Options, launch
+from experiments.shared.launch import Options, launch
 
 Kind = Literal["perceptrons", "encoders", "families", "statistics", "language", "images"]
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from collapse_jax.transformer import Architecture
+from collapse_jax.nets.transformer import Architecture
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

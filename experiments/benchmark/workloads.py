@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 import collapse_jax as cj
 from experiments.benchmark.roofline import Resources
-from experiments.launch import compiled_kept
+from experiments.shared.launch import compiled_kept
 
 LOOP, ONE_BY_ONE, POPULATION = "loop", "one by one, jitted", "population"
 WAYS = (LOOP, ONE_BY_ONE, POPULATION)

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
-from collapse_jax.generative.families.multinomial import draw_frequencies
+from collapse_jax.generative.draws.multinomial import draw_frequencies
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
-from collapse_jax.indexing import segment_sum
+from collapse_jax.numerics.indexing import segment_sum
 
 _UNITS = 2**30
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding
-from collapse_jax.generative.families.chi_square import draw_chi_square
+from collapse_jax.generative.draws.chi_square import draw_chi_square
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
 
 _TINY = 1e-30

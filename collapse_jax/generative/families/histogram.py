@@ -6,12 +6,12 @@ import numpy as np
 import scipy
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
+from collapse_jax.generative.draws.multinomial import draw_frequencies
 from collapse_jax.generative.families.categorical import draw_tokens
-from collapse_jax.generative.families.multinomial import draw_frequencies
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
-from collapse_jax.indexing import segment_sum
+from collapse_jax.numerics.indexing import segment_sum
 
 _EDGE = 8.0 * float(np.finfo(np.float32).eps)
 _NARROWEST = 1e-4

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.evolved import Operator, Pool
 from collapse_jax.generative.family import Examples
-from collapse_jax.indexing import segment_sum
-from collapse_jax.precision import exact_products
+from collapse_jax.numerics.indexing import segment_sum
+from collapse_jax.numerics.precision import exact_products
 
 
 class InstructionSpace(NamedTuple):

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax.accumulation import Total
 from collapse_jax.generative.decoding import Decoding, Scalar
-from collapse_jax.generative.families.writing import Rules, beam_search, in_batches, write
 from collapse_jax.generative.family import Family, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
-from collapse_jax.generative.sequences import make_reader
-from collapse_jax.transformer import Architecture, Weights, make_transformer, require_whole
+from collapse_jax.generative.text.reading import make_reader
+from collapse_jax.generative.text.writing import Rules, beam_search, in_batches, write
+from collapse_jax.nets.accumulation import Total
+from collapse_jax.nets.transformer import Architecture, Weights, make_transformer, require_whole
 
 
 class LanguageModel(NamedTuple):

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding, of_probabilities
 from collapse_jax.generative.families.categorical import draw_tokens, zipf
 from collapse_jax.generative.family import FAMILIES, Family, Moments, exact_family
-from collapse_jax.indexing import segment_sum
+from collapse_jax.numerics.indexing import segment_sum
 
 _LARGEST = 2**24
 _SETTLE = 100

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.families.gaussian import bartlett
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
 

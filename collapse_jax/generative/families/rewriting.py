@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.family import Examples, Family, Params
-from collapse_jax.transformer import require_whole
+from collapse_jax.nets.transformer import require_whole
 
 
 class Rewriter(NamedTuple):

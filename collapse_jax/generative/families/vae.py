@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from collapse_jax.accumulation import Total
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.families.image_classes import (
     LabelledImages,
@@ -23,6 +22,7 @@ from collapse_jax.generative.families.image_classes import (
 )
 from collapse_jax.generative.family import Family, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
+from collapse_jax.nets.accumulation import Total
 
 # Draws of the latent variable behind each number that `log_prob` returns.
 _DRAWS = 32

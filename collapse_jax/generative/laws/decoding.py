@@ -11,7 +11,7 @@ import numpy as np
 import scipy
 from jaxtyping import Bool, Float
 
-from collapse_jax.annotations import checked, require_numbers
+from collapse_jax.checks.annotations import checked, require_numbers
 from collapse_jax.generative.laws.arguments import check_distribution, check_generations, check_whole, check_within
 
 Decode = Callable[[Float[np.ndarray, " category"]], Float[np.ndarray, " category"]]

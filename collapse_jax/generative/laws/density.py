@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.laws.arguments import check_generations, check_within
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.laws.arguments import check_distribution, check_within
 
 

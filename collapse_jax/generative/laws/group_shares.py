@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from collapse_jax.annotations import checked, require_numbers
+from collapse_jax.checks.annotations import checked, require_numbers
 from collapse_jax.generative.laws.arguments import check_generations, check_table, check_whole, check_within
 from collapse_jax.generative.laws.binomial import binomial
 from collapse_jax.generative.laws.ecosystem import ecosystem_heterozygosity

@@ -5,7 +5,7 @@ Each generation fits n_real real examples and n_synthetic ones that the generati
 
 import math
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.laws.arguments import check_whole, check_within
 
 

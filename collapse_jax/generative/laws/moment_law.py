@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 
 
 class MomentLaw(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.laws.arguments import check_whole, check_within
 
 _DEVIATIONS = 8.5

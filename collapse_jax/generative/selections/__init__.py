@@ -10,7 +10,7 @@ from collapse_jax.generative.selections.detection import (
     learned_detector,
 )
 from collapse_jax.generative.selections.elimination import well_formed
-from collapse_jax.generative.selections.judges import Judge, by_reward
+from collapse_jax.generative.selections.learned import Judge, by_reward
 from collapse_jax.generative.selections.novelty import novel
 from collapse_jax.generative.selections.verification import accepted, verified
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
+from collapse_jax.engine.process import Axis
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.process import Axis
 
 
 @checked

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.family import Examples
-from collapse_jax.generative.regimes import REAL
+from collapse_jax.generative.recursion.regimes import REAL
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.generative.selections.arguments import require_function, require_whole
-from collapse_jax.indexing import segment_sum
-from collapse_jax.precision import exact_products
+from collapse_jax.numerics.indexing import segment_sum
+from collapse_jax.numerics.precision import exact_products
 
 Detector: TypeAlias = Callable[[Key[Array, ""], Candidates], Float[Array, " n"]]
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from collapse_jax.annotations import checked
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.selection import Selection
 from collapse_jax.generative.selections.arguments import require_whole
 from collapse_jax.generative.selections.verification import accepted

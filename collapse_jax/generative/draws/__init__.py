@@ -1,0 +1,1 @@
+"""Random draws that JAX lacks, or makes slowly: chi-square and multinomial."""

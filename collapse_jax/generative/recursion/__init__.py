@@ -1,0 +1,1 @@
+"""The recursion of generators: regimes, plans of them, the pool of sources, and the process that trains and emits."""

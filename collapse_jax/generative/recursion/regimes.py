@@ -1,0 +1,332 @@
+"""Regimes: which examples, and how many of each source, train every generation, as data.
+
+Model 1 is fitted to real data; generation t + 1 may train on `FRESH` real draws, on the fixed `REAL` set, and on what
+generations 1 to t emitted. A `Regime` says how many of each, so that a regime is an integer matrix (`count_matrix`) and
+all regimes, sizes and real shares run in one program. Add your own with `@regime`; see `REGIMES` for those at hand.
+"""
+
+import math
+from collections.abc import Callable
+from numbers import Real
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from collapse_jax.checks.annotations import checked
+from collapse_jax.checks.hints import takes
+from collapse_jax.registry import Table
+
+FRESH = -1
+"""The source of real examples drawn anew for every generation."""
+REAL = 0
+"""The source of the fixed real set, the same examples whenever they are asked for."""
+
+Counts = Callable[[int, int, int, float], int]
+
+
+class Regime(NamedTuple):
+    """How many examples of each source train a generation.
+
+    `counts(generation, source, samples, ratio)` is called with whole numbers: generations from 1, `source` FRESH = -1,
+    REAL = 0 or a generation, `samples` the size M of the sweep; `ratio` in [0, 1] is the real share, or what the regime
+    takes it for. A count of k means the first k examples of the source: the same ones in every generation that asks.
+    `draws(generation, samples, ratio)` keeps that many of all counted, uniformly without replacement (None: all);
+    `weights(generation, source, samples, ratio)` weighs each example of a source (None: equally). With several `models`
+    each is trained so, and they emit in turn into shared sources.
+    """
+
+    name: str
+    counts: Counts
+    draws: Callable[[int, int, float], int] | None = None
+    weights: Callable[[int, int, int, float], float] | None = None
+    models: int = 1
+    source: str = ""
+
+
+class Rows(NamedTuple):
+    """A regime for every generation: columns are the sources -1, 0, 1, ..., the last generation but one."""
+
+    counts: Int[np.ndarray, "generation source"]
+    draws: Int[np.ndarray, " generation"]
+    weights: Float[np.ndarray, "generation source"]
+
+
+_LARGEST = 2**31 - 1
+_MOST_GENERATIONS = 10_000
+
+REGIMES: Table[Regime] = Table("regime")
+
+
+@checked
+def count_matrix(
+    regime: Regime, generations: int, samples: int, ratio: float = 0.0
+) -> Int[np.ndarray, "generation source"]:
+    """Return how many examples of the sources -1 (fresh), 0 (real), 1, ... train the generations 1 to `generations`.
+
+    >>> count_matrix(REGIMES["accumulate"], 3, samples=10)
+    array([[ 0, 10,  0,  0],
+           [ 0, 10, 10,  0],
+           [ 0, 10, 10, 10]])
+
+    Raises ValueError for arguments out of range and for a regime whose counts are not whole numbers from 0 on, that
+    draws from the future, or that leaves a generation without examples.
+    """
+    return rows(regime, generations, samples, ratio).counts
+
+
+def rows(regime: Regime, generations: int, samples: int, ratio: float = 0.0) -> Rows:
+    """Return counts, draws and weights of a regime; raises ValueError as `count_matrix`, and for bad draws, weights."""
+    if not isinstance(regime, Regime):
+        raise ValueError(f"regime is {regime!r}; it must be a record such as cj.REGIMES['replace']")
+    for name, value in (("generations", generations), ("samples", samples)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+    if generations > _MOST_GENERATIONS:
+        raise ValueError(
+            f"generations is {generations}; it must be at most {_MOST_GENERATIONS}, as their square is tabled"
+        )
+    if isinstance(ratio, bool) or not isinstance(ratio, Real | np.floating) or not 0.0 <= ratio <= 1.0:
+        raise ValueError(f"ratio is {ratio!r}; it must be a share in [0, 1]")
+    samples, ratio = int(samples), float(ratio)
+    times, sources = range(1, generations + 1), range(FRESH, generations)
+    label = f"regime {regime.name!r} with samples={samples}, ratio={ratio:g}"
+    for name, function, arguments in (
+        ("counts", regime.counts, "generation, source, samples, ratio"),
+        ("draws", regime.draws, "generation, samples, ratio"),
+        ("weights", regime.weights, "generation, source, samples, ratio"),
+    ):
+        if function is not None and not takes(function, arguments.split(", ")):
+            raise ValueError(f"{name} of regime {regime.name!r} is {function!r}; it must be a function ({arguments})")
+
+    counts = np.empty((generations, generations + 1), np.int64)
+    for t in times:
+        for s in sources:
+            counts[t - 1, s + 1] = _whole(f"{label}: counts of source {s}", t, regime.counts(t, s, samples, ratio))
+        future = np.flatnonzero(counts[t - 1, t + 1 :])
+        if future.size:
+            raise ValueError(f"{label}: generation {t} draws from generation {t + int(future[0])}, which comes later")
+        if not counts[t - 1].any():
+            raise ValueError(f"{label}: generation {t} has no examples at all")
+    totals = counts.sum(axis=1)
+    draws = totals.copy()
+    if regime.draws is not None:
+        for t in times:
+            draws[t - 1] = _whole(f"{label}: draws", t, regime.draws(t, samples, ratio))
+            if not 1 <= draws[t - 1] <= totals[t - 1]:
+                raise ValueError(
+                    f"{label}: generation {t} draws {draws[t - 1]} of {totals[t - 1]} examples; allowed is 1 to all"
+                )
+    weights = np.ones(counts.shape)
+    if regime.weights is not None:
+        for t in times:
+            for s in sources:
+                if counts[t - 1, s + 1]:
+                    weight = regime.weights(t, s, samples, ratio)
+                    if not isinstance(weight, Real | np.number) or not (math.isfinite(weight) and weight >= 0):
+                        raise ValueError(
+                            f"{label}: generation {t} weighs source {s} by {weight}; it must be finite and 0 or more"
+                        )
+                    weights[t - 1, s + 1] = weight
+            if not (weights[t - 1] * counts[t - 1]).any():
+                raise ValueError(f"{label}: generation {t} has only weights of 0")
+    return Rows(counts, draws, weights)
+
+
+def _whole(label: str, generation: int, value: Any) -> int:
+    try:
+        whole = int(value)
+    except (TypeError, ValueError, OverflowError):
+        whole = -1
+    if isinstance(value, str) or np.ndim(value) or not 0 <= whole == value:
+        raise ValueError(f"{label} at generation {generation} is {value!r}; it must be a whole number from 0 on")
+    if whole > _LARGEST:
+        raise ValueError(f"{label} at generation {generation} is {whole}; it must be at most {_LARGEST}")
+    return whole
+
+
+@overload
+def regime(counts: Counts, /) -> Regime: ...
+@overload
+def regime(
+    *,
+    name: str = "",
+    draws: Callable[[int, int, float], int] | None = None,
+    weights: Callable[[int, int, int, float], float] | None = None,
+    models: int = 1,
+    source: str = "",
+    overwrite: bool = False,
+) -> Callable[[Counts], Regime]: ...
+def regime(
+    counts: Counts | None = None,
+    /,
+    *,
+    name: str = "",
+    draws: Callable[[int, int, float], int] | None = None,
+    weights: Callable[[int, int, int, float], float] | None = None,
+    models: int = 1,
+    source: str = "",
+    overwrite: bool = False,
+) -> Regime | Callable[[Counts], Regime]:
+    """Enter a function (generation, source, samples, ratio) -> count in `REGIMES` and return its record (a decorator).
+
+    The name is the function's own unless given; the rest as in `Regime`.
+
+    >>> @regime
+    ... def every_other(generation, source, samples, ratio):
+    ...     return samples if source == max(generation - 2, REAL) else 0
+    >>> count_matrix(every_other, 3, samples=10)
+    array([[ 0, 10,  0,  0],
+           [ 0, 10,  0,  0],
+           [ 0,  0, 10,  0]])
+
+    Raises ValueError if the name is taken (unless `overwrite`), or as `count_matrix` does for 3 generations of 100
+    samples at ratio 1/2.
+    """
+
+    def enter(function: Counts) -> Regime:
+        if isinstance(models, bool) or not isinstance(models, int) or models < 1:
+            raise ValueError(f"models is {models!r}; it must be a whole number from 1 on")
+        record = Regime(name or function.__name__, function, draws, weights, models, source)
+        rows(record, 3, 100, 0.5)
+        return REGIMES.add(record, overwrite=overwrite)
+
+    return enter if counts is None else enter(counts)
+
+
+def _real(samples: int, ratio: float) -> int:
+    return round(ratio * samples)
+
+
+@regime(source="Shumailov et al., Nature 631:755")
+def replace(generation: int, source: int, samples: int, ratio: float) -> int:
+    """M examples of the last generation alone."""
+    return samples if source == generation - 1 else 0
+
+
+@regime(source="Gerstgrasser et al., arXiv 2404.01413")
+def accumulate(generation: int, source: int, samples: int, ratio: float) -> int:
+    """The real set and everything emitted since."""
+    return samples if REAL <= source < generation else 0
+
+
+@regime(
+    draws=lambda generation, samples, ratio: samples,
+    source="Kazdan et al., arXiv 2410.16713",
+)
+def accumulate_subsample(generation: int, source: int, samples: int, ratio: float) -> int:
+    """M of the accumulated pool, uniformly without replacement."""
+    return samples if REAL <= source < generation else 0
+
+
+@regime(source="Alemohammad et al., arXiv 2307.01850")
+def augment(generation: int, source: int, samples: int, ratio: float) -> int:
+    """The real set and the last generation."""
+    return samples if source in (REAL, generation - 1) else 0
+
+
+@regime(source="Alemohammad et al., arXiv 2307.01850")
+def real_fraction_replayed(generation: int, source: int, samples: int, ratio: float) -> int:
+    """A share `ratio` of M from the real set, the same examples always, and the rest from the last generation."""
+    if generation == 1:
+        return samples if source == REAL else 0
+    return {REAL: _real(samples, ratio), generation - 1: samples - _real(samples, ratio)}.get(source, 0)
+
+
+@regime(source="Alemohammad et al., arXiv 2307.01850")
+def real_fraction_fresh(generation: int, source: int, samples: int, ratio: float) -> int:
+    """A share `ratio` of M of fresh real examples, and the rest from the last generation; 1 is the control."""
+    return {FRESH: _real(samples, ratio), generation - 1: samples - _real(samples, ratio)}.get(source, 0)
+
+
+def golden_weight(ratio: float) -> float:
+    """Return w* = (√(k² + 4k) - k)/2, k = ratio/(1 - ratio): the best total weight of fresh real examples.
+
+    >>> round(golden_weight(0.5), 3)
+    0.618
+    """
+    if ratio == 1.0:
+        return 1.0
+    k = ratio / (1.0 - ratio)
+    return (math.sqrt(k * k + 4.0 * k) - k) / 2.0
+
+
+@checked
+def weighted(weight: float | None = None) -> Regime:
+    """Return `real_fraction_fresh` with a total weight on the real examples, by default the best: the golden ratio.
+
+    Raises ValueError for a weight outside [0, 1].
+    """
+    if weight is not None and not 0.0 <= weight <= 1.0:
+        raise ValueError(f"weight is {weight}; it must be a share in [0, 1]")
+
+    def weights(generation: int, source: int, samples: int, ratio: float) -> float:
+        real = _real(samples, ratio)
+        if real in (0, samples) or generation == 1:  # one kind of examples; the first "rest" is real too
+            return 1.0
+        w = golden_weight(ratio) if weight is None else weight
+        return w / real if source == FRESH else (1.0 - w) / (samples - real)
+
+    name = "golden_ratio" if weight is None else f"weight={weight:g}"
+    source = "He, Xu, Cheng, arXiv 2502.18049"
+    return Regime(name, real_fraction_fresh.counts, weights=weights, source=source)
+
+
+REGIMES.add(weighted())
+
+
+@regime
+def growing(generation: int, source: int, samples: int, ratio: float) -> int:
+    """The last generation alone, M t examples of it: growing samples keep Σ 1/M_t near a logarithm."""
+    return samples * generation if source == generation - 1 else 0
+
+
+def sliding_window(width: int) -> Regime:
+    """Return the regime of the last `width` sources, the real set being the first. ValueError for a width below 1."""
+    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+        raise ValueError(f"width is {width!r}; it must be a whole number from 1 on")
+
+    def counts(generation: int, source: int, samples: int, ratio: float) -> int:
+        return samples if max(REAL, generation - width) <= source < generation else 0
+
+    return Regime(f"sliding_window({width})", counts)
+
+
+REGIMES.add(sliding_window(5))
+
+
+@checked
+def with_share(regime: Regime, ratio: float, name: str) -> Regime:
+    """Return a regime with its real share fixed at `ratio`, under a name of its own.
+
+    Arms of different shares, and those without one, then run in one program. Raises ValueError for a ratio outside
+    [0, 1].
+    """
+    if not 0.0 <= ratio <= 1.0:
+        raise ValueError(f"ratio is {ratio}; it must be a share in [0, 1]")
+    counts, draws, weights = regime.counts, regime.draws, regime.weights
+    return regime._replace(
+        name=name,
+        counts=lambda generation, source, samples, _: counts(generation, source, samples, ratio),
+        draws=draws and (lambda generation, samples, _: draws(generation, samples, ratio)),
+        weights=weights and (lambda generation, source, samples, _: weights(generation, source, samples, ratio)),
+    )
+
+
+def ecosystem(models: int) -> Regime:
+    """Return the regime of several models with one shared pool: each trains on M of all they emitted last.
+
+    Every model emits M examples; a model's training set is drawn from the shared pool uniformly without replacement.
+    ValueError for fewer than one model.
+    """
+    if isinstance(models, bool) or not isinstance(models, int) or models < 1:
+        raise ValueError(f"models is {models!r}; it must be a whole number from 1 on")
+    return Regime(
+        f"ecosystem({models})",
+        lambda generation, source, samples, ratio: models * samples if source == generation - 1 else 0,
+        draws=lambda generation, samples, ratio: samples,
+        models=models,
+    )
+
+
+REGIMES.add(ecosystem(4))

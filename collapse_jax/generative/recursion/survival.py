@@ -1,0 +1,117 @@
+"""Drawing from weighted examples without replacement, in static shapes: who trains, and who is kept."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from collapse_jax.engine.process import Hyper
+from collapse_jax.generative.family import Examples
+from collapse_jax.generative.selection import Candidates, Selection
+
+
+def subsample(key: Key[Array, ""], candidates: Candidates, draws: Int[Array, ""], size: int) -> Candidates:
+    """Return `draws` of the candidates with a weight above 0, uniformly without replacement, padded to `size`."""
+    alive = candidates.weights > 0
+    # Random order of the living; the dead come last.
+    order = jnp.where(alive, _scatter(key, len(alive)), 0.0)
+    drawn = jax.lax.top_k(order, size)[1]
+    chosen: Candidates = jax.tree.map(lambda leaf: leaf[drawn], candidates)
+    return chosen._replace(weights=jnp.where(jnp.arange(size) < draws, chosen.weights, 0.0))
+
+
+def _scatter(key: Key[Array, ""], n: int) -> Float[Array, " n"]:
+    """Return n numbers above 0 in random order: the places 0 ... n - 1, hashed under the key.
+
+    Two rounds of a 32-bit mixer (lowbias32, by C. Wellons), each a bijection: a draw for every example of the pool
+    would take ten times as long, most of a generation.
+    """
+    first, second = jax.random.bits(key, (2,))
+
+    def mix(x: Array) -> Array:
+        x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+        x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+        return x ^ (x >> 16)
+
+    hashed = mix(mix(jnp.arange(n, dtype=jnp.uint32) ^ first) + second)
+    return (hashed >> 8).astype(float) + 1.0
+
+
+class Selected(NamedTuple):
+    """Candidates with the weights that a selection gave them, its next memory, and what it records."""
+
+    candidates: Candidates
+    memory: PyTree
+    record: Mapping[str, Array]
+
+
+def select(
+    key: Key[Array, ""],
+    selection: Selection,
+    candidates: Candidates,
+    pool: Candidates,
+    memory: PyTree,
+    hyper: Hyper,
+) -> Selected:
+    """Return the candidates corrected and weighed by a selection, which learns from them if it can."""
+    own = {name: hyper[name] for name in selection.defaults}
+    remembered = () if selection.start is None else (memory,)
+    weigh_key, learn_key, inspect_key = key, None, None
+    if selection.learn is not None or selection.inspect is not None:
+        weigh_key, learn_key, inspect_key = jax.random.split(key, 3)
+    if selection.correct is not None:
+        corrected = selection.correct(candidates.examples, pool, **own)
+        changed = candidates._replace(examples=corrected)
+        pool = changed if pool is candidates else pool
+        candidates = changed
+    weights = jnp.asarray(selection.weigh(weigh_key, candidates, pool, *remembered, **own))
+    if weights.shape != candidates.weights.shape:
+        raise ValueError(
+            f"selection {selection.name!r} returns weights of shape {weights.shape}; it needs one for each candidate, "
+            f"{candidates.weights.shape}"
+        )
+    candidates = candidates._replace(weights=weights.astype(candidates.weights.dtype))
+    record: Mapping[str, Array] = {}
+    if selection.inspect is not None:
+        record = selection.inspect(inspect_key, candidates, pool, *remembered, **own)
+    if selection.learn is not None:
+        memory = selection.learn(learn_key, candidates, pool, *remembered, **own)
+    return Selected(candidates, memory, record)
+
+
+def start_memory(key: Key[Array, ""], selection: Selection | None, real: Candidates, hyper: Hyper) -> PyTree:
+    """Return the memory that a selection begins with, None if it has none."""
+    if selection is None or selection.start is None:
+        return None
+    return selection.start(key, real, **{name: hyper[name] for name in selection.defaults})
+
+
+def keep(
+    key: Key[Array, ""],
+    selection: Selection,
+    candidates: Candidates,
+    pool: Candidates,
+    memory: PyTree,
+    hyper: Hyper,
+    size: int,
+    *,
+    in_order: bool = False,
+) -> tuple[Examples, Float[Array, " {size}"], Selected]:
+    """Return `size` examples that survive a selection, their weights (0: there was none left), and all it weighed.
+
+    Survivors come in random order, so that the first few are as good as any, or `in_order` as they were given.
+    """
+    weigh_key, draw_key = jax.random.split(key)
+    selected = select(weigh_key, selection, candidates, pool, memory, hyper)
+    candidates, weights = selected.candidates, selected.candidates.weights
+    if selection.oversample == 1:
+        return candidates.examples, weights, selected
+    # The largest of log weight + Gumbel noise: draws in proportion to the weights, without replacement.
+    score = jnp.log(weights) + jax.random.gumbel(draw_key, weights.shape)
+    drawn = jax.lax.top_k(score, size)[1]
+    if in_order:
+        drawn = jnp.sort(drawn)
+    examples = jax.tree.map(lambda leaf: leaf[drawn], candidates.examples)
+    return examples, (weights[drawn] > 0).astype(weights.dtype), selected

@@ -1,0 +1,1 @@
+"""Rows of tokens: read by a transformer, and written by it."""

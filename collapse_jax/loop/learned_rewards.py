@@ -1,0 +1,161 @@
+"""Where the halves meet: a reward model, trained on rankings, that chooses what a generator trains on."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from collapse_jax.checks.annotations import checked
+from collapse_jax.checks.hints import holds_numbers
+from collapse_jax.engine.devices import spread
+from collapse_jax.engine.process import Axis
+from collapse_jax.generative.family import Examples
+from collapse_jax.generative.selection import Candidates
+from collapse_jax.generative.selections.arguments import require_whole
+from collapse_jax.generative.selections.learned import Judge
+from collapse_jax.reward.loss import RankingData, draw_batch, ranking_loss
+from collapse_jax.reward.models import Model
+from collapse_jax.reward.rankings import Rankings
+from collapse_jax.reward.schemes import Schemes
+from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, check_training, on_device
+
+REFITS = Axis(np.arange(3, dtype=np.int32), ["frozen", "own choice", "true quality"])
+"""The axis `refit`: trained once; in each generation also on its own choices; or on candidates by true quality."""
+
+Read: TypeAlias = Callable[[Examples], tuple[PyTree, Int[Array, " n"]]]
+"""Maps examples to the features that a reward model reads, one completion an example, and their types of prompt."""
+
+Rank: TypeAlias = Callable[[Key[Array, ""], Examples], RankingData]
+"""Makes rankings of the real set."""
+
+Quality: TypeAlias = Callable[[Key[Array, ""], Examples], Float[Array, " n"]]
+"""The true quality of examples, or a noisy view of it: what rankings are made by."""
+
+
+@checked
+def reward_judge(
+    model: Model,
+    schemes: Schemes,
+    rankings: Rankings | Rank,
+    read: Read,
+    *,
+    answers: int,
+    quality: Quality | None = None,
+    training: Training = Training(steps=500, records=1),
+    refit_steps: int = 50,
+) -> Judge:
+    """Return the judge that scores examples by a reward model, trained on rankings when a lineage begins.
+
+    Give it to `selections.curated`, `best_of` or `top_share`, and sweep over `utility` (`schemes.axis`) and `refit`
+    (`REFITS`): a model is frozen, or trained on for `refit_steps` in every generation, on the candidates in groups of
+    `answers` (those to one prompt): ranked by itself, what was chosen above the rest, or by `quality(key, examples)`.
+    `rankings` are given ones, or a function (key, real examples) -> `RankingData` that makes them, by `rank_answers`
+    for one; `read(examples)` returns the features of each example and its type of prompt. Models are trained by `adamw`
+    with its default hyperparameters.
+
+    Raises ValueError for `answers` below 2, steps below 1, rankings of other types than the schemes', and when the
+    recursion is made, for features of another shape than those of the rankings.
+    """
+    require_whole("answers", answers, 2)
+    require_whole("refit_steps", refit_steps, 1)
+    check_training(training)
+    if isinstance(rankings, Rankings) and rankings.type_names != schemes.type_names:
+        raise ValueError(f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}")
+    given = on_device(rankings) if isinstance(rankings, Rankings) else None
+
+    def fit(key: Key[Array, ""], params: PyTree, data: RankingData, utility: Any, steps: int) -> PyTree:
+        optimizer = adamw(steps)(ADAMW_HYPER)
+
+        def step(_: Array, carry: tuple[PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, Array]:
+            params, state, key = carry
+            key, batch_key = jax.random.split(key)
+            batch = spread(draw_batch(batch_key, data, training.batch_size))
+
+            def loss(params: PyTree) -> Array:
+                return ranking_loss(model, params, schemes.branches, utility, batch, pairs=training.pairs)
+
+            updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+            return optax.apply_updates(params, updates), state, key
+
+        fitted: PyTree = jax.lax.fori_loop(0, steps, step, (params, optimizer.init(params), key))[0]
+        return fitted
+
+    def start(key: Key[Array, ""], real: Candidates, **params: Any) -> PyTree:
+        rank_key, init_key, fit_key = jax.random.split(key, 3)
+        data = given if given is not None else rankings(rank_key, real.examples)  # type: ignore[operator]
+        _check_features(data, jax.eval_shape(read, real.examples)[0])
+        initial = model.init(init_key, jax.tree.map(lambda leaf: leaf[:1], data.features))
+        return fit(fit_key, initial, data, params["utility"], training.steps)
+
+    def score(memory: PyTree, examples: Examples) -> Float[Array, " n"]:
+        features, _ = read(examples)
+        return model.apply(memory, jax.tree.map(lambda leaf: leaf[:, None], features))[:, 0]
+
+    def learn(key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any) -> PyTree:
+        fit_key, quality_key = jax.random.split(key)
+        if len(candidates.weights) % answers:
+            raise ValueError(f"{len(candidates.weights)} candidates can't be ranked in groups of {answers}")
+
+        def refit(order: Float[Array, " n"]) -> PyTree:
+            features, types = read(candidates.examples)
+            data = rank_answers(features, types, order, answers)
+            return fit(fit_key, memory, data, params["utility"], refit_steps)
+
+        def by_choice() -> PyTree:
+            # A reward lies in [0, 1]: whatever was chosen comes before all else.
+            return refit(score(memory, candidates.examples) + 2.0 * (candidates.weights > 0))
+
+        branches = [lambda: memory, by_choice]
+        if quality is not None:
+            branches.append(lambda: refit(quality(quality_key, candidates.examples)))
+        return jax.lax.switch(params["refit"], branches)
+
+    return Judge(
+        start,
+        score,
+        learn,
+        defaults={"utility": jax.tree.map(lambda leaf: leaf[0], schemes.axis.values), "refit": 0},
+        ranges={"refit": (0, 1 if quality is None else 2)},
+    )
+
+
+@checked
+def rank_answers(features: PyTree, types: Int[Array, " n"], order: Float[Array, " n"], answers: int) -> RankingData:
+    """Return the rankings of consecutive groups of answers, those to one prompt, the highest of `order` first.
+
+    Raises ValueError for `answers` below 2 or that don't divide the number of examples, and for features of another.
+    """
+    require_whole("answers", answers, 2)
+    if len(order) % answers:
+        raise ValueError(f"answers is {answers}; {len(order)} examples can't be ranked in groups of so many")
+    for leaf in jax.tree.leaves(features):
+        if np.shape(leaf)[:1] != order.shape or not hasattr(leaf, "dtype") or not holds_numbers(leaf):
+            kind = getattr(leaf, "dtype", type(leaf).__name__)
+            raise ValueError(
+                f"features have an array of shape {np.shape(leaf)} and type {kind}; they need numbers, along a first "
+                f"axis for each of {len(order)} examples"
+            )
+        if not isinstance(leaf, jax.core.Tracer) and not np.isfinite(leaf).all():
+            raise ValueError("features have a value that is not finite")
+    best_first = jnp.argsort(-order.reshape(-1, answers), axis=1)
+
+    def sort(leaf: Array) -> Array:
+        grouped = leaf.reshape(-1, answers, *leaf.shape[1:])
+        return jnp.take_along_axis(grouped, best_first.reshape(*best_first.shape, *[1] * (leaf.ndim - 1)), axis=1)
+
+    return RankingData(jax.tree.map(sort, features), jnp.ones(best_first.shape, bool), types.reshape(-1, answers)[:, 0])
+
+
+def _check_features(data: RankingData, read: PyTree) -> None:
+    """Raise ValueError unless what is read of an example is what the rankings have of a completion."""
+    ranked = jax.tree.map(lambda leaf: (leaf.shape[2:], leaf.dtype.kind), data.features)
+    found = jax.tree.map(lambda leaf: (leaf.shape[1:], leaf.dtype.kind), read)
+    if ranked != found:
+        raise ValueError(
+            f"read returns features of shape and kind {found} an example; the reward model is trained on rankings "
+            f"whose completions have {ranked}"
+        )

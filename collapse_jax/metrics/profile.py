@@ -1,0 +1,242 @@
+"""The collapse profile: eight definitions of model collapse in use, each measured against a control on real data.
+
+Schaeffer et al., arXiv 2503.03150, find that papers on model collapse mean eight different things. A profile reports
+all of them, generation by generation, as the difference of a population of lineages from its control, which is trained
+on fresh real data only (α = 1). A difference of 0 is "as the control":
+
+| definition | difference | unit | collapse |
+|---|---|---|---|
+| risk_rises_much | ratio of the mean risks - 1 | multiples of the control's risk | above MUCH - 1: it has doubled |
+| risk_rises | risk | the risk's | above 0 |
+| risk_diverges | growth beyond saturation, see `risk_diverges` | the risk's, a generation | above 0 |
+| scaling_law_changes | slope of log risk against log samples | 1 | above 0: more data helps less |
+| variance_collapses | 2 v / (v + m), m the control's mean variance | 1, from -1: none left | below 0 |
+| modes_merge | number of modes | 1 | below 0 |
+| tail_disappears | share of the real tail that is covered | 1 | below 0 |
+| off_support_appears | mass off the real support | 1 | above 0 |
+
+A definition that holds says that the difference is there, not that it is large: its size is the value. The variance is
+compared on a bounded scale, about half the logarithm of the ratio near 0, since after many generations means of
+variances are ruled by rare lineages while most have collapsed, and since a lineage may have lost all of it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import scipy
+import xarray as xr
+
+from collapse_jax.checks.annotations import checked
+
+MUCH = 2.0
+"""The factor by which the mean risk must exceed the control's to have risen much."""
+
+Contrast = tuple[xr.DataArray, xr.DataArray]
+"""A statistic of each lineage of the population and of the control, whose means over seeds are compared."""
+
+
+class Definition(NamedTuple):
+    """What a definition of collapse compares: collapse is beyond `threshold` in the direction of `sign`, +1 or -1."""
+
+    variable: str
+    sign: int
+    threshold: float
+    contrasts: Callable[[xr.DataArray, xr.DataArray], list[Contrast]]
+
+
+def risk_rises_much(population: xr.DataArray, control: xr.DataArray) -> list[Contrast]:
+    """Return the contrast whose difference is the ratio of mean risks - 1; NaN where the control's is not positive.
+
+    Its spread is that of the ratio to first order in the control's spread (the delta method).
+    """
+    scale = control.mean("seed", skipna=False)
+    scale = scale.where(scale > 0)
+    ratio = population.mean("seed", skipna=False) / scale
+    return [(population / scale - 1, ratio.where(np.isfinite(ratio), 0.0) * (control / scale - 1))]
+
+
+def difference(population: xr.DataArray, control: xr.DataArray) -> list[Contrast]:
+    """Return the contrast of the variable itself."""
+    return [(population, control)]
+
+
+def risk_diverges(population: xr.DataArray, control: xr.DataArray) -> list[Contrast]:
+    """Return two contrasts, both positive where the excess risk grows without showing a bound, by generation t.
+
+    The first is the least-squares slope of the risk over the late half of the generations, t/2 to t. The second is by
+    how much it exceeds what a saturating curve, a - b/√t, would keep of the slope over t/4 to t/2. When t doubles, the
+    slope of a linear rise stays, that of log t, the slowest usual divergence, falls to 1/2, that of a - b/√t to 0.35,
+    that of a - b/t to 1/4, and that of an approach at a constant rate to less. The value is the smaller of the two.
+    NaN before t = 3. No finite record can tell a bound that is out of sight from divergence.
+    """
+    generation = population["generation"].to_numpy().astype(float)
+    ends = range(1, len(generation) + 1)
+    quarter, half = (np.searchsorted(generation, np.ceil(generation / parts)).tolist() for parts in (4, 2))
+    late, early = list(zip(half, ends, strict=True)), [(q, h + 1) for q, h in zip(quarter, half, strict=True)]
+    saturating = xr.DataArray(-(generation**-0.5), {"generation": population["generation"]}, "generation")
+    kept = _slopes(saturating, late) / _slopes(saturating, early)
+    growth = [_slopes(curve, late) for curve in (population, control)]
+    beyond = [now - kept * _slopes(curve, early) for now, curve in zip(growth, (population, control), strict=True)]
+    return [(growth[0], growth[1]), (beyond[0], beyond[1])]
+
+
+def scaling_law_changes(population: xr.DataArray, control: xr.DataArray) -> list[Contrast]:
+    """Return the contrast of the least-squares slope of log risk against log samples; NaN for a risk of 0 or less."""
+    size: xr.DataArray = xr.apply_ufunc(np.log, population["samples"].astype(float))
+    size = size - size.mean()
+
+    def slope(risk: xr.DataArray) -> xr.DataArray:
+        log_risk: xr.DataArray = xr.apply_ufunc(np.log, risk.where(risk > 0))
+        return (log_risk * size).sum("samples", skipna=False) / (size**2).sum()
+
+    return [(slope(population), slope(control))]
+
+
+def variance_collapses(population: xr.DataArray, control: xr.DataArray) -> list[Contrast]:
+    """Return the contrast of 2 v / (v + m), in [0, 2], where m is the control's mean variance: 1 at v = m.
+
+    The interval is right where the variances are equal and, since m is itself a mean over seeds, too wide elsewhere.
+    """
+    scale = control.mean("seed", skipna=False)
+    return [(2 / (1 + scale / population), 2 / (1 + scale / control))]
+
+
+DEFINITIONS = {
+    "risk_rises_much": Definition("risk", 1, MUCH - 1, risk_rises_much),
+    "risk_rises": Definition("risk", 1, 0.0, difference),
+    "risk_diverges": Definition("risk", 1, 0.0, risk_diverges),
+    "scaling_law_changes": Definition("risk", 1, 0.0, scaling_law_changes),
+    "variance_collapses": Definition("variance", -1, 0.0, variance_collapses),
+    "modes_merge": Definition("modes", -1, 0.0, difference),
+    "tail_disappears": Definition("tail", -1, 0.0, difference),
+    "off_support_appears": Definition("off_support", 1, 0.0, difference),
+}
+VARIABLES = tuple(dict.fromkeys(definition.variable for definition in DEFINITIONS.values()))
+
+
+@checked
+def collapse_profile(dataset: xr.Dataset, control: xr.Dataset, *, level: float = 0.95) -> xr.Dataset:
+    """Return value, interval, rate and verdict of the eight definitions by generation, over dataset's other dimensions.
+
+    `dataset` and `control` have dimensions and coordinates `seed` and `generation` and hold, each lineage at each
+    generation: `risk` (test loss or error, lower is better), `variance`, `modes` (their number), `tail` (share of the
+    real tail still covered) and `off_support` (mass). The scaling law needs a dimension `samples`. Other dimensions of
+    the dataset are kept; those that the control lacks are compared with the same control.
+
+    `value` is the mean difference from the control in the units of the module's table, `lower` and `upper` its
+    Student-t interval at `level`, a generation at a time: over differences by seed where both have the same seeds,
+    which share their randomness, else after Welch. An infinite mean has the interval of that one point. `rate` is the
+    least-squares slope of `value` from the first generation that has one, a generation. `holds` is 1 where the
+    interval lies on the side of collapse of `threshold`, -1 where it lies on the other, 0 where it includes it.
+
+    What was not measured is NaN, and named in the attribute `not_measured`; a lineage that is not a number makes its
+    mean so. Raises ValueError for fewer than two seeds, no known variable, and dimensions or labels that don't match.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} must be between 0 and 1")
+    dataset, control, paired = _matched(dataset, control)
+    rows, not_measured = [], []
+    for name, definition in DEFINITIONS.items():
+        row, variable = xr.Dataset(coords={"generation": dataset["generation"]}), definition.variable
+        if variable in dataset and variable in control and (name != "scaling_law_changes" or _scales(dataset, control)):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                contrasts = definition.contrasts(dataset[variable].astype(float), control[variable].astype(float))
+                bounds = [_interval(*contrast, paired, level) for contrast in contrasts]
+                # Where a definition asks for several things, the one that is furthest from it decides.
+                for key, parts in zip(("value", "lower", "upper"), zip(*bounds, strict=True), strict=True):
+                    row[key] = parts[0] if len(parts) == 1 else np.minimum(*parts)
+                row["rate"] = _rate(row["value"])
+            row["holds"] = _verdict(row["lower"], row["upper"], definition)
+        else:
+            not_measured.append(name)
+            row = row.assign(dict.fromkeys(("value", "lower", "upper", "rate", "holds"), row["generation"] * np.nan))
+        rows.append(row)
+    profile = xr.concat(xr.broadcast(*rows), xr.Variable("definition", list(DEFINITIONS)), coords="minimal")
+    profile = profile.assign_coords(
+        sign=("definition", [definition.sign for definition in DEFINITIONS.values()]),
+        threshold=("definition", [definition.threshold for definition in DEFINITIONS.values()]),
+    )
+    profile["holds"].attrs = {"flag_values": [-1, 0, 1], "flag_meanings": "other_side undecided collapse"}
+    profile.attrs = {
+        "level": level,
+        "intervals": "paired by seed" if paired else "unpaired (Welch)",
+        "not_measured": ", ".join(not_measured),
+    }
+    return profile.transpose("definition", "generation", ...)
+
+
+def _matched(dataset: xr.Dataset, control: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset, bool]:
+    """Return the known variables with their dimensions' labels alone, control in dataset's order, and if paired."""
+    known = []
+    for name, given in (("dataset", dataset), ("control", control)):
+        given = given[[variable for variable in VARIABLES if variable in given]]
+        if not given.data_vars:
+            raise ValueError(f"{name} holds none of the variables {', '.join(VARIABLES)}")
+        for needed in ("seed", "generation"):
+            if needed not in given.indexes or any(needed not in variable.dims for variable in given.values()):
+                raise ValueError(f"{name} needs dimension and coordinate {needed!r} in each of {list(given.data_vars)}")
+        seeds, generations = given.indexes["seed"], given.indexes["generation"]
+        if len(seeds) < 2 or not seeds.is_unique:
+            raise ValueError(f"{name} needs at least two different seeds for intervals, not {seeds.tolist()}")
+        if not (generations.is_monotonic_increasing and generations.is_unique and generations[0] > 0):
+            raise ValueError(f"{name} needs ascending generations from 1 on, not {generations.tolist()}")
+        if "samples" in given.dims and not np.all(given["samples"].to_numpy() > 0):
+            raise ValueError(f"{name} needs positive numbers of samples, not {given['samples'].to_numpy().tolist()}")
+        known.append(given.drop_vars(set(given.coords) - set(given.dims)))
+    dataset, control = known
+    for dim in set(control.dims) - {"seed"}:
+        if dim not in dataset.dims:
+            raise ValueError(f"control has a dimension {dim!r}, which dataset lacks: {list(map(str, dataset.dims))}")
+        ours, theirs = dataset[dim].to_numpy(), control[dim].to_numpy()
+        if not np.array_equal(ours, theirs):
+            raise ValueError(f"{dim} of control, {theirs.tolist()}, must be that of dataset, {ours.tolist()}")
+    if set(dataset.indexes["seed"]) != set(control.indexes["seed"]):
+        return dataset, control, False
+    return dataset, control.sel(seed=dataset["seed"]), True
+
+
+def _scales(dataset: xr.Dataset, control: xr.Dataset) -> bool:
+    """Return whether a slope against samples can be fitted to both."""
+    return all("samples" in given["risk"].dims and given.sizes["samples"] > 1 for given in (dataset, control))
+
+
+def _slopes(curve: xr.DataArray, windows: list[tuple[int, int]]) -> xr.DataArray:
+    """Return, generation by generation, the least-squares slope over its window of positions; NaN for under two."""
+    generation, curve = curve["generation"].to_numpy().astype(float), curve.transpose(..., "generation")
+    slopes = curve.copy(data=np.full(curve.shape, np.nan))
+    for index, (start, stop) in enumerate(windows):
+        if stop - start > 1:
+            centred = generation[start:stop] - generation[start:stop].mean()
+            slopes[..., index] = curve.to_numpy()[..., start:stop] @ centred / (centred @ centred)
+    return slopes
+
+
+def _rate(value: xr.DataArray) -> xr.DataArray:
+    """Return the slope of value over all generations so far, from the first at which any member has one."""
+    measured = np.isfinite(value.transpose("generation", ...).to_numpy()).reshape(value.sizes["generation"], -1).any(1)
+    first = int(np.argmax(measured))
+    return _slopes(value, [(first, stop) for stop in range(1, len(measured) + 1)])
+
+
+def _interval(
+    population: xr.DataArray, control: xr.DataArray, paired: bool, level: float
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Return the difference of means over seeds and its Student-t interval, of differences if paired, else Welch's."""
+    groups = (population - control,) if paired else (population, control)
+    squares = [group.var("seed", ddof=1, skipna=False) / group.sizes["seed"] for group in groups]
+    means = [group.mean("seed", skipna=False) for group in groups]
+    value = means[0] if paired else means[0] - means[1]
+    parts = [square**2 / (group.sizes["seed"] - 1) for square, group in zip(squares, groups, strict=True)]
+    error, freedom = (squares[0], parts[0]) if paired else (squares[0] + squares[1], parts[0] + parts[1])
+    freedom = error**2 / freedom
+    # Without any spread the degrees of freedom are 0/0, and of no effect.
+    half = scipy.stats.t.ppf((1 + level) / 2, freedom.where(error > 0, 1.0)) * np.sqrt(error)
+    half = half.where(~np.isinf(value), 0.0)
+    return value, value - half, value + half
+
+
+def _verdict(lower: xr.DataArray, upper: xr.DataArray, definition: Definition) -> xr.DataArray:
+    above, below = lower > definition.threshold, upper < definition.threshold
+    side = definition.sign * (above.astype(int) - below.astype(int))
+    return side.where(~np.isnan(lower + upper))

@@ -1,0 +1,135 @@
+"""The rewards that n items collapse to: the exact optimum of the ranking objective, with a certificate.
+
+A reward model that can fit every prompt by itself gives all of them the same rewards, those that maximise
+
+    S(r) = Σ U(r_j - r_i) - centring · Σ (r_i + r_j - 1)²    over pairs, j better than i, 0 <= r_1 <= … <= r_n <= 1,
+
+with U as trained: `offset` included, and continued by its tangent below `min_gap`. Source: Song, Cai, Lee, Su, Reward
+Collapse in Aligning Large Language Models, arXiv 2305.17608, theorem 1.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from collapse_jax.checks.annotations import checked
+from collapse_jax.reward.laws.exact_optimum import solve
+from collapse_jax.reward.laws.ranking_program import RankingProgram, Slacks, as_trained
+from collapse_jax.reward.rankings import Pairs
+from collapse_jax.reward.utilities import Utility
+
+Rewards = Float[np.ndarray, " item"]
+
+_TOLERANCE = 1e-9
+
+
+class FiniteLaw(NamedTuple):
+    """Optimal rewards, worst item first, their objective S, and a bound on how far S may be below the maximum."""
+
+    rewards: Rewards
+    value: float
+    gap: float
+
+    def __repr__(self) -> str:
+        shown = np.array2string(self.rewards, precision=4, threshold=8, edgeitems=3, separator=", ")
+        return f"FiniteLaw(rewards={shown}, value={self.value:.10g}, gap={self.gap:.1g})"
+
+
+@checked
+def finite_law(
+    utility: Utility, n_items: int, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
+) -> FiniteLaw:
+    """Return the optimal rewards of n items, ascending in [0, 1].
+
+    `pairs`: "all", "chain" (neighbours) or "star" (the best against each of the rest). `centring` >= 0 weights a
+    penalty that draws the centre of each pair to ½. `params` are the utility's, `offset` and `min_gap`.
+
+    Rewards are right to about 1e-12 where U is strictly concave, and ties are exact. Where optima are many, as for
+    U = t and odd n, they are symmetric about ½ (middle reward ½). A convex U has two points, ⌊n/2⌋ ones and the rest
+    zeros, optimal by U(t) <= (1-t) U(0) + t U(1); no certificate holds for it, and its gap is nan. Else `gap` holds up
+    to rounding, some 1e-14 of S; it is that of rewards before they are rounded to float64. Takes O(n³) time: a few
+    seconds for n = 512.
+
+    Raises ValueError for `n_items` below 2, unknown `pairs`, a negative `centring`, as `choose` does, and for a convex
+    U with centring where two points aren't known to be optimal.
+
+    >>> from collapse_jax.reward.utilities import UTILITIES
+    >>> finite_law(UTILITIES["log"], 4)  # doctest: +ELLIPSIS
+    FiniteLaw(rewards=[0.    , 0.2764, 0.7236, 1.    ], value=-4.023594781, gap=...)
+    """
+    program = RankingProgram(as_trained(utility, params), n_items, pairs, centring)
+    if pairs == "star":
+        # Each pair by itself is as good as can be: gap 1, centred.
+        return _two_points(program, ones=1, gap=0.0)
+    if not program.trained.choice.shape.concave:
+        law = _two_points(program, ones=n_items // 2, gap=np.nan)
+        gap = program.two_point_gap_bound(_slacks(law.rewards))
+        if gap > _TOLERANCE * (1 + abs(law.value)):
+            raise ValueError(
+                f"utility {program.trained.choice.label!r} is convex and centring is {centring:g}: two points are then "
+                "not known to be optimal, and nothing else is"
+            )
+        return law
+    optimum = solve(program)
+    # Reflection r -> 1 - r maps optima onto optima, hence so does the mean with the reflected.
+    slacks = 0.5 * (optimum.slacks + optimum.slacks[::-1])
+    return FiniteLaw(_symmetric(slacks), program.objective(slacks), program.gap_bound(slacks, optimum.shares))
+
+
+@checked
+def objective(
+    utility: Utility, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
+) -> float:
+    """Return the objective S of rewards in [0, 1], worst item first, in any order.
+
+    A wrongly ordered pair has a negative gap, where U goes on by its tangent at 0 (at `min_gap` if that is positive):
+    -inf if that is vertical. Raises ValueError as `finite_law` does, and for rewards that aren't numbers in [0, 1].
+    """
+    return _program(utility, rewards, pairs, centring, params).objective(_slacks(rewards))
+
+
+@checked
+def certified_gap(
+    utility: Utility, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
+) -> float:
+    """Return a bound on max S - S(rewards) for any rewards in [0, 1], worst item first, in any order.
+
+    For a concave U it is max(0, max_k Σ_{i>=k} g_i) - g·r, with g a supergradient of S: no optimum is searched for, and
+    at the optimum it is zero, up to the resolution of float64 rewards near 1 (for √t at n = 512, 1e-5 of S). Where g
+    doesn't exist or isn't unique (ties with an infinite slope, kinks) it is the value of `finite_law` plus its own gap,
+    less S. inf if S is -inf, nan for a convex U. Raises ValueError as `objective` and `finite_law` do.
+    """
+    program = _program(utility, rewards, pairs, centring, params)
+    slacks = _slacks(rewards)
+    if program.trained.choice.shape.concave and not program.kinks.size:
+        bound = program.gap_bound(slacks, np.zeros((0, len(program.ends[0]))))
+        if np.isfinite(bound):
+            return bound
+    law = finite_law(utility, len(rewards), pairs=pairs, centring=centring, **params)
+    return float(np.maximum(0.0, law.value + law.gap - program.objective(slacks)))
+
+
+def _program(
+    utility: Utility, rewards: Rewards, pairs: Pairs, centring: float, params: dict[str, float]
+) -> RankingProgram:
+    rewards = np.asarray(rewards)
+    if not ((rewards >= 0) & (rewards <= 1)).all():
+        raise ValueError("rewards must be numbers in [0, 1]")
+    return RankingProgram(as_trained(utility, params), len(rewards), pairs, centring)
+
+
+def _slacks(rewards: Rewards) -> Slacks:
+    return np.diff(np.asarray(rewards, np.float64), prepend=0.0, append=1.0)
+
+
+def _symmetric(slacks: Slacks) -> Rewards:
+    n = slacks.size - 1
+    # Half of the slacks add up to a half, or more by rounding: the middle items would then stand in the wrong order.
+    lower = np.minimum(slacks[:-1].cumsum()[: n // 2], 0.5)
+    return np.concatenate([lower, [0.5] * (n % 2), 1 - lower[::-1]])
+
+
+def _two_points(program: RankingProgram, ones: int, gap: float) -> FiniteLaw:
+    rewards = np.repeat([0.0, 1.0], [program.n_items - ones, ones])
+    return FiniteLaw(rewards, program.objective(_slacks(rewards)), gap)

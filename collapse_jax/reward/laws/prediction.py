@@ -1,0 +1,74 @@
+"""What a trained population must come to: the laws of the utilities that its schemes train."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from collapse_jax.checks.annotations import checked
+from collapse_jax.reward.laws.closed_forms import LimitLaw
+from collapse_jax.reward.laws.finite_law import finite_law
+from collapse_jax.reward.laws.limit_law import limit_law
+from collapse_jax.reward.laws.ranking_program import require_items
+from collapse_jax.reward.rankings import Pairs, pair_indices
+from collapse_jax.reward.schemes import Schemes
+
+
+@checked
+def predict(schemes: Schemes, n_items: int, *, pairs: Pairs = "all", centring: float = 0.0) -> xr.Dataset:
+    """Return the rewards that each scheme collapses to, (utility, type, item) with the best item first.
+
+    Laws are those of the utilities as trained, offset and extension included, at the number of items there are.
+    `value` is the optimal mean over pairs; `gap` its certified bound (NaN where none holds).
+    """
+    require_items(n_items)
+    shape = (len(schemes.choices), len(schemes.type_names))
+    rewards, value, gap = np.empty((*shape, n_items)), np.empty(shape), np.empty(shape)
+    for row, choices in enumerate(schemes.choices.values()):
+        for kind, choice in enumerate(choices):
+            law = finite_law(choice.utility, n_items, pairs=pairs, centring=centring, **choice.params)
+            rewards[row, kind], value[row, kind], gap[row, kind] = law.rewards[::-1], law.value, law.gap
+    n_pairs = len(pair_indices(n_items, pairs)[0])
+    over = ("utility", "type")
+    return xr.Dataset(
+        {"rewards": ((*over, "item"), rewards), "value": (over, value / n_pairs), "gap": (over, gap / n_pairs)},
+        {"utility": list(schemes.choices), "type": list(schemes.type_names), "item": np.arange(1, n_items + 1)},
+    )
+
+
+@checked
+def limit_values(schemes: Schemes) -> xr.Dataset:
+    """Return, by utility and type, the limit law's value I* and U(0), as `summarize` takes them."""
+    over = ("utility", "type")
+    laws = [[limit_law(c.utility, closed_form=True, **c.params).value for c in row] for row in schemes.choices.values()]
+    zeros = [[c.shape.value_at_zero for c in row] for row in schemes.choices.values()]
+    coords: dict[str, Any] = {"utility": list(schemes.choices), "type": list(schemes.type_names)}
+    return xr.Dataset({"limit_value": (over, np.array(laws)), "value_at_zero": (over, np.array(zeros))}, coords)
+
+
+@checked
+def wasserstein_to_limit(rewards: Float[np.ndarray, " n"], law: LimitLaw, *, points: int = 256) -> float:
+    """Return the 1-Wasserstein distance between n equally weighted rewards and a limit law.
+
+    A midpoint rule with `points` levels a reward. Where the law has a density, n rewards can't come nearer than about
+    1/(4n), however well they are placed: `quantile_distance` has no such floor.
+    """
+    _check_rewards(rewards)
+    if points < 1:
+        raise ValueError(f"points is {points}; it must be a whole number from 1 on")
+    n = len(rewards)
+    levels = (np.arange(n * points) + 0.5) / (n * points)
+    return float(np.abs(np.repeat(np.sort(rewards), points) - law.quantile(levels)).mean())
+
+
+@checked
+def quantile_distance(rewards: Float[np.ndarray, " n"], law: LimitLaw) -> float:
+    """Return the mean distance between n rewards in order and the law's quantiles at the levels (i - 1/2)/n."""
+    _check_rewards(rewards)
+    return float(np.abs(np.sort(rewards) - law.quantile((np.arange(len(rewards)) + 0.5) / len(rewards))).mean())
+
+
+def _check_rewards(rewards: Float[np.ndarray, " n"]) -> None:
+    if not np.isfinite(rewards).all():
+        raise ValueError(f"rewards = {rewards} are not all finite")

@@ -1,1 +1,0 @@
-"""What `experiments.faults` is made of: small sweeps in child processes, blows that hit them, and what must remain."""

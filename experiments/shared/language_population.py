@@ -1,0 +1,315 @@
+"""What the experiments on language models share: the text, the model that is pretrained on it, and the recursion."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+import collapse_jax as cj
+from collapse_jax.io.files import write_atomically
+from experiments.shared.launch import Options
+
+HELD_OUT = 256
+SHOWN = 4
+_COMMON = 30
+# Of log-perplexity, in nats a token.
+EDGES = np.linspace(0.0, 10.0, 81, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class LanguageSettings:
+    """How large the models are, and how they are trained on what they wrote."""
+
+    vocabulary: int = 512
+    """Tokens of the byte-pair encoding, trained on the training text; 257 is plain bytes."""
+    length: int = 64
+    """Tokens in a row."""
+    samples: int = 512
+    """Rows that a generation writes, and is trained on."""
+    generations: int = 10
+    """Models in a row."""
+    seeds: int = 4
+    """Lineages for each regime."""
+    start: Literal["warm", "pretrained", "scratch"] = "warm"
+    """A generation goes on from the one before, starts anew from the pretrained weights, or from random ones."""
+    pretraining: int = 600
+    """Optimiser steps of the model that all start from, and by which written text is judged, on the real text."""
+    steps: int = 60
+    """Optimiser steps of a generation."""
+    batch_size: int = 32
+    """Rows a step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of a generation; three times as much in pretraining."""
+    layers: int = 2
+    """Blocks of the transformer."""
+    width: int = 64
+    """Width of the transformer."""
+    heads: int = 4
+    """Attention heads."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of activations; bfloat16 is faster on accelerators."""
+    prompt: int = 0
+    """Tokens of real rows that are given and continued, as in the Nature experiment; 0 writes from nothing."""
+
+
+@dataclass(frozen=True)
+class LanguageConfig(LanguageSettings, Options):
+    """Which text, and the models that train on it."""
+
+    source: Literal["python_docs", "text_files", "wikitext", "tiny_shakespeare"] = "python_docs"
+    """Where the text comes from; python_docs needs nothing but Python itself."""
+    path: Path | None = None
+    """The file or folder of text_files, wikitext or tiny_shakespeare (the last is else looked for, then downloaded)."""
+    model_devices: int = 1
+    """Devices that hold one model together, its weights and the optimiser's moments cut among them."""
+    batch_devices: int = 1
+    """Devices that work on the rows of one model's step together."""
+
+
+class Language(NamedTuple):
+    """The text as rows of tokens, the class of each token, and the model pretrained on the text."""
+
+    tokenizer: cj.data.Tokenizer
+    train: np.ndarray
+    held_out: np.ndarray
+    classes: np.ndarray
+    pretrained: Any
+
+
+class Way(NamedTuple):
+    """A way of writing: rules of decoding with their values, and options of the family."""
+
+    rules: Mapping[str, float] = {}
+    beams: int = 1
+
+
+WAYS = {
+    "sampling": Way(),
+    "temperature .7": Way({"temperature": 0.7}),
+    "top-k 40": Way({"top_k": 40.0}),
+    "top-p .9": Way({"top_p": 0.9}),
+    # As published with the Nature experiment, which gives 64 tokens of real text.
+    "5 beams, penalty 3": Way({"repetition_penalty": 3.0}, beams=5),
+}
+_BEAM_PROMPT = 16
+
+
+def require_ways(names: Sequence[str]) -> None:
+    """Raise ValueError for a way of writing that there is not."""
+    if unknown := [name for name in names if name not in WAYS]:
+        raise ValueError(f"ways has {', '.join(map(repr, unknown))}; known: {', '.join(WAYS)}")
+
+
+def read(config: LanguageConfig, directory: Path) -> Language:
+    """Return the rows of the text, and the weights of the model pretrained on them, kept in `directory`.
+
+    Raises ValueError where the text is too short for the rows asked for.
+    """
+    train, test = cj.data.corpus(_source(config), test_share=0.15, data_dir=config.data_dir)
+    plain = config.vocabulary == cj.data.byte_tokenizer().size
+    tokenizer = cj.data.byte_tokenizer() if plain else cj.data.train_bpe(train.texts, config.vocabulary)
+    rows, held_out = (cj.data.pack(tokenizer, split.texts, config.length) for split in (train, test))
+    if len(rows) < config.samples:
+        raise ValueError(
+            f"samples is {config.samples}; this text has {len(rows)} rows of {config.length} tokens to train on"
+        )
+    language = Language(tokenizer, rows, held_out[:HELD_OUT], token_classes(tokenizer, rows), None)
+    return pretrain(config, language, directory)
+
+
+def pretrain(config: LanguageSettings, language: Language, directory: Path) -> Language:
+    """Return the language with the weights of the model pretrained on its rows, kept in `directory`."""
+    rows = language.train
+    family = make_family(
+        config, language, fitting=cj.Fitting(config.pretraining, config.batch_size, 3 * config.learning_rate)
+    )
+
+    @jax.jit
+    def trained(rows: Array) -> Any:
+        init_key, fit_key = jax.random.split(jax.random.key(2024))
+        weights = jnp.ones(len(rows))
+        return family.fit(fit_key, family.init(init_key, rows, weights), rows, weights).weights
+
+    # Kept on disk: a rerun must go on from these very weights, to the last bit, on any device.
+    digest = hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
+    file = directory / f"pretrained-{digest}.npz"
+    shapes = jax.eval_shape(trained, jnp.asarray(rows))
+    if not file.exists():
+        leaves = jax.tree.leaves(trained(jnp.asarray(rows)))
+        write_atomically(file, lambda temporary: _save(temporary, leaves))
+    with np.load(file) as saved:
+        leaves = [jnp.asarray(saved[name]) for name in saved.files]
+    return language._replace(pretrained=jax.tree.unflatten(jax.tree.structure(shapes), leaves))
+
+
+def _save(file: Path, leaves: Sequence[Array]) -> None:
+    with file.open("wb") as stream:
+        np.savez(stream, *leaves)
+
+
+def token_classes(tokenizer: cj.data.Tokenizer, rows: np.ndarray) -> np.ndarray:
+    """Return a class for each token, for a look at syntax: the 30 commonest for themselves, others by their shape."""
+    counts = np.bincount(rows[rows >= 0], minlength=tokenizer.size)
+    shapes = {"": 0}
+    classes = np.empty(tokenizer.size, np.int32)
+    for token in range(tokenizer.size):
+        text = "" if token == tokenizer.end else tokenizer.decode([token])
+        shape = "".join(
+            "a" if c.islower() else "A" if c.isupper() else "0" if c.isdigit() else " " if c.isspace() else "."
+            for c in text
+        )
+        # Runs of a kind count as one of it: " the" and " from" are alike, "The" and "the" are not.
+        shape = "".join(c for i, c in enumerate(shape) if not i or c != shape[i - 1])
+        classes[token] = shapes.setdefault(shape, len(shapes))
+    common = np.argsort(-counts, kind="stable")[:_COMMON]
+    classes[common] = len(shapes) + np.arange(len(common))
+    return classes
+
+
+def make_family(config: LanguageSettings, language: Language, **options: Any) -> cj.Family:
+    """Return the family of language models of a configuration."""
+    given: dict[str, Any] = {
+        "prompt": config.prompt,
+        "fitting": cj.Fitting(config.steps, config.batch_size, config.learning_rate),
+        "pretrained": None if config.start == "scratch" else language.pretrained,
+    }
+    architecture = cj.Architecture(config.layers, config.width, config.heads, dtype=config.dtype)
+    return cj.families.language_model(
+        language.tokenizer.size,
+        config.length,
+        end=language.tokenizer.end,
+        architecture=architecture,
+        **{**given, **options},
+    )
+
+
+def make_description(config: LanguageSettings, language: Language) -> Callable[[Array], dict[str, Array]]:
+    """Return the function from rows of tokens to what is recorded of them, written by a model or real.
+
+    `surprise`, the risk of the pretrained model, with a histogram over the rows; `distinct_2`, `self_bleu`,
+    `repetition`, `entropy` of tokens, `syntax`, the entropy of four token classes in a row, `vendi`, and `drift` and
+    `spread` against held-out text (by hashed n-grams).
+    """
+    judge = make_family(config, language)
+    pretrained = cj.families.LanguageModel(language.pretrained)
+    held_out, classes = jnp.asarray(language.held_out), jnp.asarray(language.classes)
+
+    def embed(rows: Array) -> Array:
+        return cj.metrics.hashed_ngram_embedding(rows, size=256)
+
+    def describe(rows: Array) -> dict[str, Array]:
+        assert judge.token_log_prob is not None
+        by_row = jnp.log(cj.metrics.sequence_perplexities(judge.token_log_prob(pretrained, rows)))
+        drift = cj.metrics.semantic_drift(embed(held_out), embed(rows))
+        return {
+            "surprise": by_row.mean(),
+            "surprise_histogram": cj.metrics.histogram(by_row, jnp.asarray(EDGES)),
+            "distinct_2": cj.metrics.distinct_n(rows, n=2),
+            "self_bleu": cj.metrics.self_bleu(rows),
+            "repetition": cj.metrics.repetition(rows, n=4),
+            "entropy": cj.metrics.ngram_entropy(rows, n=1),
+            "syntax": cj.metrics.ngram_entropy(jnp.where(rows >= 0, classes[jnp.maximum(rows, 0)], -1), n=4),
+            "vendi": cj.metrics.vendi_score(cj.metrics.cosine_similarities(embed(rows))),
+            "drift": drift.distance,
+            "spread": drift.spread,
+        }
+
+    return describe
+
+
+def recurse(
+    config: LanguageConfig,
+    language: Language,
+    regimes: Sequence[cj.Regime],
+    directory: Path,
+    *,
+    axes: Mapping[str, Any] | None = None,
+    decoding: Iterable[str] = (),
+    shown: int = SHOWN,
+    **options: Any,
+) -> xr.Dataset:
+    """Return what is recorded of `regimes` x `axes` x seeds, all in one program, resumed from `directory`.
+
+    Of each model `risk`, nats a token on held-out real text; of what it writes the description of `make_description`
+    and `row`, the first `shown` rows.
+    """
+    family = make_family(config, language, **options)
+    held_out = jnp.asarray(language.held_out)
+    describe = make_description(config, language)
+
+    def measure(key: Array, params: Any) -> dict[str, Array]:
+        assert family.token_log_prob is not None
+        return {"risk": -family.token_log_prob(params, held_out).mean()}
+
+    def inspect(key: Array, rows: Array, weights: Array) -> dict[str, Array]:
+        return {**describe(rows[:HELD_OUT]), "row": rows[:shown]}
+
+    plan = cj.make_plan(regimes, config.generations, config.samples)
+    process = cj.make_recursion(
+        family,
+        plan,
+        cj.resample(language.train),
+        decoding=decoding,
+        respond=options.get("prompt", config.prompt) > 0,
+        warm_start=config.start == "warm",
+        measure=measure,
+        inspect=inspect,
+        dims={"row": ("sample", "token"), "surprise_histogram": ("bin",)},
+        coords={"bin": np.asarray(EDGES[1:] + EDGES[:-1]) / 2.0},
+    )
+    return cj.sweep(
+        process,
+        {"regime": plan.axes["regime"], **(axes or {}), "seed": range(config.seeds)},
+        directory=directory,
+        mesh=cj.make_mesh(batch=config.batch_devices, model=config.model_devices),
+        segment=1,
+        progress=config.progress,
+    )
+
+
+def compare_ways(
+    config: LanguageConfig, language: Language, names: Sequence[str], directory: Path, *, shown: int = SHOWN
+) -> xr.Dataset:
+    """Return what is recorded of rows replaced, along a dimension `way` of `WAYS`, each its own program.
+
+    Beams continue the first tokens of real rows, as there is one best row of all. Raises ValueError for an unknown way.
+    """
+    require_ways(names)
+    datasets = []
+    for name in names:
+        way = WAYS[name]
+        options = {"beams": way.beams, "prompt": config.prompt or _BEAM_PROMPT} if way.beams > 1 else {}
+        axes = {rule: [value] for rule, value in way.rules.items()}
+        replaced = [cj.REGIMES["replace"]]
+        folder = directory / re.sub(r"\W+", "-", name)
+        dataset = recurse(
+            config, language, replaced, folder, axes=axes, decoding=tuple(way.rules), shown=shown, **options
+        )
+        datasets.append(dataset.isel(dict.fromkeys(["regime", *way.rules], 0), drop=True))
+    return xr.concat(datasets, xr.DataArray(list(names), dims="way", name="way"), combine_attrs="override")
+
+
+def texts(language: Language, rows: np.ndarray) -> list[str]:
+    """Return rows of tokens as text, documents apart by ¶, null characters shown as ␀."""
+    # Results files can't hold null characters, and a model of plain bytes may write them.
+    return [" ¶ ".join(cj.data.unpack(language.tokenizer, row)).replace("\0", "␀") for row in rows]
+
+
+def _source(config: LanguageConfig) -> cj.data.Source:
+    if config.source == "python_docs":
+        if config.path is not None:
+            raise ValueError(f"--path is {config.path}, but --source python_docs reads no file")
+        return cj.data.python_docs()
+    if config.source == "tiny_shakespeare":
+        return cj.data.tiny_shakespeare(config.path, data_dir=config.data_dir)
+    if config.path is None:
+        raise ValueError(f"--source {config.source} needs --path, a file or folder of UTF-8 text")
+    return (cj.data.wikitext if config.source == "wikitext" else cj.data.text_files)(config.path)

@@ -1,0 +1,142 @@
+"""What every experiment script shares: its command line, its folder of results, and resuming by calling it again."""
+
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import xarray as xr
+from jax.experimental.compilation_cache import compilation_cache
+from matplotlib.figure import Figure
+
+from collapse_jax.io import results
+from collapse_jax.io.files import write_atomically
+from collapse_jax.packages import require
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where results go and how much is shown; none of it changes a result."""
+
+    results: Path = Path("results")
+    """Folder for results; each configuration has its own folder below it."""
+    small: bool = False
+    """Start from the small configuration, which finishes within a minute or so."""
+    plot_only: bool = False
+    """Redraw the figures and the table from saved results, without running anything."""
+    progress: bool = True
+    """Show a progress bar."""
+    data_dir: Path | None = None
+    """Folder for prepared data sets, by default TFDS's own, ~/tensorflow_datasets."""
+    distributed: bool = False
+    """Join the processes that a launcher (Slurm, Cloud TPU, Kubernetes, Open MPI) started with this command."""
+
+
+C = TypeVar("C", bound=Options)
+
+
+def launch(
+    name: str,
+    config: C,
+    small: Mapping[str, Any],
+    run: Callable[[C, Path], xr.Dataset],
+    draw: Callable[[xr.Dataset], Mapping[str, Figure]],
+    table: Callable[[xr.Dataset], str],
+    *,
+    description: str,
+) -> None:
+    """Run an experiment from the command line: parse, run or resume, save, draw and print.
+
+    `config` holds the defaults, `small` what --small changes in them. `run(config, directory)` returns the results,
+    and resumes from what an earlier call left in the directory; `draw` returns figures by file name. What is compiled
+    is kept beside the results, so that a second start finds it (unless JAX was told of another folder).
+    """
+    default = dataclasses.replace(config, **small) if "--small" in sys.argv else config
+    try:
+        tyro = require("tyro", "the command line of an experiment")
+        config = tyro.cli(type(config), default=default, description=description)
+        use_all_cores()
+        if config.distributed:
+            jax.distributed.initialize()
+        told = getattr(jax.config, "jax_compilation_cache_dir")  # noqa: B009
+        with contextlib.nullcontext() if told else compiled_kept(config.results / ".compiled"):
+            _run(name, config, run, draw, table)
+    except (ValueError, OSError, MemoryError, ModuleNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last saved segment", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(
+    name: str,
+    config: C,
+    run: Callable[[C, Path], xr.Dataset],
+    draw: Callable[[xr.Dataset], Mapping[str, Figure]],
+    table: Callable[[xr.Dataset], str],
+) -> None:
+    options = {field.name for field in dataclasses.fields(Options)}
+    own = {name: value for name, value in vars(config).items() if name not in options}
+    identity = dataclasses.make_dataclass("Identity", list(own))(**own)
+    directory = results.folder(config.results, name, identity, create=not config.plot_only)
+    if config.plot_only:
+        dataset = results.load(directory)
+    else:
+        dataset = run(config, directory)
+        if jax.process_index():
+            return
+        results.save(dataset, directory)
+    for file, figure in draw(dataset).items():
+        write_atomically(directory / file, partial(figure.savefig, dpi=150))
+        print(f"figure: {directory / file}")
+    print(f"results: {directory}\n")
+    print(table(dataset))
+
+
+@contextlib.contextmanager
+def compiled_kept(folder: Path) -> Iterator[None]:
+    """Keep compiled programs in a folder meanwhile, the small ones too, and look for them there."""
+    settings = {
+        "jax_compilation_cache_dir": str(folder.absolute()),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()  # JAX reads the folder's name once
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        # JAX would go on writing into a folder that may be removed.
+        compilation_cache.reset_cache()
+
+
+def interval(values: xr.DataArray, mean: str = ".3f", error: str = ".3f") -> str:
+    """Return the mean of one number a seed ± two standard errors, in these formats; NaN where a seed is no number."""
+    spread = 2.0 * float(values.std(ddof=1, skipna=False)) / values.size**0.5 if values.size > 1 else float("nan")
+    return f"{float(values.mean(skipna=False)):{mean}} ± {spread:{error}}"
+
+
+def use_all_cores() -> None:
+    """Make a CPU offer one device a core, so that members run on all of them; accelerators are unaffected.
+
+    Does nothing once JAX has started, or where XLA_FLAGS says how many devices there are.
+    """
+    # A batched decomposition waits, in a thread of XLA's pool, for others of the pool: when every device does so at
+    # once, and there is a thread a device only, all wait for ever (jaxlib 0.10.2). NPROC is the size of the pool.
+    os.environ.setdefault("NPROC", str(2 * (os.cpu_count() or 1)))
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        try:
+            jax.config.update("jax_num_cpu_devices", cores)
+        except RuntimeError:
+            return

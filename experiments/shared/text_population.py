@@ -1,0 +1,101 @@
+"""A population of reward models on rankings of real text: what three of the experiments have in common."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import xarray as xr
+
+import collapse_jax as cj
+from experiments.shared.launch import Options
+
+
+@dataclass(frozen=True)
+class TextConfig(Options):
+    """Which text, and how its reward models are trained."""
+
+    source: Literal["python_docs", "text_files", "longform"] = "python_docs"
+    """Where titles and passages come from; python_docs needs nothing but Python itself."""
+    path: Path | None = None
+    """The folder of text_files (required there), or the file of longform (else looked for, then downloaded)."""
+    seeds: int = 4
+    """Reward models trained for each scheme."""
+    steps: int = 2000
+    """Optimiser steps, a multiple of records."""
+    records: int = 20
+    """Recorded steps, equally spaced."""
+    batch_size: int = 32
+    """Prompts a step."""
+    model: Literal["mlp", "prefix_encoder", "text_encoder"] = "mlp"
+    """A multilayer perceptron on hashed n-grams, or a transformer that reads the text: once a prompt, each completion
+    being a prefix of the longest, or once a completion (six times slower)."""
+    hidden: int = 128
+    """Width of the perceptron's hidden layer."""
+    layers: int = 2
+    """Blocks of a transformer."""
+    width: int = 64
+    """Width of a transformer."""
+    heads: int = 4
+    """Attention heads of a transformer."""
+    vocabulary: int = 1024
+    """Tokens of a transformer's byte-pair encoding, trained on the training prompts."""
+    learning_rate: float = 1e-2
+    """Peak learning rate of AdamW; transformers want a tenth to a third of the perceptron's."""
+
+
+def train_on_text(
+    config: TextConfig, schemes: cj.Schemes, directory: Path, axes: Mapping[str, Any] | None = None
+) -> xr.Dataset:
+    """Return the records of `schemes` x `axes` x seeds, resumed from `directory` where an earlier call was stopped."""
+    model, train, test = _read(config)
+    process = cj.make_training(
+        train,
+        model,
+        schemes,
+        training=cj.Training(steps=config.steps, records=config.records, batch_size=config.batch_size),
+        test=test,
+        hyper={**cj.ADAMW_HYPER, "learning_rate": config.learning_rate},
+    )
+    everything = {"utility": schemes.axis, **(axes or {}), "seed": range(config.seeds)}
+    return cj.sweep(process, everything, directory=directory / "sweep", progress=config.progress)
+
+
+def _read(config: TextConfig) -> tuple[cj.Model, cj.Rankings, cj.Rankings]:
+    """Return the model, and the rankings to train on and to be judged by as the model reads them."""
+    splits = cj.data.ranking_sets(_source(config), data_dir=config.data_dir)
+    if config.model == "mlp":
+        train, test = (cj.make_rankings(*cj.data.featurize(split), split.types) for split in splits)
+        return cj.mlp((config.hidden,)), train, test
+    # A prompt's longest completion comes first and holds the words of the others.
+    pairs = zip(splits.train.prompts, splits.train.completions, strict=True)
+    texts = [text for prompt, items in pairs for text in (prompt, items[0])]
+    tokenizer = cj.data.train_bpe(texts, config.vocabulary)
+    architecture = cj.Architecture(config.layers, config.width, config.heads, positions="learned")
+    ends = 2 if config.model == "text_encoder" else 1
+    length = max(
+        len(tokenizer.encode(prompt)) + len(tokenizer.encode(items[0])) + ends
+        for split in splits
+        for prompt, items in zip(split.prompts, split.completions, strict=True)
+    )
+    if config.model == "text_encoder":
+        train, test = (cj.make_rankings(*cj.data.tokenize(split, tokenizer, length), split.types) for split in splits)
+        return cj.text_encoder(tokenizer.size, architecture=architecture), train, test
+    rows = [cj.data.tokenize_prefixes(split, tokenizer, length) for split in splits]
+    train, test = (
+        cj.make_rankings(cj.Prefixes(tokens, start, last), mask, split.types)
+        for split, (tokens, start, last, mask) in zip(splits, rows, strict=True)
+    )
+    return cj.prefix_encoder(tokenizer.size, architecture=architecture), train, test
+
+
+def _source(config: TextConfig) -> cj.data.Source:
+    if config.source == "text_files":
+        if config.path is None:
+            raise ValueError("--source text_files needs --path, a folder of UTF-8 text files")
+        return cj.data.text_files(config.path)
+    if config.source == "longform":
+        return cj.data.longform(config.path, data_dir=config.data_dir)
+    if config.path is not None:
+        raise ValueError(f"--path is {config.path}, but --source python_docs reads no file")
+    return cj.data.python_docs()

@@ -1,0 +1,171 @@
+"""Images of several classes, of which some are minorities, as a testbed: handwritten digits by Zipf's law."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+import collapse_jax as cj
+from collapse_jax import metrics
+from collapse_jax.generative.families.image_classes import LabelledImages
+from experiments.testbeds.testbed import Senses, Testbed, make_defences, make_judge, nearness
+
+_COMPONENTS = 32
+_MIXED = (0.0, 0.2, 0.4, 0.6)
+_HELD_OUT = 24
+_FAR = 1e6
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Images and autoencoders."""
+
+    source: Literal["digits", "mnist"] = "digits"
+    """Real images: scikit-learn's digits, at hand offline, or MNIST."""
+    path: Path | None = None
+    """Folder with the idx files of MNIST."""
+    exponent: float = 1.0
+    """Of Zipf's law for the shares of the classes; 0 makes them equal."""
+    samples: int = 300
+    """Images that train a generation."""
+    generations: int = 8
+    """Autoencoders in a row."""
+    steps: int = 500
+    """Optimiser steps of an autoencoder, from scratch in each generation."""
+
+
+def read_images(source: str, path: Path | None, data_dir: Path | None) -> cj.data.ImageSplits:
+    """Return digits or, with their folder if any, MNIST's images; raises ValueError for a folder that is not read."""
+    if source == "mnist":
+        return cj.data.mnist(path, data_dir=data_dir)
+    if path is not None:
+        raise ValueError(f"--path is {path}, but --source {source} reads no folder")
+    return cj.data.digits(data_dir=data_dir)
+
+
+def make_images(config: ImageConfig, data_dir: Path | None = None) -> Testbed:
+    """Return the testbed of a configuration; raises ValueError for shares that can't be met, and as `read_images`."""
+    splits = read_images(config.source, config.path, data_dir)
+    names, labels = splits.train.class_names, splits.train.labels
+    zipf = np.arange(1.0, len(names) + 1.0) ** -config.exponent
+    shares = zipf / zipf.sum()
+    size = min(int((labels == i).sum() / share) for i, share in enumerate(shares))
+    if size < config.samples:
+        raise ValueError(f"samples is {config.samples}; with exponent {config.exponent} there are {size} real images")
+    groups = {
+        name: LabelledImages(splits.train.images[labels == i], labels[labels == i].astype(np.int32))
+        for i, name in enumerate(names)
+    }
+    real: LabelledImages = cj.data.mix_groups(groups, dict(zip(names, shares, strict=True)), size).examples
+
+    fitting = cj.Fitting(config.steps, batch_size=64, learning_rate=6e-3)
+    family = cj.families.vae(splits.train.images.shape[1:], len(names), fitting=fitting)
+    logits = metrics.fit_classifier(splits.train.images, labels)
+    pixels = splits.train.images.reshape(len(labels), -1)
+    centre, axes = pixels.mean(0), np.linalg.svd(pixels - pixels.mean(0), full_matrices=False)[2][:_COMPONENTS].T
+
+    def features(examples: LabelledImages) -> Array:
+        flat = examples.images.reshape(len(examples.labels), -1) - centre[None]
+        return jnp.matmul(flat, axes, precision="highest")
+
+    def with_class(examples: LabelledImages) -> Array:
+        return jnp.concatenate([features(examples), jax.nn.one_hot(examples.labels, len(names))], axis=1)
+
+    def evidence(examples: LabelledImages) -> Array:
+        found = features(examples)
+        # Squares too: what a generator loses first is spread, which no linear rule sees.
+        return jnp.concatenate([found, found**2], axis=1)
+
+    def chosen(examples: LabelledImages) -> Array:
+        """Return the classifier's log-probability of the class that an image was made for."""
+        scores = jax.nn.log_softmax(logits(examples.images))
+        return jnp.take_along_axis(scores, examples.labels[:, None], axis=1)[:, 0]
+
+    senses = Senses(
+        quality=chosen,
+        correct=lambda examples: logits(examples.images).argmax(axis=1) == examples.labels,
+        evidence=evidence,
+        features=features,
+        distance=nearness(np.asarray(features(jax.tree.map(jnp.asarray, real)))),
+        judge=make_judge(with_class, _spoil, chosen),
+    )
+    measure, inspect = _make_records(splits.test, shares, family, features)
+    group = ("group",)
+    return Testbed(
+        family,
+        cj.resample(jax.tree.map(jnp.asarray, real)),
+        measure,
+        inspect,
+        {"group_share": group, "group_risk": group, "group_coverage": group},
+        {"group": list(names)},
+        {},
+        make_defences(senses, family),
+        shares,
+        3.0 * config.steps * 64 / config.samples,
+        {
+            "images recognised by class": float(
+                (np.asarray(logits(jnp.asarray(splits.test.images))).argmax(axis=1) == splits.test.labels).mean()
+            )
+        },
+    )
+
+
+def _make_records(
+    test: cj.data.Images, shares: np.ndarray, family: cj.Family, features: Callable[[LabelledImages], Array]
+) -> tuple[Callable[..., dict[str, Array]], Callable[..., dict[str, Array]]]:
+    """Return what is recorded of models and of what they emit, against held-out images."""
+    log_prob, classes = family.log_prob, len(shares)
+    assert log_prob is not None
+    rows = np.concatenate([np.flatnonzero(test.labels == i)[:_HELD_OUT] for i in range(classes)])
+    held_out = LabelledImages(jnp.asarray(test.images[rows]), jnp.asarray(test.labels[rows], jnp.int32))
+    looked_at = features(held_out)
+    # As many of each class as its share asks for, where all of them are compared at once.
+    number = min(int((test.labels == i).sum() / share) for i, share in enumerate(shares))
+    parts = [np.flatnonzero(test.labels == i)[: max(1, round(share * number))] for i, share in enumerate(shares)]
+    typical = np.concatenate(parts)
+    reference = features(
+        LabelledImages(jnp.asarray(test.images[typical]), jnp.asarray(test.labels[typical], jnp.int32))
+    )
+    of_class = held_out.labels[None] == jnp.arange(classes)[:, None]
+    weights = jnp.asarray(shares[test.labels[rows]])
+    weights = weights / weights.sum()
+    bandwidth = 0.5 * float(jnp.sqrt(looked_at.var(axis=0).sum()))
+
+    def measure(key: Array, params: Any) -> dict[str, Array]:
+        # Given the class: of one that is gone, what the model still makes of its images.
+        risk = -log_prob(params._replace(shares=jnp.ones(classes)), held_out)
+        return {"risk": risk @ weights, "group_risk": (of_class * risk[None]).sum(axis=1) / of_class.sum(axis=1)}
+
+    def inspect(key: Array, examples: LabelledImages, kept: Array) -> dict[str, Array]:
+        there, found = kept > 0, features(examples)
+        drift = metrics.semantic_drift(reference, found, generated_where=there)
+        overlap = metrics.precision_recall(reference, found, generated_where=there)
+
+        # What was not kept reaches nothing.
+        reach = jnp.where(there[:, None], found, _FAR)
+        coverage = jax.lax.map(lambda where: metrics.ball_coverage(looked_at, reach, where=where), of_class)
+        share = jnp.mean(examples.labels[:, None] == jnp.arange(classes)[None], axis=0, where=there[:, None])
+        similar = metrics.gaussian_similarities(found, bandwidth=bandwidth)
+        return {
+            "tail": coverage @ shares,
+            "diversity": metrics.vendi_score(similar, where=there),
+            "drift": drift.distance,
+            "variance": drift.spread,
+            "off_support": 1.0 - overlap.precision,
+            "modes": (share > 0.25 * shares).sum(),
+            "group_share": share,
+            "group_coverage": coverage,
+        }
+
+    return measure, inspect
+
+
+def _spoil(key: Array, real: LabelledImages) -> list[LabelledImages]:
+    """Return the images, and mixed with ever more of another one."""
+    others = jax.random.permutation(key, real.images)
+    return [real._replace(images=(1.0 - share) * real.images + share * others) for share in _MIXED]

@@ -1,0 +1,148 @@
+"""What curated_loop prints: measured beside predicted for either testbed, and the test of the claim."""
+
+import numpy as np
+import xarray as xr
+
+from experiments.shared.launch import interval
+from experiments.testbeds.loop_testbeds import TYPES
+
+
+def table(dataset: xr.Dataset) -> str:
+    """Return measured beside predicted for either testbed, and the test of the claim."""
+    lines = ["means over seeds ± two standard errors; laws, of infinitely many samples, in brackets\n"]
+    if "diversity" in dataset:
+        lines += _token_lines(dataset)
+    if "text_offered" in dataset:
+        lines += _text_lines(text_of(dataset))
+    return "\n".join(lines)
+
+
+def _token_lines(dataset: xr.Dataset) -> list[str]:
+    diversity, law = dataset["diversity"], dataset["diversity_law"]
+    lost, lost_law = (one.isel(generation=0) - one for one in (diversity, law))
+    growth, growth_law = (
+        (one.isel(generation=0) - one.isel(generation=1)) / (1.0 - one.isel(generation=0)) for one in (diversity, law)
+    )
+    variance = dataset["growth_law"]
+    last = int(dataset["generation"][-1])
+    lines = [
+        "single tokens, frozen reward model: growth of Σp² by the first choice, beside its law and the variance of the "
+        "rewards,\n(1 - 1/K)² τ² Var r; then diversity lost, open-ended minus closed-ended",
+        f"{'utility':<8}{'τ':>4}{'open (law; variance)':>30}{'closed (law; variance)':>32}"
+        f"{'generation 2':>26}{f'generation {last}':>26}",
+    ]
+    for utility in dataset["utility"].to_numpy():
+        for strength in dataset["strength"].to_numpy():
+            at = {"utility": utility, "strength": strength}
+            cells = [
+                f"{interval(growth.sel({**at, 'type': kind}))} ({float(growth_law.sel({**at, 'type': kind})):.3f}; "
+                f"{float(variance.sel({**at, 'type': kind})):.3f})"
+                for kind in TYPES
+            ]
+            cells += [
+                _difference(lost.isel(generation=t).sel(at), lost_law.isel(generation=t).sel(at)) for t in (1, -1)
+            ]
+            lines.append(f"{utility:<8}{strength:>4g}{cells[0]:>30}{cells[1]:>32}{cells[2]:>26}{cells[3]:>26}")
+    for strength in dataset["strength"].to_numpy():
+        crossing = [_crossing(one.sel(utility="aware", strength=strength)) for one in (diversity.mean("seed"), law)]
+        lines.append(
+            f"prompt-aware, τ = {strength:g}: open-ended prompts are the less diverse ones from generation "
+            f"{crossing[0]} on ({crossing[1]})"
+        )
+    strongest = dataset.isel(strength=-1, generation=-1)
+    lines.append(
+        f"\nsingle tokens, generation {last}, τ = {float(dataset['strength'][-1]):g}: reward offered, true quality and "
+        "diversity of the model (closed-ended: among right answers)\n"
+        f"{'utility':<8}{'type':<8}{'reward model':<14}{'reward':>23}{'quality':>23}{'diversity':>23}"
+    )
+    for utility in dataset["utility"].to_numpy():
+        for kind in TYPES:
+            for refit in dataset["refit"].to_numpy():
+                row = strongest.sel(utility=utility, type=kind, refit=refit)
+                cells = []
+                for name in ("offered", "quality", "diversity" if kind == "open" else "diversity_right"):
+                    predicted = f" ({float(row[f'{name}_law']):.3f})" if refit == "frozen" else ""
+                    cells.append(interval(row[f"refit_{name}"]) + predicted)
+                lines.append(f"{utility:<8}{kind:<8}{refit:<14}{cells[0]:>23}{cells[1]:>23}{cells[2]:>23}")
+    lines.append(
+        "\nsingle tokens, hard choices under frozen reward models: diversity in generations 2 and 3, and the share of "
+        f"open-ended prompts in the training set of generation 2\n{'choice':<8}{'utility':<8}"
+        f"{'open, 2':>23}{'closed, 2':>23}{'open, 3':>23}{'closed, 3':>23}{'share':>18}"
+    )
+    for way in dataset["way"].to_numpy():
+        for utility in dataset["utility"].to_numpy():
+            row = dataset.sel(way=way, utility=utility)
+            cells = [
+                interval(row["hard_diversity"].isel(generation=t).sel(type=kind))
+                + (f" ({float(row['hard_diversity_law'][t]):.3f})" if way == "best" else "")
+                for t in (1, 2)
+                for kind in TYPES
+            ]
+            share = interval(row["hard_share"].isel(generation=1).sel(type="open"))
+            lines.append(f"{way:<8}{utility:<8}" + "".join(f"{cell:>23}" for cell in cells) + f"{share:>18}")
+    return [*lines, ""]
+
+
+def _text_lines(text: xr.Dataset) -> list[str]:
+    last = int(text["generation"][-1])
+    measures = text[["distinct_2", "vendi"]]
+    lost = measures.sel(arm="control") - measures
+    first = text.isel(generation=0)
+    lines = [
+        "text: distance of the rewards offered in generation 1 to their law (mean over quantiles), and the mean reward "
+        f"of what is chosen\n{'arm':<22}{'open':>8}{'closed':>8}{'chosen, open (law)':>26}{'chosen, closed (law)':>26}"
+    ]
+    for arm in ("control", "x", "-1/x", "aware"):
+        row, cells = first.sel(arm=arm), []
+        for kind in TYPES:
+            distance = abs(row["rewards"].sel(type=kind).mean("seed") - row["rewards_law"].sel(type=kind)).mean("item")
+            cells.append(f"{float(distance):.3f}")
+        cells += [
+            f"{interval(row['judged'].sel(type=kind))} ({float(row['judged_law'].sel(type=kind)):.3f})"
+            for kind in TYPES
+        ]
+        lines.append(f"{arm:<22}{cells[0]:>8}{cells[1]:>8}{cells[2]:>26}{cells[3]:>26}")
+    for name, label in (("distinct_2", "distinct-2"), ("vendi", "Vendi score")):
+        lines.append(
+            f"\ntext, generation {last}: {label} lost against the control\n"
+            f"{'arm':<22}{'open':>18}{'closed':>18}{'open - closed':>18}"
+        )
+        for arm in text["arm"].to_numpy()[1:]:
+            loss = lost[name].sel(arm=arm).isel(generation=-1)
+            cells = [interval(loss.sel(type=kind)) for kind in TYPES]
+            lines.append(f"{arm:<22}{cells[0]:>18}{cells[1]:>18}{_difference(loss):>18}")
+        contrast = (lost[name].sel(arm="aware") - lost[name].sel(arm="x")).isel(generation=-1)
+        lines.append(f"{'aware less x':<22}{'':>36}{_difference(contrast):>18}")
+    lines.append(
+        f"\ntext, generation {last}: what rewards say and what is true\n{'arm':<22}{'reward, open':>18}{'closed':>18}"
+        f"{'quality, open':>18}{'right, closed':>18}{'drift, open':>18}{'closed':>18}{'nats, held-out':>18}"
+    )
+    for arm in text["arm"].to_numpy():
+        row = text.sel(arm=arm).isel(generation=-1)
+        cells = [interval(row[name].sel(type=kind)) for name in ("offered", "quality", "drift") for kind in TYPES]
+        cells.append(interval(row["risk"]))
+        lines.append(f"{arm:<22}" + "".join(f"{cell:>18}" for cell in cells))
+    for arm in ("control", "x", "aware"):
+        for kind, written in zip(TYPES, text["text"].sel(arm=arm).isel(seed=0, generation=-1).to_numpy(), strict=True):
+            lines.append(f"\n{arm}, {kind}-ended, generation {last}: {written}")
+    return lines
+
+
+def _difference(lost: xr.DataArray, law: xr.DataArray | None = None) -> str:
+    apart = interval(lost.sel(type="open") - lost.sel(type="closed"))
+    return apart if law is None else f"{apart} ({float(law.sel(type='open') - law.sel(type='closed')):+.3f})"
+
+
+def _crossing(diversity: xr.DataArray) -> str:
+    """Return the first generation from which open-ended prompts stay below closed-ended ones."""
+    above = np.flatnonzero((diversity.sel(type="open") >= diversity.sel(type="closed")).to_numpy())
+    generations = diversity["generation"].to_numpy()
+    after = int(above[-1]) + 1 if above.size else 0
+    return str(generations[after]) if after < len(generations) else f"none up to {generations[-1]}"
+
+
+def text_of(dataset: xr.Dataset) -> xr.Dataset:
+    """Return what is of text, under names without the `text_` that tells it apart."""
+    own = {name: str(name).removeprefix("text_") for name in dataset.variables if str(name).startswith("text_")}
+    text = dataset[[name for name in own if name in dataset.data_vars]]
+    return text.rename({name: short for name, short in own.items() if name in text.variables})

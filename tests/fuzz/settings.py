@@ -1,0 +1,216 @@
+"""Settings with one bad argument: plans, recursions, families, selections, schemes, rankings, training, data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from hypothesis import strategies as st
+
+import collapse_jax as cj
+from collapse_jax.data import Passage, Source
+from collapse_jax.generative import families, selections
+from tests.fuzz.probes import Probe, of
+from tests.fuzz.values import STRANGE
+
+_FEATURES = np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(4, 3, 2)
+_MASK, _TYPES = np.ones((4, 3), bool), np.array([0, 1, 0, 1])
+
+
+def _regime(models: int, name: str) -> cj.Regime:
+    return cj.regime(models=models, name=name, overwrite=True)(cj.REGIMES["replace"].counts)
+
+
+def generative() -> Sequence[Probe]:
+    """Return the probes of plans, recursions, families and selections."""
+    # Records that only this library makes: another thing in their place, not another inside.
+    whole = dict.fromkeys(("plan", "family", "process"), st.sampled_from(STRANGE))
+    plan = cj.make_plan([cj.REGIMES["replace"], cj.REGIMES["accumulate"]], 3, [4, 6], [0.0, 0.5])
+    family = cj.families.categorical(5)
+    gaussian = cj.FAMILIES["gaussian"]
+    recursion = {"family": family, "plan": plan, "truth": np.full(5, 0.2, np.float32)}
+    options = {
+        **{"initial": np.full(5, 0.2, np.float32), "decoding": ("temperature",), "respond": False, "warm_start": False},
+        **{"growing_compute": False, "measure": lambda key, params: {"p": params}, "dims": {"p": ("token",)}},
+        **{"inspect": lambda key, examples, weights: {"kept": weights.sum()}, "coords": {"token": np.arange(5)}},
+        "curate": selections.verified(lambda x: x > 1),
+        "reweigh": selections.verified(lambda x: x > 2)._replace(defaults={}, weigh=lambda key, c, pool: c.weights),
+    }
+    fused = {name: options[name] for name in ("initial", "decoding", "measure", "dims", "coords")}
+    regime = {"regime": cj.REGIMES["accumulate"], "generations": 3, "samples": 10, "ratio": 0.5}
+    reward = {"reward": lambda x: x, "choose_from": 2}
+    process = cj.Process(lambda key, hyper: hyper["a"], lambda state, hyper, index: (state, {}), 2, {"a": 1.0})
+    return [
+        of(
+            cj.make_plan, regimes=[regime["regime"], cj.REGIMES["replace"]], generations=3, samples=[4, 8], ratios=[0.5]
+        )._replace(words={"regimes": ["regime"], "samples": ["regime"], "ratios": ["ratio"]}),
+        of(cj.count_matrix, **regime),
+        Probe("plan.rows", plan.rows, {"regime": "replace", "samples": 4, "ratio": 0.5}),
+        of(cj.sliding_window, width=2),
+        of(cj.weighted, weight=0.5),
+        of(cj.ecosystem, models=2),
+        of(cj.with_share, regime=cj.REGIMES["accumulate"], ratio=0.5, name="other"),
+        Probe("regime", _regime, {"models": 1, "name": "fuzzed"}),
+        of(cj.data_spent, defence=cj.Defence(), generations=3, samples=10)._replace(words={"defence": ["regime"]}),
+        of(cj.make_recursion, **recursion, **options)._replace(
+            strategies=whole, words={"initial": ["init", "truth"], "dims": ["dims", "record"]}
+        ),
+        of(cj.make_fused_recursion, **recursion, **fused)._replace(strategies=whole),
+        of(cj.resample, examples=np.arange(6.0)),
+        of(families.categorical, vocabulary=5, exponent=1.0),
+        of(families.histogram, low=-1.0, high=1.0, bins=4),
+        of(families.gaussian, d=2, unbiased=False),
+        of(families.kde, d=2, bandwidth=0.5, kernel="gaussian"),
+        of(families.ecdf, d=2),
+        of(families.mixture, components=2, d=2, steps=3, floor=1e-3),
+        of(families.ngram, vocabulary=4, order=2, length=5, exponent=1.0, prompt=2),
+        of(families.regression, d=2, noise=1.0, ridge=0.0),
+        of(families.logistic, d=2, steps=3, ridge=1e-3),
+        of(families.instruction_space, topics=5, depths=3, exponent=1.0, decay=0.6, failure=0.1, reach=1),
+        of(families.zipf, vocabulary=5, exponent=1.0),
+        of(families.token_edited, family=families.ngram(4, 2, length=5), threshold=0.9)._replace(strategies=whole),
+        of(families.evolved, deepen=lambda key, x: x, broaden=lambda key, x: x, evolution=0.5, deepening=0.5),
+        of(selections.curated, **reward),
+        of(selections.best_of, **reward),
+        of(selections.top_share, reward=lambda x: x, oversample=2),
+        of(selections.novel, distance=lambda x, y: abs(x - y), features=lambda x: x, threshold=0.5, oversample=1),
+        of(
+            selections.accepted, probability=lambda x: x, oversample=1, defaults={"a": 1.0}, ranges={"a": (0.0, 1.0)}
+        )._replace(words={"defaults": ["ranges"]}),
+        of(selections.verified, correct=lambda x: x > 0, oversample=1),
+        of(selections.well_formed, end=3, least=1, most=4, oversample=1)._replace(words={"least": ["most"]}),
+        of(selections.self_correcting, centres=np.zeros((2, 2))),
+        of(
+            selections.find_centres, key=jax.random.key(0), examples=jnp.arange(8.0).reshape(4, 2), number=2, steps=1
+        )._replace(fixed=("key",)),
+        of(selections.importance_resampled, detector=selections.empirical_detector()),
+        of(selections.calibrated_detector, log_ratio=lambda x: x),
+        of(selections.learned_detector, features=lambda x: x, steps=2, ridge=1e-3, folds=2),
+        of(selections.alternatives, selections={"a": None, "b": selections.verified(lambda x: x > 0)}, name="which"),
+        Probe("compose", lambda selection: selections.compose(selection), {"selection": options["curate"]}),
+        Probe(
+            "Decoding",
+            lambda record: cj.make_recursion(gaussian._replace(decodings={"wider": record}), plan, decoding=["wider"]),
+            {"record": cj.Decoding(lambda params, value: params, 1.0, 0.0, 2.0)},
+            words={"record": ["decoding"]},
+        ),
+        of(cj.with_arms, process=process, arms={"plain": {}, "other": {"a": 2.0}}, name="arm")._replace(
+            strategies=whole, words={"arms": ["arm"]}
+        ),
+        of(cj.Fitting, steps=3, batch_size=4, learning_rate=0.1, warmup=0.1, weight_decay=0.0, clip=1.0, accumulate=2),
+        of(cj.collapse_profile, dataset=_lineages(0.0), control=_lineages(1.0), level=0.9),
+    ]
+
+
+def reward() -> Sequence[Probe]:
+    """Return the probes of utilities, schemes, rankings, training and reward models."""
+    log = cj.UTILITIES["log"]
+    choice = cj.choose(cj.UTILITIES["log_sigmoid"])
+    schemes = cj.make_schemes({"a": choice, "aware": {"open": choice, "closed": cj.choose(cj.UTILITIES["linear"])}})
+    rankings = cj.make_rankings(_FEATURES, _MASK, _TYPES)
+    whole = dict.fromkeys(("rankings", "schemes", "test", "model"), st.sampled_from(STRANGE))
+    prefixes = cj.Prefixes(np.ones((4, 6), np.int32), np.ones(4, np.int32), np.tile([5, 4, 3], (4, 1)))
+    sizes: dict[str, Any] = {
+        "layers": 1,
+        "width": 8,
+        "heads": 2,
+        "expansion": 2,
+        "positions": "rotary",
+        "dtype": "float32",
+    }
+    return [
+        of(cj.choose, utility=log, offset=0.1, min_gap=0.01),
+        of(cj.make_schemes, schemes={"a": choice}, type_names=("open", "closed"))._replace(
+            words={"schemes": ["scheme"], "type_names": ["types"]},
+            strategies={"schemes": st.sampled_from([*STRANGE, *({"a": one} for one in STRANGE)])},
+        ),
+        of(cj.make_rankings, features=_FEATURES, mask=_MASK, types=_TYPES, type_names=("open", "closed"))._replace(
+            words={"features": ["mask", "prompt"], "mask": ["prompt"], "types": ["prompt"], "type_names": ["types"]}
+        ),
+        of(cj.make_rankings, features=prefixes, mask=_MASK, types=_TYPES)._replace(
+            words={"features": ["mask", "types"], "mask": ["prompt"], "types": ["prompt"]}
+        ),
+        of(
+            cj.make_training,
+            rankings=rankings,
+            model=cj.mlp((2,)),
+            schemes=schemes,
+            training=cj.Training(steps=2, records=1, batch_size=2),
+            test=rankings,
+            hyper={"clip": 1.0},
+        )._replace(strategies=whole, words={"training": ["pairs", "steps", "records", "batch_size"]}),
+        of(cj.adamw, steps=10, warmup=0.1),
+        of(cj.mlp, hidden=(2, 2), link=jax.nn.sigmoid),
+        of(cj.text_encoder, vocabulary=5, architecture=cj.Architecture(**sizes), link=jax.nn.sigmoid)._replace(
+            words={"architecture": tuple(sizes)}
+        ),
+        of(cj.prefix_encoder, vocabulary=5, architecture=cj.Architecture(**sizes), link=jax.nn.sigmoid)._replace(
+            words={"architecture": tuple(sizes)}
+        ),
+        of(cj.Architecture, **sizes),
+        of(
+            cj.reward_judge,
+            model=cj.mlp((2,)),
+            schemes=schemes,
+            rankings=rankings,
+            read=lambda x: (x, jnp.zeros(len(x), jnp.int32)),
+            answers=2,
+            quality=lambda key, x: x[:, 0],
+            training=cj.Training(steps=2, records=1),
+            refit_steps=2,
+        )._replace(strategies=whole, words={"training": ["pairs", "steps", "records", "batch_size"]}),
+        of(
+            cj.rank_answers,
+            features=_FEATURES.reshape(12, 2),
+            types=np.zeros(12, np.int32),
+            order=np.arange(12.0),
+            answers=3,
+        ),
+    ]
+
+
+def data() -> Sequence[Probe]:
+    """Return the probes of what prepares data that are in memory."""
+    tokenizer = cj.data.byte_tokenizer()
+    passages = tuple(Passage(f"title {i % 5}", f"word{i} " * 120) for i in range(10))
+    words = [" ".join(["word"] * 20)] * 3
+    ranked = cj.data.RankedPrompts(["a", "b"], ["say", "tell"], np.array([0, 1]), [words, words])
+    whole = dict.fromkeys(("tokenizer", "ranked", "images"), st.sampled_from(STRANGE))
+    images = cj.data.Images(np.zeros((6, 2, 2, 1), np.float32), np.array([0, 0, 0, 1, 1, 1]), ("a", "b"))
+    groups = {"a": np.arange(9), "b": np.arange(9)}
+    found = [
+        of(cj.data.mix_groups, groups=groups, shares={"a": 0.75, "b": 0.25}, size=4, seed=0)._replace(
+            words={"groups": ["group"], "shares": ["share", "group"]}
+        ),
+        of(cj.data.pack, tokenizer=tokenizer, texts=["one", "two three"], length=4)._replace(words={"texts": ["text"]}),
+        of(cj.data.pad, tokenizer=tokenizer, texts=["one", "two"], length=4, truncate=True)._replace(
+            words={"texts": ["text"]}
+        ),
+        of(cj.data.unpack, tokenizer=tokenizer, block=np.array([110, 256, 111], np.int32))._replace(
+            words={"block": ["token"]}
+        ),
+        of(cj.data.tokenize, ranked=ranked, tokenizer=tokenizer, length=200),
+        of(cj.data.tokenize_prefixes, ranked=ranked, tokenizer=tokenizer, length=200),
+        of(cj.data.featurize, ranked=ranked, prompt_size=8, completion_size=8, orders=(1, 2))._replace(
+            words={"orders": ["order"], "prompt_size": ["size"], "completion_size": ["size"]}
+        ),
+        of(cj.data.hashed_ngrams, text="one two", size=8, orders=(1, 2))._replace(words={"orders": ["order"]}),
+        of(cj.data.minority, images=images, label=1, share=0.2, seed=0),
+        of(cj.data.train_bpe, texts=["low lower lowest"] * 3, size=260)._replace(words={"texts": ["text"]}),
+        of(Source, name="mine", passages=passages, request="Explain: {title}."),
+        Probe("encode", tokenizer.encode, {"text": "né"}, words={"text": ["surrogate"]}, may_be_nan=True),
+        Probe("decode", tokenizer.decode, {"tokens": [1, 2]}, words={"tokens": ["token"]}),
+        of(cj.data.tokenize_templates, tokenizer=tokenizer, templates=cj.data.TEMPLATES)._replace(
+            words={"templates": ["template"]}
+        ),
+    ]
+    return [probe._replace(strategies=whole) for probe in found]
+
+
+def _lineages(shift: float) -> xr.Dataset:
+    rng = np.random.default_rng(0)
+    shape = ("seed", "generation")
+    values = {name: (shape, shift + rng.random((3, 4))) for name in ("risk", "variance", "modes", "tail")}
+    return xr.Dataset(values, {"seed": [0, 1, 2], "generation": [1, 2, 3, 4]})
