@@ -22,22 +22,21 @@ from jaxtyping import Array, Float
 
 from collapse_jax.registry import Table
 from collapse_jax.reward.calculus import Scalar, on_host
-from collapse_jax.reward.laws import closed_forms
-from collapse_jax.reward.laws.closed_forms import LimitLaw
 from collapse_jax.reward.shape import Shape, examine
 
 COMMON = {"offset": 0.0, "min_gap": 0.0}
 _RESERVED = ("utility", "n_items", "pairs", "centring", "closed_form", "rewards")  # of the laws that take parameters
 
-
-Law = Callable[..., LimitLaw | None]
+Law = Callable[..., Any]
+"""Maps a utility's parameters, by name, to the `LimitLaw` that it leads to, or to None where no formula covers them."""
 
 
 class Utility(NamedTuple):
-    """An increasing function of the reward gap, with the limit law that it leads to where that has a closed form.
+    """An increasing function of the reward gap.
 
     `fn(gap, **parameters)` is elementwise, written in jax.numpy, for gaps in (0, 1]. `law(**parameters)` returns the
-    closed form of the limit law, or None where there is none for those parameters.
+    closed form of the limit law, or None where there is none for those parameters; those of the table below are
+    attached where the laws are, in `reward.laws.closed_forms`, so that nothing which trains reaches them.
     """
 
     name: str
@@ -172,33 +171,33 @@ def _record(fn: Callable[..., Array], name: str, law: Law | None, source: str) -
     return Utility(name, fn, defaults, law, source)
 
 
-def _builtin(*, law: Law | None = None, source: str = "") -> Callable[[Callable[..., Array]], Utility]:
+def _builtin(*, source: str = "") -> Callable[[Callable[..., Array]], Utility]:
     # Examining a utility compiles it: for those below the tests do so, not every import.
-    return lambda fn: UTILITIES.add(_record(fn, "", law, source))
+    return lambda fn: UTILITIES.add(_record(fn, "", None, source))
 
 
 _PAPER = "Song, Cai, Lee, Su, Reward Collapse in Aligning Large Language Models, arXiv 2305.17608"
 
 
-@_builtin(law=closed_forms.two_point, source=_PAPER)
+@_builtin(source=_PAPER)
 def linear(gap: Float[Array, "..."]) -> Float[Array, "..."]:
     """U = t: half of the rewards at 0, half at 1."""
     return gap
 
 
-@_builtin(law=closed_forms.power, source=_PAPER)
+@_builtin(source=_PAPER)
 def power(gap: Float[Array, "..."], *, gamma: Scalar = 0.5) -> Float[Array, "..."]:
     """U = t^γ, γ > 0: Beta((1-γ)/2, (1-γ)/2) for γ < 1, two points from 1 on (convex beyond)."""
     return gap**gamma
 
 
-@_builtin(law=closed_forms.arcsine, source=_PAPER)
+@_builtin(source=_PAPER)
 def log(gap: Float[Array, "..."]) -> Float[Array, "..."]:
     """U = log t: the arcsine law, whose n-item optima are the Gauss-Lobatto points."""
     return jnp.log(gap)
 
 
-@_builtin(law=closed_forms.inverse_power, source=_PAPER)
+@_builtin(source=_PAPER)
 def inverse_power(gap: Float[Array, "..."], *, gamma: Scalar = 1.0) -> Float[Array, "..."]:
     """U = -t^-γ, γ > 0: Beta((1+γ)/2, (1+γ)/2) for γ < 1, uniform from 1 on."""
     return -(gap**-gamma)
@@ -210,31 +209,31 @@ def log_sigmoid(gap: Float[Array, "..."], *, scale: Scalar = 0.25) -> Float[Arra
     return jax.nn.log_sigmoid(gap / scale)
 
 
-@_builtin(law=closed_forms.exponential, source=_PAPER)
+@_builtin(source=_PAPER)
 def exponential(gap: Float[Array, "..."], *, scale: Scalar = 0.25) -> Float[Array, "..."]:
     """U = -exp(-t/scale): equal atoms at both ends and a constant density between."""
     return -jnp.exp(-gap / scale)
 
 
-@_builtin(law=closed_forms.quadratic)
+@_builtin()
 def quadratic(gap: Float[Array, "..."], *, b: Scalar = 2.0, c: Scalar = 1.0) -> Float[Array, "..."]:
     """U = b·t - c·t², b ≥ 2c: equal atoms at both ends and a constant density between."""
     return b * gap - c * gap**2
 
 
-@_builtin(law=closed_forms.hinge)
+@_builtin()
 def hinge(gap: Float[Array, "..."], *, width: Scalar = 0.5) -> Float[Array, "..."]:
     """U = min(t, width): atoms only, at the multiples of `width` counted from either end."""
     return jnp.minimum(gap, width)
 
 
-@_builtin(law=closed_forms.sine)
+@_builtin()
 def sine(gap: Float[Array, "..."], *, a: Scalar = 1.5) -> Float[Array, "..."]:
     """U = sin(a·t), 0 < a ≤ π/2: equal atoms at both ends and a constant density between."""
     return jnp.sin(a * gap)
 
 
-@_builtin(law=closed_forms.log_sine)
+@_builtin()
 def log_sine(gap: Float[Array, "..."], *, a: Scalar = 1.5) -> Float[Array, "..."]:
     """U = log sin(a·t), 0 < a ≤ π/2: a density between the arcsine law (a → 0) and one heavier at the ends."""
     return jnp.log(jnp.sin(a * gap))

@@ -11,11 +11,13 @@ and log sin(at) is the logarithmic case after the substitution sin(aξ) = sin(a/
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
 from jaxtyping import Float
+
+from collapse_jax.reward.utilities import UTILITIES, Law, Utility
 
 Elementwise = Callable[[Float[np.ndarray, "*shape"]], Float[np.ndarray, "*shape"]]
 
@@ -207,3 +209,29 @@ def _symmetric_beta(shape: float, value: float) -> LimitLaw:
         density,
         value,
     )
+
+
+# By function and not by name: a record entered under a name of the table, with another function, has another law.
+_OF_THE_TABLE: dict[Callable[..., Any], Law] = {
+    UTILITIES[name].fn: law
+    for name, law in (
+        ("linear", two_point),
+        ("power", power),
+        ("log", arcsine),
+        ("inverse_power", inverse_power),
+        ("exponential", exponential),
+        ("quadratic", quadratic),
+        ("hinge", hinge),
+        ("sine", sine),
+        ("log_sine", log_sine),
+    )
+}
+
+
+def closed_form(utility: Utility, **params: float) -> LimitLaw | None:
+    """Return the closed form of a utility's limit law, its own `law` if it has one; None where none is known.
+
+    `params` are all parameters of the utility's function.
+    """
+    law = utility.law or _OF_THE_TABLE.get(utility.fn)
+    return None if law is None else law(**params)

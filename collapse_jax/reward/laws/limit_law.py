@@ -6,6 +6,7 @@ import numpy as np
 
 from collapse_jax.checks.annotations import checked
 from collapse_jax.reward.calculus import on_host
+from collapse_jax.reward.laws import closed_forms
 from collapse_jax.reward.laws.closed_forms import LimitLaw, atomic, uniform
 from collapse_jax.reward.laws.limit_solver import growth, solve
 from collapse_jax.reward.utilities import COMMON, Utility, choose
@@ -35,8 +36,10 @@ def limit_law(utility: Utility, *, closed_form: bool = True, **params: float) ->
     """
     choice = choose(utility, **params)
     offset, min_gap = choice.params["offset"], choice.params["min_gap"]
-    if closed_form and utility.law is not None and offset == 0 and min_gap == 0:
-        law = utility.law(**{name: value for name, value in choice.params.items() if name not in COMMON})
+    if closed_form and offset == 0 and min_gap == 0:
+        law = closed_forms.closed_form(
+            utility, **{name: value for name, value in choice.params.items() if name not in COMMON}
+        )
         if law is not None:
             return law
     function, shape = on_host(choice.fn, offset, min_gap), choice.shape
