@@ -8,31 +8,13 @@ Arguments are passed on to each of them. Those that fail are named at the end, a
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-EXPERIMENTS = (
-    "reward_collapse",
-    "reward_laws",
-    "early_stopping",
-    "no_cure",
-    "recursion_gaussian",
-    "recursion_regression",
-    "golden_ratio",
-    "real_fraction",
-    "decoding",
-    "tails",
-    "mixture",
-    "curation",
-    "seeds_and_evolution",
-    "ecosystem",
-    "minorities",
-    "text_reward_collapse",
-    "recursion_lm",
-    "recursion_images",
-    "diversity",
-    "defences",
-    "curated_loop",
-    "benchmark",
-)
+_FOLDER = Path(__file__).parent
+_SCRIPTS = {path.stem for path in _FOLDER.glob("*.py")} - {"__init__", Path(__file__).stem}
+_PACKAGES = {path.parent.name for path in _FOLDER.glob("*/__main__.py")}
+EXPERIMENTS = tuple(sorted(_SCRIPTS | _PACKAGES))
+"""The experiments: every script beside this one, and every package that runs as a command."""
 
 
 def main() -> None:
