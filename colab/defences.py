@@ -11,10 +11,10 @@
 # ---
 
 # %% [markdown]
-# # Defences against collapse
+# # Mitigations against collapse
 # [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/collapse-jax/collapse_jax/blob/main/colab/defences.ipynb)
 #
-# Models that train on what models wrote lose variety, and minorities first. Defences keep real examples, or choose
+# Models that train on what models wrote lose variety, and minorities first. Mitigations keep real examples, or choose
 # among what is written: by an oracle, by a reward, by novelty. A defence is a *regime* (which examples train a
 # generation) and a *selection* (which of them survive, by their values).
 #
@@ -69,13 +69,13 @@ rows, true_shares = jnp.asarray(real.examples), np.array(list(shares.values()))
 
 
 def make_family(fitting, pretrained=None):
-    sizes = {"architecture": cj.Architecture(layers, width, heads=4), "end": tokenizer.end}
+    sizes = {"architecture": cj.nets.Architecture(layers, width, heads=4), "end": tokenizer.end}
     return cj.families.language_model(tokenizer.size, length, fitting=fitting, pretrained=pretrained, **sizes)
 
 
-learner, every = make_family(cj.Fitting(pretraining)), jnp.ones(len(rows))
+learner, every = make_family(cj.generative.Fitting(pretraining)), jnp.ones(len(rows))
 first = jax.jit(learner.fit)(jax.random.key(1), learner.init(jax.random.key(0), rows, every), rows, every)
-family = make_family(cj.Fitting(steps, learning_rate=1e-3), first.weights)
+family = make_family(cj.generative.Fitting(steps, learning_rate=1e-3), first.weights)
 
 
 def embed(rows):
@@ -103,18 +103,18 @@ def inspect(key, written, weights):
 def compare(defences):
     options = {"truth": cj.resample(rows), "measure": measure, "inspect": inspect, "warm_start": True}
     sizes = {"generations": generations, "samples": samples, "seeds": seeds}
-    return cj.compare_defences(family, defences, **sizes, **options, dims={"row": ("sample", "token")})
+    return cj.compare_mitigations(family, defences, **sizes, **options, dims={"row": ("sample", "token")})
 
 
 replayed, fresh = cj.REGIMES["real_fraction_replayed"], cj.REGIMES["real_fraction_fresh"]
 DEFENCES = {
-    "replace": cj.Defence(),
-    "tenth replayed": cj.Defence(cj.with_share(replayed, 0.1, "tenth replayed")),
-    "tenth fresh": cj.Defence(cj.with_share(fresh, 0.1, "tenth fresh")),
-    "accumulate": cj.Defence(cj.REGIMES["accumulate"]),
+    "replace": cj.Mitigation(),
+    "tenth replayed": cj.Mitigation(cj.with_share(replayed, 0.1, "tenth replayed")),
+    "tenth fresh": cj.Mitigation(cj.with_share(fresh, 0.1, "tenth fresh")),
+    "accumulate": cj.Mitigation(cj.REGIMES["accumulate"]),
     # The most usual of four, by the first model.
-    "oracle": cj.Defence(curate=selections.best_of(lambda rows: family.token_log_prob(first, rows).mean(axis=1), 4)),
-    "control": cj.Defence(cj.with_share(fresh, 1.0, "control")),
+    "oracle": cj.Mitigation(curate=selections.best_of(lambda rows: family.token_log_prob(first, rows).mean(axis=1), 4)),
+    "control": cj.Mitigation(cj.with_share(fresh, 1.0, "control")),
 }
 found = compare({name: DEFENCES[name] for name in ("replace", *picked, "control")})
 
@@ -128,10 +128,12 @@ found = compare({name: DEFENCES[name] for name in ("replace", *picked, "control"
 # %%
 def side_by_side(found):
     """Show what was written first in the first and last generation, a column a defence."""
-    names, lines = found["defence"].to_numpy(), []
+    names, lines = found["mitigation"].to_numpy(), []
     for generation in (1, generations):
         some = found["row"].sel(generation=generation, seed=0, sample=0)
-        cells = [" ¶ ".join(cj.data.unpack(tokenizer, some.sel(defence=name).to_numpy().astype(int))) for name in names]
+        cells = [
+            " ¶ ".join(cj.data.unpack(tokenizer, some.sel(mitigation=name).to_numpy().astype(int))) for name in names
+        ]
         lines.append([str(generation), *cells])
     head = "".join(f"<th>{name}</th>" for name in ("generation", *names))
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
@@ -145,7 +147,7 @@ def draw(found):
         "diversity": plotting.Curve(found["diversity"]),
         "minorities / true share": plotting.Curve(found["minorities"]),
     }
-    return plotting.curves(panels, x="generation", hue="defence")
+    return plotting.curves(panels, x="generation", hue="mitigation")
 
 
 display(side_by_side(found))
@@ -161,11 +163,11 @@ draw(found)
 # %%
 size, times, gap = 20, 12, 1.0
 prefers = selections.curated(lambda kind: gap * (kind == 0), choose_from=2)
-exact = cj.compare_defences(
+exact = cj.compare_mitigations(
     cj.families.categorical(2),
     {
         **{name: DEFENCES[name] for name in ("replace", "tenth fresh", "accumulate")},
-        "reward": cj.Defence(curate=prefers),
+        "reward": cj.Mitigation(curate=prefers),
     },
     generations=times,
     samples=size,
@@ -181,12 +183,12 @@ alive = [
     laws.accumulate_survival(tenth, size, times).alive[:, 0],
     chosen.alive,
 ]
-where = {"defence": exact["defence"], "generation": exact["generation"]}
+where = {"mitigation": exact["mitigation"], "generation": exact["generation"]}
 panels = {
     "P(minority in the model)": plotting.Curve(exact["alive"].astype(float), xr.DataArray(alive, where)),
     "share of the minority": plotting.Curve(exact["share"], xr.DataArray([steady] * 3 + [chosen.share], where)),
 }
-plotting.curves(panels, x="generation", hue="defence")
+plotting.curves(panels, x="generation", hue="mitigation")
 
 # %% [markdown]
 # ## Write your own
@@ -220,8 +222,8 @@ own = {
         learn=lambda key, candidates, pool, seen: seen + count(candidates),
     ),
 }
-mine = compare({name: cj.Defence(curate=selection) for name, selection in own.items()})
-both = xr.concat([found.sel(defence=["replace", "control"]), mine], "defence", combine_attrs="drop")
+mine = compare({name: cj.Mitigation(curate=selection) for name, selection in own.items()})
+both = xr.concat([found.sel(mitigation=["replace", "control"]), mine], "mitigation", combine_attrs="drop")
 display(side_by_side(mine))
 draw(both)
 
@@ -229,5 +231,5 @@ draw(both)
 # ## Exercise
 # Neither of them sees groups. Write a selection that keeps the minorities at their true shares: the group of each row
 # is `classify(embed(candidates.examples)).argmax(axis=1)`. Does the risk on real text pay for it? Then join it to a
-# tenth of real rows: `cj.Defence(DEFENCES["tenth fresh"].regime, curate=...)`. (`python -m experiments.defences` has
+# tenth of real rows: `cj.Mitigation(DEFENCES["tenth fresh"].regime, curate=...)`. (`python -m experiments.defences` has
 # more defences and measures on text, images and instructions, and `experiments.minorities` more of the laws.)

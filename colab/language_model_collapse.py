@@ -63,14 +63,14 @@ def recurse(train, test, regimes, **rules):
     rows, held_out = (jnp.asarray(cj.data.pack(tokenizer, texts, length)) for texts in (train, test))
 
     def make_family(fitting, pretrained=None):
-        architecture = cj.Architecture(layers, width, heads=4)
+        architecture = cj.nets.Architecture(layers, width, heads=4)
         sizes = {"architecture": architecture, "end": tokenizer.end}
         return cj.families.language_model(tokenizer.size, length, fitting=fitting, pretrained=pretrained, **sizes)
 
-    learner, every = make_family(cj.Fitting(pretraining)), jnp.ones(len(rows))
+    learner, every = make_family(cj.generative.Fitting(pretraining)), jnp.ones(len(rows))
     start = learner.init(jax.random.key(0), rows, every)
     first = jax.jit(learner.fit)(jax.random.key(1), start, rows, every)
-    family = make_family(cj.Fitting(steps, learning_rate=1e-3), first.weights)
+    family = make_family(cj.generative.Fitting(steps, learning_rate=1e-3), first.weights)
 
     def measure(key, model):
         return {"risk": -family.token_log_prob(model, held_out[:256]).mean()}

@@ -72,7 +72,9 @@ def fading(generation, source, samples, ratio):
     return samples // 2 ** (generation - 1 - source) if cj.REAL <= source < generation else 0
 
 
-print(cj.count_matrix(fading, 4, samples=100))  # rows: generations; columns: fresh, the real set, generations 1 to 3
+print(
+    cj.generative.count_matrix(fading, 4, samples=100)
+)  # rows: generations; columns: fresh, the real set, generations 1 to 3
 compare(cj.families.gaussian(), [three[0], fading, three[1]])
 
 # %% [markdown]
@@ -87,12 +89,12 @@ def fit(key, params, x, weights):
     return mean, jnp.average((x - mean) ** 2, weights=weights)
 
 
-uniform = cj.Family(
+uniform = cj.generative.Family(
     "uniform",
     init=lambda key, x, weights: (jnp.zeros(()), jnp.ones(())),
     fit=fit,
     sample=lambda key, params, n: params[0] + jnp.sqrt(3 * params[1]) * jax.random.uniform(key, (n,), minval=-1),
-    moments=lambda params: cj.Moments(params[0][None], params[1]),
+    moments=lambda params: cj.generative.Moments(params[0][None], params[1]),
     truth=(0.0, 1.0),
 )
 compare(uniform, three)
@@ -127,7 +129,11 @@ population = cj.sweep(process, axes)
 control = population.sel(regime="real_fraction_fresh", ratio=1.0, temperature=1.0)
 for temperature in (1.0, 0.95):
     print("temperature", temperature)
-    display(plotting.collapse_profile(cj.collapse_profile(population.sel(ratio=0.2, temperature=temperature), control)))
+    display(
+        plotting.collapse_profile(
+            cj.metrics.collapse_profile(population.sel(ratio=0.2, temperature=temperature), control)
+        )
+    )
 
 # %% [markdown]
 # ## Exercise

@@ -68,10 +68,10 @@ log = cj.choose(cj.UTILITIES["log"], offset=0.1)
 def train_population(schemes):
     """Train every scheme with a few seeds; return what was measured and what is predicted."""
     process = cj.make_training(
-        rankings, cj.mlp(), schemes, training=cj.Training(steps=200 if SMALL else 1000), test=held_out
+        rankings, cj.mlp(), schemes, training=cj.reward.Training(steps=200 if SMALL else 1000), test=held_out
     )
     population = cj.sweep(process, {"utility": schemes.axis, "seed": range(1 if SMALL else 4)})
-    return population, cj.predict(schemes, population.sizes["item"])
+    return population, cj.predict_rewards(schemes, population.sizes["item"])
 
 
 population, predicted = train_population(
@@ -87,7 +87,7 @@ population, predicted = train_population(
 plotting.reward_curves(population, predicted)
 
 # %%
-metrics = cj.summarize(population, predicted).isel(step=-1).mean("seed")
+metrics = cj.summarize_rewards(population, predicted).isel(step=-1).mean("seed")
 metrics[["separation", "law_rmse", "accuracy"]].to_dataframe().round(3)
 
 # %% [markdown]

@@ -3,105 +3,65 @@
 >>> import collapse_jax as cj
 >>> cj.finite_law(cj.UTILITIES["log"], 4).rewards.round(4).tolist()
 [0.0, 0.2764, 0.7236, 1.0]
+
+The names below are those of README's examples; everything else is reached through its submodule, which says its domain:
+`cj.reward.certified_gap`, `cj.generative.count_matrix`, `cj.engine.make_mesh`, `cj.plotting.reward_curves`.
 """
 
-from collapse_jax import data, metrics
+import importlib
+from types import ModuleType
+
+from collapse_jax import data, engine, generative, loop, metrics, nets, reward
 from collapse_jax.engine import sweep
-from collapse_jax.engine.arms import with_arms
-from collapse_jax.engine.devices import make_mesh, spread
-from collapse_jax.engine.process import Axis, Process
-from collapse_jax.generative import families, laws, selections
-from collapse_jax.generative.decoding import Decoding
-from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
-from collapse_jax.generative.fitting import Fitting, make_fit
-from collapse_jax.generative.laws import MomentLaw, moment_law
-from collapse_jax.generative.laws.prediction import predict_moments
-from collapse_jax.generative.recursion.fused import make_fused_recursion
-from collapse_jax.generative.recursion.options import resample
-from collapse_jax.generative.recursion.plan import Plan, make_plan
-from collapse_jax.generative.recursion.recurse import make_recursion
-from collapse_jax.generative.recursion.regimes import (
+from collapse_jax.generative import (
+    FAMILIES,
     FRESH,
     REAL,
     REGIMES,
-    Regime,
-    count_matrix,
-    ecosystem,
+    Selection,
+    families,
+    make_plan,
+    make_recursion,
+    predict_moments,
     regime,
-    sliding_window,
-    weighted,
+    resample,
+    selections,
     with_share,
 )
-from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.loop.learned_rewards import REFITS, rank_answers, reward_judge
-from collapse_jax.loop.mitigations import Defence, Spent, compare_defences, data_spent
-from collapse_jax.metrics.profile import collapse_profile
-from collapse_jax.nets.transformer import Architecture
-from collapse_jax.reward.encoders import prefix_encoder, text_encoder
-from collapse_jax.reward.laws.closed_forms import LimitLaw
-from collapse_jax.reward.laws.finite_law import FiniteLaw, certified_gap, finite_law, objective
-from collapse_jax.reward.laws.limit_law import limit_law
-from collapse_jax.reward.laws.prediction import limit_values, predict, quantile_distance, wasserstein_to_limit
-from collapse_jax.reward.loss import RankingData
-from collapse_jax.reward.models import Model, mlp
-from collapse_jax.reward.rankings import Prefixes, Rankings, make_rankings
-from collapse_jax.reward.schemes import Schemes, make_schemes
-from collapse_jax.reward.summary import summarize
-from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, make_training
-from collapse_jax.reward.utilities import UTILITIES, Choice, Utility, choose, utility
+from collapse_jax.loop import Mitigation, compare_mitigations
+from collapse_jax.reward import (
+    UTILITIES,
+    choose,
+    finite_law,
+    limit_law,
+    make_rankings,
+    make_schemes,
+    make_training,
+    mlp,
+    predict_rewards,
+    summarize_rewards,
+    utility,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "ADAMW_HYPER",
     "FAMILIES",
     "FRESH",
     "REAL",
-    "REFITS",
     "REGIMES",
     "UTILITIES",
-    "Architecture",
-    "Axis",
-    "Candidates",
-    "Choice",
-    "Decoding",
-    "Defence",
-    "Family",
-    "FiniteLaw",
-    "Fitting",
-    "LimitLaw",
-    "Model",
-    "MomentLaw",
-    "Moments",
-    "Plan",
-    "Prefixes",
-    "Process",
-    "RankingData",
-    "Rankings",
-    "Regime",
-    "Schemes",
+    "Mitigation",
     "Selection",
-    "Spent",
-    "Statistics",
-    "Training",
-    "Utility",
-    "adamw",
-    "certified_gap",
     "choose",
-    "collapse_profile",
-    "compare_defences",
-    "count_matrix",
+    "compare_mitigations",
     "data",
-    "data_spent",
-    "ecosystem",
+    "engine",
     "families",
     "finite_law",
-    "laws",
+    "generative",
     "limit_law",
-    "limit_values",
-    "make_fit",
-    "make_fused_recursion",
-    "make_mesh",
+    "loop",
     "make_plan",
     "make_rankings",
     "make_recursion",
@@ -109,25 +69,27 @@ __all__ = [
     "make_training",
     "metrics",
     "mlp",
-    "moment_law",
-    "objective",
-    "predict",
+    "nets",
+    "plotting",
     "predict_moments",
-    "prefix_encoder",
-    "quantile_distance",
-    "rank_answers",
+    "predict_rewards",
     "regime",
     "resample",
-    "reward_judge",
+    "reward",
     "selections",
-    "sliding_window",
-    "spread",
-    "summarize",
+    "summarize_rewards",
     "sweep",
-    "text_encoder",
     "utility",
-    "wasserstein_to_limit",
-    "weighted",
-    "with_arms",
     "with_share",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    # Matplotlib takes longer to import than all the rest of the library: whoever draws nothing does without.
+    if name == "plotting":
+        return importlib.import_module("collapse_jax.plotting")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "plotting"})

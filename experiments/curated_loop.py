@@ -41,7 +41,7 @@ from experiments.testbeds.loop_tables import table, text_of
 from experiments.testbeds.loop_testbeds import TYPES, Curation, Way, answer_texts, answer_tokens
 
 HARD = ["diversity", "quality", "share"]
-REFITS = list(cj.REFITS.labels or ())
+REFITS = list(cj.loop.REFITS.labels or ())
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Config(LanguageConfig):
 SMALL = {"seeds": 3}
 
 
-def make_schemes(config: Config) -> cj.Schemes:
+def make_schemes(config: Config) -> cj.reward.Schemes:
     """Return three fixed utilities and the prompt-aware choice between two of them."""
     linear = cj.choose(cj.UTILITIES["linear"], offset=config.offset)
     inverse = cj.choose(cj.UTILITIES["inverse_power"], offset=config.offset)
@@ -109,7 +109,7 @@ def run_tokens(config: Config, directory: Path) -> xr.Dataset:
     """Return soft choices under frozen and refitted reward models, one program, and two hard ones, another each."""
     schemes = make_schemes(config)
     plan = cj.make_plan(cj.REGIMES["replace"], config.token_generations, config.token_samples)
-    training = cj.Training(config.reward_steps, records=1, batch_size=64)
+    training = cj.reward.Training(config.reward_steps, records=1, batch_size=64)
     curation = Curation(config.choose_from, cj.mlp(()), training, config.refit_steps, config.noise)
     frozen = {f"{strength:g}": {"strength": strength, "refit": 0} for strength in config.strengths}
     refitted = {label: {"strength": config.strengths[-1], "refit": i} for i, label in enumerate(REFITS) if i}
@@ -118,7 +118,7 @@ def run_tokens(config: Config, directory: Path) -> xr.Dataset:
         process = answer_tokens(config.token_prompts, config.answers, curation, schemes, plan, way)
         axes: dict[str, Any] = {"utility": schemes.axis}
         if way == "soft":
-            process, axes["arm"] = cj.with_arms(process, {**frozen, **refitted})
+            process, axes["arm"] = cj.engine.with_arms(process, {**frozen, **refitted})
         axes["seed"] = range(config.token_seeds)
         return cj.sweep(process, axes, directory=directory / f"tokens-{way}", progress=config.progress)
 
@@ -139,7 +139,7 @@ def run_text(config: Config, directory: Path) -> xr.Dataset:
     """Run all arms in one program; return records, the laws of the rewards, and a row of each type as text."""
     language = read(config, directory)
     schemes = make_schemes(config)
-    training = cj.Training(config.reward_steps // 4, records=1, batch_size=32)
+    training = cj.reward.Training(config.reward_steps // 4, records=1, batch_size=32)
     model = cj.mlp((config.hidden,))
     curation = Curation(config.choose_from, model, training, config.refit_steps, config.noise)
     process = answer_texts(config, language, config.answers, curation, schemes)
@@ -153,7 +153,7 @@ def run_text(config: Config, directory: Path) -> xr.Dataset:
             "strength": strength,
         }
 
-    process, axis = cj.with_arms(
+    process, axis = cj.engine.with_arms(
         process,
         {
             "control": arm("aware", strength=0.0),

@@ -63,10 +63,10 @@ def choices(config: Config) -> dict[str, tuple[cj.Selection, Callable[[Distribut
 
     # Sums are renormalised: a long iteration lets rounding grow.
     def soft(k: int) -> Callable[[Distribution], Distribution]:
-        return lambda p: cj.laws.curated(p / p.sum(), r, k)
+        return lambda p: cj.generative.laws.curated(p / p.sum(), r, k)
 
     def best(k: int) -> Callable[[Distribution], Distribution]:
-        return lambda p: np.diff(cj.laws.best_of(np.clip(np.cumsum(p), 0, 1), k, 1)[-1], prepend=0.0)
+        return lambda p: np.diff(cj.generative.laws.best_of(np.clip(np.cumsum(p), 0, 1), k, 1)[-1], prepend=0.0)
 
     return {
         "one of 2, softly": (cj.selections.curated(reward, 2), soft(2)),
@@ -97,7 +97,10 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             )
         )
         paths = np.stack(
-            [cj.laws.iterate_decoding(law, uniform, config.generations - 1, share=one) for one in config.ratios]
+            [
+                cj.generative.laws.iterate_decoding(law, uniform, config.generations - 1, share=one)
+                for one in config.ratios
+            ]
         )
         over = ("ratio", "generation")
         laws.append(xr.Dataset({"reward_law": (over, paths @ r), "diversity_law": (over, 1 - (paths**2).sum(-1))}))

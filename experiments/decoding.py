@@ -67,7 +67,9 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         peaked[0] = config.peak
         by_start = [
             cj.sweep(
-                cj.make_fused_recursion(family, plan, initial=initial, decoding=["temperature"], measure=measure),
+                cj.generative.make_fused_recursion(
+                    family, plan, initial=initial, decoding=["temperature"], measure=measure
+                ),
                 {"temperature": config.temperatures, "ratio": plan.axes["ratio"], "seed": range(config.seeds)},
                 directory=directory / f"v{vocabulary}-{start}",
                 vmap_members=32,
@@ -86,8 +88,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 
 def _law(start: np.ndarray, temperature: float, share: float, generations: int) -> float:
     """Return the largest probability that the infinite-sample map leads to from a peaked start."""
-    models = cj.laws.iterate_decoding(
-        lambda p: cj.laws.tempered(p, temperature),
+    models = cj.generative.laws.iterate_decoding(
+        lambda p: cj.generative.laws.tempered(p, temperature),
         start,
         generations - 1,
         truth=np.full(len(start), 1.0 / len(start)),

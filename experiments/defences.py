@@ -105,7 +105,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         own.mkdir(parents=True, exist_ok=True)
         options, testbed = getattr(config, name), MAKE[name](config, own)
         testbed = testbed._replace(defences=_chosen(testbed.defences, config.defences))
-        dataset = cj.compare_defences(
+        dataset = cj.compare_mitigations(
             testbed.family,
             testbed.defences,
             generations=options.generations,
@@ -126,10 +126,12 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     for told in ("config", "provenance"):
         merged.attrs[told] = json.dumps({testbed: json.loads(one.attrs[told]) for testbed, one in found.items()})
     # An outer join sorts.
-    return merged.sel(defence=list(dict.fromkeys(name for one in found.values() for name in one["defence"].values)))
+    return merged.sel(
+        mitigation=list(dict.fromkeys(name for one in found.values() for name in one["mitigation"].values))
+    )
 
 
-def _chosen(defences: dict[str, cj.Defence], names: tuple[str, ...]) -> dict[str, cj.Defence]:
+def _chosen(defences: dict[str, cj.Mitigation], names: tuple[str, ...]) -> dict[str, cj.Mitigation]:
     """Return the defences of these names, all if there are none, with those that they are compared with."""
     if unknown := [name for name in names if name not in defences]:
         raise ValueError(f"defences has {', '.join(unknown)}; this testbed has {', '.join(defences)}")
@@ -145,9 +147,9 @@ def _described(dataset: xr.Dataset, testbed: Testbed, generations: int, samples:
     for name in ("coverage", "risk"):
         dataset[f"minority_{name}"] = dataset[f"group_{name}"].isel(rare).mean("group")
     dataset["true_share"] = ("group", testbed.shares)
-    spent = [cj.data_spent(one, generations, samples) for one in testbed.defences.values()]
-    for name in cj.Spent._fields:
-        dataset[name] = ("defence", [float(getattr(one, name)) for one in spent])
+    spent = [cj.loop.data_spent(one, generations, samples) for one in testbed.defences.values()]
+    for name in cj.loop.Spent._fields:
+        dataset[name] = ("mitigation", [float(getattr(one, name)) for one in spent])
     for name, value in testbed.facts.items():
         dataset[name.replace(" ", "_")] = value
     # Forward passes of an example; candidates are written and, where there are several, scored.
@@ -157,7 +159,7 @@ def _described(dataset: xr.Dataset, testbed: Testbed, generations: int, samples:
         + (samples * generations if defence.reweigh is not None else 0.0)
         for one, defence in zip(spent, testbed.defences.values(), strict=True)
     ]
-    dataset["compute"] = ("defence", np.array(passes) / passes[list(testbed.defences).index("replace")])
+    dataset["compute"] = ("mitigation", np.array(passes) / passes[list(testbed.defences).index("replace")])
     return dataset.drop_vars(["diverged", "row"], errors="ignore")
 
 
@@ -165,8 +167,8 @@ def profile(dataset: xr.Dataset) -> xr.Dataset:
     """Return the collapse profile of the defences of one testbed against the control."""
     names = [name for name in ("risk", "variance", "modes", "tail", "off_support") if name in dataset]
     kept = dataset[names]
-    others = [one for one in dataset["defence"].to_numpy() if one != CONTROL]
-    return cj.collapse_profile(kept.sel(defence=others), kept.sel(defence=CONTROL, drop=True))
+    others = [one for one in dataset["mitigation"].to_numpy() if one != CONTROL]
+    return cj.metrics.collapse_profile(kept.sel(mitigation=others), kept.sel(mitigation=CONTROL, drop=True))
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
@@ -174,9 +176,9 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     figures = {}
     for testbed in dataset["testbed"].to_numpy():
         one = dataset.sel(testbed=testbed)
-        one = one.dropna("defence", subset=["risk"], how="all").dropna("generation", subset=["risk"], how="all")
+        one = one.dropna("mitigation", subset=["risk"], how="all").dropna("generation", subset=["risk"], how="all")
         one = one.dropna("group", subset=["true_share"])
-        last, control = one.isel(generation=-1), one.sel(defence=CONTROL).isel(generation=-1)
+        last, control = one.isel(generation=-1), one.sel(mitigation=CONTROL).isel(generation=-1)
         losses = {
             "risk above the control's": last["risk"] - control["risk"].mean("seed"),
             "diversity lost": 1.0 - last["diversity"] / control["diversity"].mean("seed"),
@@ -188,19 +190,19 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
         figures[f"{testbed}_pareto.png"] = plotting.pareto(
             last["real_shown"], losses, label="real examples trained on", title=f"{testbed}, last generation"
         )
-        shown = one.sel(defence=[name for name in SHOWN if name in one["defence"].to_numpy()])
+        shown = one.sel(mitigation=[name for name in SHOWN if name in one["mitigation"].to_numpy()])
         figures[f"{testbed}_profile.png"] = plotting.collapse_profile(profile(shown))
         figures[f"{testbed}.png"] = plotting.curves(
-            {label: plotting.Curve(shown[name]) for name, label in COLUMNS.items()}, x="generation", hue="defence"
+            {label: plotting.Curve(shown[name]) for name, label in COLUMNS.items()}, x="generation", hue="mitigation"
         )
-        shown = shown.sel(defence=[name for name in GROUPS_SHOWN if name in shown["defence"].to_numpy()])
+        shown = shown.sel(mitigation=[name for name in GROUPS_SHOWN if name in shown["mitigation"].to_numpy()])
         groups = shown["group_share"] / shown["true_share"]
         figures[f"{testbed}_groups.png"] = plotting.curves(
             {"share of a group / its true share": plotting.Curve(groups)},
             x="generation",
             hue="group",
-            column="defence",
-            titles={name: name for name in shown["defence"].to_numpy()},
+            column="mitigation",
+            titles={name: name for name in shown["mitigation"].to_numpy()},
         )
     return figures
 
@@ -209,7 +211,7 @@ def table(dataset: xr.Dataset) -> str:
     """Return for each testbed the measures of the last generation with their intervals, and what was spent."""
     lines: list[str] = []
     for testbed in dataset["testbed"].to_numpy():
-        one = dataset.sel(testbed=testbed).dropna("defence", subset=["risk"], how="all")
+        one = dataset.sel(testbed=testbed).dropna("mitigation", subset=["risk"], how="all")
         one = one.dropna("generation", subset=["risk"], how="all")
         last = one.isel(generation=-1)
         programs = len(np.unique(last["program"].to_numpy()))
@@ -223,18 +225,18 @@ def table(dataset: xr.Dataset) -> str:
             + f"{'holds':>7}{'real':>7}{'shown':>8}{'made':>8}{'written':>9}{'compute':>9}",
         ]
         holds = profile(one)["holds"].isel(generation=-1)
-        for defence in last["defence"].to_numpy():
-            row = last.sel(defence=defence)
+        for defence in last["mitigation"].to_numpy():
+            row = last.sel(mitigation=defence)
             cells = "".join(f"{interval(row[name], *_FORMS):>16}" for name in columns)
             # How many of the definitions of collapse hold against the control.
-            held = "-" if defence == CONTROL else str(int((holds.sel(defence=defence) == 1).sum()))
+            held = "-" if defence == CONTROL else str(int((holds.sel(mitigation=defence) == 1).sum()))
             counts = [f"{int(row[name])}" for name in ("real", "real_shown", "generated_shown", "written")]
             lines.append(
                 f"{defence:<22}{cells}{held:>7}{counts[0]:>7}{counts[1]:>8}{counts[2]:>8}{counts[3]:>9}"
                 f"{float(row['compute']):>9.2f}"
             )
         if "detected" in last and np.isfinite(last["detected"]).any():
-            seen = one.sel(defence="half, detector").isel(generation=slice(1, None)).mean("generation")
+            seen = one.sel(mitigation="half, detector").isel(generation=slice(1, None)).mean("generation")
             lines.append(
                 f"detector, generations 2 on: tells machine from real {interval(seen['detected'], *_FORMS)} "
                 f"(.5: not at all), calibration error {interval(seen['miscalibration'], *_FORMS)}"

@@ -56,7 +56,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     check_config(config)
     schemes = make_schemes(config.offset)
     dataset = train_on_text(config, schemes, directory / "text")
-    metrics = cj.summarize(dataset, cj.predict(schemes, dataset.sizes["item"]))
+    metrics = cj.summarize_rewards(dataset, cj.predict_rewards(schemes, dataset.sizes["item"]))
     edges = _edges(config, directory / "edge")
     return metrics.merge(edges.reindex(utility=metrics["utility"]))
 
@@ -68,13 +68,13 @@ def _edges(config: Config, directory: Path) -> xr.Dataset:
         free_rankings(config.edge_items),
         cj.mlp(()),
         schemes,
-        training=cj.Training(steps=config.edge_steps, records=200),
+        training=cj.reward.Training(steps=config.edge_steps, records=200),
         optimizer=lambda hyper: optax.sgd(hyper["learning_rate"]),
         hyper={"learning_rate": config.edge_rate},
     )
     axes = {"utility": schemes.axis, "seed": [0]}
     dataset = cj.sweep(process, axes, directory=directory, progress=config.progress)
-    law = cj.predict(schemes, config.edge_items)["rewards"].isel(type=0, drop=True)
+    law = cj.predict_rewards(schemes, config.edge_items)["rewards"].isel(type=0, drop=True)
     time = config.edge_rate * dataset["step"].to_numpy()
     slopes = []
     for label, choice in fixed.items():

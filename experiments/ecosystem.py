@@ -47,7 +47,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     family = cj.families.categorical(config.vocabulary, exponent=0.0)
     parts = []
     for models in config.models:
-        plan = cj.make_plan(cj.ecosystem(models), config.generations, config.samples)
+        plan = cj.make_plan(cj.generative.ecosystem(models), config.generations, config.samples)
         swept = cj.sweep(
             cj.make_recursion(family, plan),
             {"seed": range(config.seeds)},
@@ -59,7 +59,9 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             swept = swept.expand_dims("model")
         p = swept["mean"]
         alike = (p.sum("model") ** 2).sum("dim") - (p**2).sum(["dim", "model"])
-        law = cj.laws.ecosystem_heterozygosity(1 - 1 / config.vocabulary, models, config.samples, config.generations)
+        law = cj.generative.laws.ecosystem_heterozygosity(
+            1 - 1 / config.vocabulary, models, config.samples, config.generations
+        )
         over = ("generation",)
         parts.append(
             xr.Dataset(

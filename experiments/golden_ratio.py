@@ -42,7 +42,7 @@ class Config(Options):
 SMALL = {"weights": (0.3, 0.5, 0.618, 0.8, 1.0), "generations": 20, "seeds": 40}
 
 
-def estimators() -> dict[str, tuple[cj.Family, str]]:
+def estimators() -> dict[str, tuple[cj.generative.Family, str]]:
     """Return the five estimators: a family each, and which of its parameters is estimated."""
     return {
         "Gaussian mean": (cj.families.gaussian(1, unbiased=True), "mean"),
@@ -56,14 +56,14 @@ def estimators() -> dict[str, tuple[cj.Family, str]]:
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Sweep the weights for every estimator; return squared errors over those of real examples alone, and the law."""
     check_config(config)
-    plan = cj.make_plan([cj.weighted(w) for w in config.weights], config.generations, config.samples, 0.5)
+    plan = cj.make_plan([cj.generative.weighted(w) for w in config.weights], config.generations, config.samples, 0.5)
     errors = {}
     for name, (family, what) in estimators().items():
         assert family.moments is not None
         true = getattr(family.moments(family.truth), what)
 
         def measure(
-            key: Array, params: object, *, family: cj.Family = family, what: str = what, true: Array = true
+            key: Array, params: object, *, family: cj.generative.Family = family, what: str = what, true: Array = true
         ) -> dict[str, Array]:
             assert family.moments is not None
             return {"error": jnp.sum((getattr(family.moments(params), what) - true) ** 2)}
@@ -79,13 +79,13 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     error = xr.concat(list(errors.values()), xr.DataArray(list(errors), dims="estimator", name="estimator"))
     error = error.rename(regime="weight").assign_coords(weight=list(config.weights))
     late = error.isel(generation=slice(config.generations // 2, None)).mean("generation")
-    law = [cj.laws.weighted_error(w, 1.0) for w in config.weights]
+    law = [cj.generative.laws.weighted_error(w, 1.0) for w in config.weights]
     return xr.Dataset(
         {
             "error": late / late.sel(weight=1.0).mean("seed"),
             "law": ("weight", law),
-            "pooling": cj.laws.pooled_error(1.0),
-            "best": cj.laws.golden_weight(1.0),
+            "pooling": cj.generative.laws.pooled_error(1.0),
+            "best": cj.generative.laws.golden_weight(1.0),
         }
     )
 

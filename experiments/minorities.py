@@ -90,7 +90,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
         against = found.set_coords("real_share").swap_dims(group="real_share").sortby("real_share")
         time = plotting.Curve(against["time"], against["time_law"], "log")
         figure = plotting.curves(
-            {"first generation without the group": time}, x="real_share", hue="defence", xscale="log", xlabel="share"
+            {"first generation without the group": time}, x="real_share", hue="mitigation", xscale="log", xlabel="share"
         )
         figure.set_size_inches(8.0, 7.0)
         figures[f"{name}_time.png"] = figure
@@ -100,11 +100,11 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
             scale = "log" if measure == "share" or (name, measure) == ("points", "error") else "linear"
             rows = {
                 str(defence): plotting.Curve(
-                    found[measure].sel(defence=defence),
-                    None if law is None else law.sel(defence=defence),
+                    found[measure].sel(mitigation=defence),
+                    None if law is None else law.sel(mitigation=defence),
                     scale,
                 )
-                for defence in found["defence"].to_numpy()
+                for defence in found["mitigation"].to_numpy()
             }
             figures[f"{name}_{measure}.png"] = plotting.curves(rows, x="generation", hue="group")
     return figures
@@ -132,11 +132,11 @@ def grid(title: str, measured: xr.DataArray, law: xr.DataArray | None, form: str
     """Return a table of defences by groups, means over the seeds that have a value."""
     mean = measured.mean("seed")
     lines = [f"\n{title}\n{'':<16}" + "".join(f"{group!s:>15}" for group in measured["group"].to_numpy())]
-    for defence in measured["defence"].to_numpy():
+    for defence in measured["mitigation"].to_numpy():
         line = f"{defence!s:<16}"
         for group in measured["group"].to_numpy():
-            cell = format(float(mean.sel(defence=defence, group=group)), form)
-            expected = np.nan if law is None else float(law.sel(defence=defence, group=group))
+            cell = format(float(mean.sel(mitigation=defence, group=group)), form)
+            expected = np.nan if law is None else float(law.sel(mitigation=defence, group=group))
             line += f"{cell if np.isnan(expected) else f'{cell} ({expected:{form}})':>15}"
         lines.append(line)
     return lines
@@ -154,12 +154,12 @@ def scores(found: xr.Dataset) -> list[str]:
     }
     lines = ["\nz against the law: root mean square over the groups, largest"]
     lines += [f"{'':<16}" + "".join(f"{name:>15}" for name in known)]
-    for defence in found["defence"].to_numpy():
+    for defence in found["mitigation"].to_numpy():
         line = f"{defence!s:<16}"
         for name, (law, variance, chance) in known.items():
             measured = (found if name == "time" else last)[name].mean("seed")
             scored = (measured - law) / np.sqrt(variance / n)
-            z = scored.where((variance > 0) & (chance * n > 1)).sel(defence=defence)
+            z = scored.where((variance > 0) & (chance * n > 1)).sel(mitigation=defence)
             none = bool(z.isnull().all())
             line += f"{'-' if none else f'{float(np.sqrt((z**2).mean())):.2f}, {float(abs(z).max()):.2f}':>15}"
         if line.count("-") < len(known):

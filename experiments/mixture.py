@@ -79,7 +79,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 
     dims = {"shares": ("component",), "means": ("component", "dim"), "covariances": ("component", "dim", "dim2")}
 
-    def sweep(regimes: list[cj.Regime], ratio: float, name: str) -> xr.Dataset:
+    def sweep(regimes: list[cj.generative.Regime], ratio: float, name: str) -> xr.Dataset:
         plan = cj.make_plan(regimes, config.generations, config.samples, ratio)
         return cj.sweep(
             cj.make_recursion(family, plan, measure=measure, dims=dims),
@@ -90,7 +90,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 
     dataset = sweep([cj.REGIMES[name] for name in REGIMES], config.ratio, "regimes")
     control = sweep([cj.REGIMES["real_fraction_fresh"]], 1.0, "control").isel(regime=0, drop=True)
-    profile = cj.collapse_profile(dataset[list(_MEASURES)], control[list(_MEASURES)])
+    profile = cj.metrics.collapse_profile(dataset[list(_MEASURES)], control[list(_MEASURES)])
     grid = np.linspace(-8.0, 8.0, 81)
     points = jnp.asarray(np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2), jnp.float32)
     shown = dataset.isel(seed=0).sel(generation=list(config.shown))

@@ -43,7 +43,7 @@ class Config(TextConfig):
 SMALL = {"seeds": 2, "steps": 400}
 
 
-def make_schemes(config: Config) -> cj.Schemes:
+def make_schemes(config: Config) -> cj.reward.Schemes:
     """Return the likelihood, its remedies that ignore the prompt, and the prompt-aware cure."""
     bradley_terry, smoothed = cj.UTILITIES["log_sigmoid"], cj.UTILITIES["smoothed_log_sigmoid"]
     return cj.make_schemes(
@@ -67,10 +67,10 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     strengths = [0.0, config.centring]
     dataset = train_on_text(config, schemes, directory, {"centring": strengths})
     predicted = xr.concat(
-        [cj.predict(schemes, dataset.sizes["item"], centring=strength) for strength in strengths],
+        [cj.predict_rewards(schemes, dataset.sizes["item"], centring=strength) for strength in strengths],
         xr.DataArray(dataset["centring"].to_numpy(), dims="centring", name="centring"),
     )
-    metrics = cj.summarize(dataset.isel(step=[-1]), predicted).isel(step=-1, drop=True)
+    metrics = cj.summarize_rewards(dataset.isel(step=[-1]), predicted).isel(step=-1, drop=True)
     return (
         dataset.isel(step=[-1])
         .merge(predicted.rename(rewards="law", value="law_value", gap="law_gap"))

@@ -92,7 +92,7 @@ SMALL = {
 }
 
 
-def regimes() -> dict[str, cj.Regime]:
+def regimes() -> dict[str, cj.generative.Regime]:
     """Return the regimes by name, those with a real share at their own."""
     replayed, fresh = (cj.REGIMES[f"real_fraction_{kind}"] for kind in ("replayed", "fresh"))
     every = [
@@ -120,7 +120,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     inspect = make_inspect(splits, config)
     dims = {"shares": ("class",), "image": ("class", "height", "width")}
 
-    def sweep(family: cj.Family, names: tuple[str, ...], generations: int, **axes: Any) -> xr.Dataset:
+    def sweep(family: cj.generative.Family, names: tuple[str, ...], generations: int, **axes: Any) -> xr.Dataset:
         plan = cj.make_plan([regimes()[name] for name in names], generations, config.samples)
         process = cj.make_recursion(
             family,
@@ -139,7 +139,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             progress=config.progress,
         )
 
-    fitting = partial(cj.Fitting, batch_size=64, learning_rate=6e-3)
+    fitting = partial(cj.generative.Fitting, batch_size=64, learning_rate=6e-3)
     vae = cj.families.vae(shape, classes, fitting=fitting(steps=config.vae_steps))
     flow = cj.families.flow(shape, classes, fitting=fitting(steps=config.flow_steps))
     found = sweep(vae, tuple(regimes()), config.vae_generations)
@@ -148,7 +148,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         {"regime": "flow_regime", "generation": "flow_generation"} | {name: f"flow_{name}" for name in guided.data_vars}
     )
     share = float((real.labels == config.minority).mean())
-    alive = cj.laws.survival_probability(share, [config.samples] * config.vae_generations)
+    alive = cj.generative.laws.survival_probability(share, [config.samples] * config.vae_generations)
     law = xr.DataArray(alive, {"generation": found["generation"]}, ("generation",), "alive_law")
     merged = xr.merge([found, guided, law], combine_attrs="drop_conflicts")
     return merged.assign_coords(minority=real.class_names[config.minority])

@@ -52,7 +52,7 @@ class Config(LanguageConfig):
 SMALL = {"generations": 5, "seeds": 3, "shares": (0.1,), "ways": ()}
 
 
-def arms(shares: tuple[float, ...]) -> list[cj.Regime]:
+def arms(shares: tuple[float, ...]) -> list[cj.generative.Regime]:
     """Return the regimes: those without a share, those with, and the control."""
     plain = [cj.REGIMES[name] for name in ("replace", "accumulate", "accumulate_subsample")]
     shared = [

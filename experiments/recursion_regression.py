@@ -48,7 +48,7 @@ class Config(Options):
 SMALL = {"samples": (30,), "seeds": 200}
 
 
-def measure(family: cj.Family, key: Array, coefficients: Array) -> dict[str, Array]:
+def measure(family: cj.generative.Family, key: Array, coefficients: Array) -> dict[str, Array]:
     """Return the squared error of the coefficients: the test error above the noise, for standard normal inputs."""
     return {"error": jnp.sum((coefficients - jnp.asarray(family.truth)) ** 2)}
 
@@ -81,7 +81,11 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             by_size.append(joined.rename(regime="arm").assign_coords(arm=list(ARMS)))
         errors.append(xr.concat(by_size, xr.DataArray(list(config.samples), dims="samples", name="samples")))
     error = xr.concat(errors, xr.DataArray(list(families), dims="estimator", name="estimator"))
-    laws = (cj.laws.regression_replace, cj.laws.regression_accumulate, cj.laws.regression_accumulate_fresh)
+    laws = (
+        cj.generative.laws.regression_replace,
+        cj.generative.laws.regression_accumulate,
+        cj.generative.laws.regression_accumulate_fresh,
+    )
     law = np.full((len(families), len(ARMS), len(config.samples), config.generations), np.nan)
     law[0] = [[one(samples, config.dim, 1.0, config.generations) for samples in config.samples] for one in laws]
     return xr.Dataset({"error": error, "law": (("estimator", "arm", "samples", "generation"), law)})

@@ -40,7 +40,7 @@ TITLES = {
 }
 
 
-def make_schemes(offset: float) -> cj.Schemes:
+def make_schemes(offset: float) -> cj.reward.Schemes:
     """Return the five rows: four fixed utilities and the prompt-aware choice between two of them."""
     linear = cj.choose(cj.UTILITIES["linear"], offset=offset)
     inverse = cj.choose(cj.UTILITIES["inverse_power"], offset=offset)
@@ -60,8 +60,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     check_config(config)
     schemes = make_schemes(config.offset)
     dataset = train_on_text(config, schemes, directory)
-    predicted = cj.predict(schemes, dataset.sizes["item"])
-    metrics = cj.summarize(dataset.isel(step=[-1]), predicted, cj.limit_values(schemes))
+    predicted = cj.predict_rewards(schemes, dataset.sizes["item"])
+    metrics = cj.summarize_rewards(dataset.isel(step=[-1]), predicted, cj.reward.limit_values(schemes))
     return dataset.merge(predicted.rename(rewards="law", value="law_value", gap="law_gap")).merge(
         metrics.isel(step=-1, drop=True).rename({name: f"final_{name}" for name in metrics.data_vars})
     )

@@ -70,12 +70,12 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         free_rankings(config.n_items),
         cj.mlp(()),
         schemes,
-        training=cj.Training(steps=config.steps),
-        hyper={**cj.ADAMW_HYPER, "learning_rate": config.learning_rate, "weight_decay": 0.0},
+        training=cj.reward.Training(steps=config.steps),
+        hyper={**cj.reward.ADAMW_HYPER, "learning_rate": config.learning_rate, "weight_decay": 0.0},
     )
     axes = {"utility": schemes.axis, "seed": range(config.seeds)}
     dataset = cj.sweep(process, axes, directory=directory / "sweep", progress=config.progress)
-    predicted = cj.predict(schemes, config.n_items).isel(type=0, drop=True)
+    predicted = cj.predict_rewards(schemes, config.n_items).isel(type=0, drop=True)
     dataset = dataset.merge(predicted.rename(rewards="law", value="law_value", gap="law_gap"))
 
     levels, grid = (np.arange(512) + 0.5) / 512, np.linspace(0.0, 1.0, 513)
@@ -96,7 +96,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
                     "limit_atom": ("atom", np.pad(limit.atoms, (0, 8 - len(limit.atoms)), constant_values=np.nan)),
                     "limit_weight": ("atom", np.pad(limit.weights, (0, 8 - len(limit.atoms)), constant_values=np.nan)),
                     "limit_gap": limit.gap,
-                    "distance": ("n", [cj.quantile_distance(law.rewards, limit) for law in optima]),
+                    "distance": ("n", [cj.reward.quantile_distance(law.rewards, limit) for law in optima]),
                     "missed": ("n", missed),
                     "rate": choice.shape.slope_at_zero / 6 if smooth else np.inf,
                 },

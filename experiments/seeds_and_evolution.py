@@ -96,7 +96,7 @@ def _laws(config: Config, space: cj.families.InstructionSpace) -> xr.Dataset:
     }
     broken, mean_depth = np.full((2, 4, config.generations), np.nan)
     for i, kernel in enumerate(kernels.values()):
-        pools = cj.laws.evolve_and_accumulate(
+        pools = cj.generative.laws.evolve_and_accumulate(
             config.samples * space.truth, kernel, [config.samples] * (config.generations - 1)
         )
         sound = pools[:, :-1].sum(1)

@@ -72,7 +72,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     plan = cj.make_plan(cj.REGIMES["replace"], config.generations, config.samples)
     once = cj.make_plan(cj.REGIMES["replace"], 1, config.samples)
     dataset = cj.sweep(
-        cj.make_fused_recursion(family, plan, measure=measure),
+        cj.generative.make_fused_recursion(family, plan, measure=measure),
         {"samples": plan.axes["samples"], **axes},
         directory=directory / "whole",
         progress=config.progress,
@@ -82,19 +82,19 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         head = np.where(np.arange(config.vocabulary) < kept, truth, 0.0)
         head /= head.sum()
         swept = cj.sweep(
-            cj.make_fused_recursion(family, once, initial=jnp.asarray(head, jnp.float32), measure=measure),
+            cj.generative.make_fused_recursion(family, once, initial=jnp.asarray(head, jnp.float32), measure=measure),
             {"samples": once.axes["samples"], **axes},
             directory=directory / f"cut-{kept}",
             progress=config.progress,
         )
         cut.append(swept["missing"].isel(generation=0, drop=True))
-        cut_law.append([cj.laws.missing_mass(truth, m, drawn_from=head) for m in config.samples])
+        cut_law.append([cj.generative.laws.missing_mass(truth, m, drawn_from=head) for m in config.samples])
     over = ("samples", "generation")
     survivors, coverage, missing = (np.full((len(config.samples), config.generations), np.nan) for _ in range(3))
     for i, m in enumerate(config.samples):
-        missing[i, 0] = cj.laws.missing_mass(truth, m)
+        missing[i, 0] = cj.generative.laws.missing_mass(truth, m)
         if m <= config.longest:
-            alive = cj.laws.survival_probability(truth, [m] * config.generations)
+            alive = cj.generative.laws.survival_probability(truth, [m] * config.generations)
             survivors[i], missing[i] = alive.sum(1), 1 - alive @ truth
             coverage[i] = alive @ (truth * minority) / truth[minority].sum()
     cutoffs = xr.DataArray(list(config.cutoffs), dims="cutoff", name="cutoff")
@@ -105,7 +105,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         missing_law=(over, missing),
         minority_coverage_law=(over, coverage),
         minority_share_law=(over, np.full_like(missing, truth[minority].sum())),
-        zipf_law=("samples", [cj.laws.zipf_missing_mass(config.exponent, m) for m in config.samples]),
+        zipf_law=("samples", [cj.generative.laws.zipf_missing_mass(config.exponent, m) for m in config.samples]),
         plateau=("cutoff", [float(truth[k:].sum()) for k in config.cutoffs]),
     )
 

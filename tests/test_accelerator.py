@@ -202,7 +202,7 @@ def walks(step, law=None):
         place = place + step(own_key)
         return (key, place), {"place": place}
 
-    process = cj.Process(lambda key, hyper: (key, jnp.zeros(())), walk, 3)
+    process = cj.engine.Process(lambda key, hyper: (key, jnp.zeros(())), walk, 3)
     return kinds.Kind("walk", lambda members: (process, {"seed": range(members)}), 1e-3, law, 8)
 
 

@@ -12,7 +12,7 @@ def process():
         state = state * hyper["rate"] + hyper["shift"]["x"]
         return state, {"value": state + hyper["other"]}
 
-    return cj.Process(
+    return cj.engine.Process(
         lambda key, hyper: jnp.float32(1.0),
         step,
         num_steps=3,
@@ -22,11 +22,11 @@ def process():
 
 
 def test_each_arm_is_the_member_of_the_product_that_it_names():
-    armed, axis = cj.with_arms(process(), {"a": {}, "b": {"rate": 2.0}, "c": {"rate": 0.5, "shift": {"x": 1.0}}})
+    armed, axis = cj.engine.with_arms(process(), {"a": {}, "b": {"rate": 2.0}, "c": {"rate": 0.5, "shift": {"x": 1.0}}})
     found = cj.sweep(armed, {"arm": axis, "other": [0.0, 3.0]}, progress=False)["value"]
     assert list(found["arm"].to_numpy()) == ["a", "b", "c"]
     for arm, rate, shift in (("a", 1.0, 0.0), ("b", 2.0, 0.0), ("c", 0.5, 1.0)):
-        axes = {"rate": [rate], "shift": cj.Axis({"x": np.array([shift])}), "other": [0.0, 3.0]}
+        axes = {"rate": [rate], "shift": cj.engine.Axis({"x": np.array([shift])}), "other": [0.0, 3.0]}
         alone = cj.sweep(process(), axes, progress=False)["value"].isel(rate=0, shift=0)
         np.testing.assert_array_equal(found.sel(arm=arm), alone)
 
@@ -42,10 +42,10 @@ def test_each_arm_is_the_member_of_the_product_that_it_names():
 )
 def test_bad_arms_are_refused_by_name(arms, name, message):
     with pytest.raises(ValueError, match=message):
-        cj.with_arms(process(), arms, name)
+        cj.engine.with_arms(process(), arms, name)
 
 
 def test_what_arms_do_not_mention_keeps_its_range():
-    armed, axis = cj.with_arms(process(), {"a": {"rate": 1.0}})
+    armed, axis = cj.engine.with_arms(process(), {"a": {"rate": 1.0}})
     with pytest.raises(ValueError, match=r"axis 'other' has the value 10"):
         cj.sweep(armed, {"arm": axis, "other": [10.0]}, progress=False)

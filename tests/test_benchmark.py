@@ -25,7 +25,7 @@ from experiments.benchmark.roofline import LIMITS, Resources, bound, moved
 from experiments.benchmark.workloads import WAYS, compiled_once, run_seconds, whole_member
 from tests.jaxprs import inside
 
-SIZES = cj.Architecture(1, 32)
+SIZES = cj.nets.Architecture(1, 32)
 SMALL = {"samples": 400, "generations": 8, "lineages": 1}
 NETWORKS = [
     perceptrons(1, steps=1),

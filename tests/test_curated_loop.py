@@ -11,7 +11,7 @@ from experiments.shared.language_population import Language
 from experiments.testbeds.loop_laws import token_laws
 from experiments.testbeds.loop_testbeds import Curation, answer_tokens, marked, token_quality
 
-CURATION = Curation(4, cj.mlp(()), cj.Training(), 1, 0.2)
+CURATION = Curation(4, cj.mlp(()), cj.reward.Training(), 1, 0.2)
 
 
 def test_groups_are_ranked_by_their_own_order():

@@ -38,7 +38,7 @@ def step(state, hyper, index):
     change, memory = optimiser.update(gradient, memory, weights)
     return (optax.apply_updates(weights, change), memory), {"loss": value}
 
-process = cj.Process(init, step, 6)
+process = cj.engine.Process(init, step, 6)
 layouts = {"alone": {}, "model": {"model": 2}, "batch": {"batch": 4}, "both": {"batch": 2, "model": 2}}
 for name, options in layouts.items():
     for lanes in (1, None):

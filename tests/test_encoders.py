@@ -8,7 +8,7 @@ import pytest
 import collapse_jax as cj
 from collapse_jax.data import RankedPrompts, byte_tokenizer, tokenize, tokenize_prefixes
 
-TINY = cj.Architecture(layers=1, width=8, heads=2, positions="learned")
+TINY = cj.nets.Architecture(layers=1, width=8, heads=2, positions="learned")
 TOKENIZER = byte_tokenizer()
 WORDS = "one two three four"
 RANKED = RankedPrompts(
@@ -30,7 +30,7 @@ def noisy(params):
 
 def prefixes():
     *fields, mask = tokenize_prefixes(RANKED, TOKENIZER, LENGTH)
-    return cj.Prefixes(*map(jnp.asarray, fields)), mask
+    return cj.reward.Prefixes(*map(jnp.asarray, fields)), mask
 
 
 def test_prefixes_are_the_prompt_an_end_and_the_longest_completion():
@@ -46,7 +46,7 @@ def test_prefixes_are_the_prompt_an_end_and_the_longest_completion():
 
 
 def test_a_prefix_is_rewarded_as_if_it_were_read_alone():
-    model = cj.prefix_encoder(TOKENIZER.size, architecture=TINY)
+    model = cj.reward.prefix_encoder(TOKENIZER.size, architecture=TINY)
     features, mask = prefixes()
     params = noisy(model.init(jax.random.key(0), features))
     apply = jax.jit(model.apply)
@@ -58,12 +58,12 @@ def test_a_prefix_is_rewarded_as_if_it_were_read_alone():
         # Nothing after the completion's last token, and other completions elsewhere.
         alone = jnp.where(jnp.arange(LENGTH) <= last, features.tokens[prompt], -1)
         start = jnp.full(2, features.start[prompt])
-        alone = cj.Prefixes(jnp.stack([alone, alone]), start, jnp.full((2, 3), last))
+        alone = cj.reward.Prefixes(jnp.stack([alone, alone]), start, jnp.full((2, 3), last))
         np.testing.assert_allclose(apply(params, alone)[0], jnp.full(3, rewards[prompt, item]), atol=1e-6)
 
 
 def test_places_are_counted_from_where_completions_begin():
-    model = cj.prefix_encoder(TOKENIZER.size, architecture=TINY)
+    model = cj.reward.prefix_encoder(TOKENIZER.size, architecture=TINY)
     features, mask = prefixes()
     params = noisy(model.init(jax.random.key(0), features))
     # After the shorter prompt 22 places are left, padding included: none beyond is asked for.
@@ -76,7 +76,7 @@ def test_places_are_counted_from_where_completions_begin():
 
 def test_an_encoder_reads_all_tokens_and_no_padding():
     tokens, mask = tokenize(RANKED, TOKENIZER, LENGTH)
-    model = cj.text_encoder(TOKENIZER.size, architecture=TINY)
+    model = cj.reward.text_encoder(TOKENIZER.size, architecture=TINY)
     params = noisy(model.init(jax.random.key(0), jnp.asarray(tokens)))
     apply = jax.jit(model.apply)
     rewards = np.asarray(apply(params, jnp.asarray(tokens)))
@@ -103,7 +103,7 @@ def test_an_encoder_reads_all_tokens_and_no_padding():
 
 
 def test_a_token_outside_the_vocabulary_gives_nan():
-    model = cj.prefix_encoder(100, architecture=TINY)
+    model = cj.reward.prefix_encoder(100, architecture=TINY)
     features, _ = prefixes()
     rewards = model.apply(model.init(jax.random.key(0), features), features)
     assert np.isnan(rewards).all()
@@ -116,11 +116,11 @@ def test_training_takes_an_encoder_in_the_place_of_the_perceptron(kind):
         rankings = cj.make_rankings(tokens, mask, RANKED.types)
     else:
         *fields, mask = tokenize_prefixes(RANKED, TOKENIZER, LENGTH)
-        rankings = cj.make_rankings(cj.Prefixes(*fields), mask, RANKED.types)
+        rankings = cj.make_rankings(cj.reward.Prefixes(*fields), mask, RANKED.types)
     model = getattr(cj, kind)(TOKENIZER.size, architecture=TINY)
     schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])})
     process = cj.make_training(
-        rankings, model, schemes, training=cj.Training(steps=60, records=2, batch_size=2), test=rankings
+        rankings, model, schemes, training=cj.reward.Training(steps=60, records=2, batch_size=2), test=rankings
     )
     dataset = cj.sweep(process, {"utility": schemes.axis, "seed": [0], "learning_rate": [0.02]}, progress=False)
     final = dataset["objective"].isel(step=-1)
@@ -150,7 +150,7 @@ def test_what_is_no_prefix_is_refused(texts, length, message):
         tokenize_prefixes(texts, TOKENIZER, length)
 
 
-GOOD = cj.Prefixes(np.zeros((2, 4), np.int32), np.ones(2, np.int32), np.ones((2, 3), np.int32))
+GOOD = cj.reward.Prefixes(np.zeros((2, 4), np.int32), np.ones(2, np.int32), np.ones((2, 3), np.int32))
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from collapse_jax.generative.recursion.options import resolve_truth
 
 def exponential():
     """A family of one's own."""
-    return cj.Family(
+    return cj.generative.Family(
         "exponential",
         init=lambda key, x, w: jnp.ones(()),
         fit=lambda key, scale, x, w: w @ x / w.sum(),
         sample=lambda key, scale, n: scale * jax.random.exponential(key, (n,)),
         log_prob=lambda scale, x: -x / scale - jnp.log(scale),
-        moments=lambda scale: cj.Moments(scale[None], scale**2),
+        moments=lambda scale: cj.generative.Moments(scale[None], scale**2),
         truth=jnp.array(2.0),
     )
 
@@ -83,7 +83,7 @@ class Cases(NamedTuple):
     examples: Any
     inputs: dict
     params: Any
-    alone: cj.Moments
+    alone: cj.generative.Moments
     moments: dict
 
 

@@ -16,7 +16,7 @@ from collapse_jax.generative.families.image_classes import LabelledImages
 from collapse_jax.plotting import image_grids
 
 CLASSES, SIDE = 3, 4
-TINY = cj.Fitting(steps=500, batch_size=16, learning_rate=1e-2)
+TINY = cj.generative.Fitting(steps=500, batch_size=16, learning_rate=1e-2)
 EVERY = {
     "vae": families.vae((SIDE, SIDE, 1), CLASSES, hidden=(16,), latent=2, fitting=TINY),
     "convolutional": families.vae(
@@ -287,7 +287,7 @@ def test_a_flow_is_integrated_to_the_order_of_its_method():
 
 
 def test_a_flow_learns_a_normal_distribution_and_a_point_each_with_its_class():
-    fitting = cj.Fitting(steps=1500, batch_size=128, learning_rate=5e-3)
+    fitting = cj.generative.Fitting(steps=1500, batch_size=128, learning_rate=5e-3)
     family = families.flow((1, 1, 1), 2, hidden=(32,), integration_steps=32, fitting=fitting)
     labels = (jnp.arange(1000) % 5 == 0).astype(int)
     normal = 0.6 + 0.08 * jax.random.normal(key(0), (1000,))

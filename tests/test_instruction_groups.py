@@ -179,17 +179,17 @@ def test_all_ways_run_from_real_seeds_in_three_programs(ran):
     one = ran.sel(testbed="instructions")
     assert len(np.unique(one["program"])) == 3
     assert {"replace", "evolve, accumulate", "well-formed and novel", "seeds evolved anew", "control"} <= set(
-        one["defence"].to_numpy()
+        one["mitigation"].to_numpy()
     )
     assert one["group"].to_numpy().tolist() == ["other", "classification"]
     assert np.isfinite(one["risk"]).all()
     # What trains model 1 is the same for all of them.
-    assert float(one["risk"].isel(generation=0).std("defence").max()) < 1e-5
-    well_formed = one.sel(defence=["well-formed", "well-formed and novel"])
+    assert float(one["risk"].isel(generation=0).std("mitigation").max()) < 1e-5
+    well_formed = one.sel(mitigation=["well-formed", "well-formed and novel"])
     assert not well_formed["broken"].where(well_formed["kept"] > 0, 0.0).any()
-    novel = one.sel(defence=["novel", "well-formed and novel"])
+    novel = one.sel(mitigation=["novel", "well-formed and novel"])
     assert not novel["copied"].where(novel["kept"] > 0, 0.0).any()
-    assert (one["kept"].sel(defence=["replace", "evolve, replace", "control"]) == 1).all()
+    assert (one["kept"].sel(mitigation=["replace", "evolve, replace", "control"]) == 1).all()
 
 
 @pytest.mark.slow

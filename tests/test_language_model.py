@@ -14,7 +14,7 @@ from collapse_jax.generative.text.reading import make_reader
 from collapse_jax.generative.text.writing import Rules, begin, note, probabilities, read_next
 from collapse_jax.nets.transformer import make_transformer
 
-TINY = cj.Architecture(layers=1, width=8, heads=2)
+TINY = cj.nets.Architecture(layers=1, width=8, heads=2)
 V, LENGTH, END, DRAWS = 3, 3, 2, 19_968
 ROWS = jnp.asarray(list(itertools.product(range(V), repeat=LENGTH)))
 FAMILY = cj.families.language_model(V, LENGTH, end=END, architecture=TINY)
@@ -178,7 +178,7 @@ def test_logits_with_a_cache_are_those_without(given):
 
 def test_padding_does_not_train_and_a_weight_is_a_number_of_examples():
     family = cj.families.language_model(
-        V, LENGTH, end=END, architecture=TINY, fitting=cj.Fitting(steps=3, batch_size=4)
+        V, LENGTH, end=END, architecture=TINY, fitting=cj.generative.Fitting(steps=3, batch_size=4)
     )
     fit = jax.jit(family.fit)
     rows = ROWS[:6]
@@ -200,7 +200,7 @@ def test_a_batch_in_parts_is_a_mean_over_its_tokens_too():
             LENGTH,
             end=END,
             architecture=TINY,
-            fitting=cj.Fitting(steps=1, batch_size=4, clip=1e-6, accumulate=accumulate),
+            fitting=cj.generative.Fitting(steps=1, batch_size=4, clip=1e-6, accumulate=accumulate),
         ).fit(jax.random.key(7), PARAMS, rows, jnp.ones(4))
         for accumulate in (1, 4)
     )
@@ -210,7 +210,11 @@ def test_a_batch_in_parts_is_a_mean_over_its_tokens_too():
 @pytest.mark.slow
 def test_it_learns_what_it_reads():
     family = cj.families.language_model(
-        V, LENGTH, end=END, architecture=TINY, fitting=cj.Fitting(steps=300, batch_size=16, learning_rate=0.02)
+        V,
+        LENGTH,
+        end=END,
+        architecture=TINY,
+        fitting=cj.generative.Fitting(steps=300, batch_size=16, learning_rate=0.02),
     )
     rows = jnp.array([[0, 1, 0], [1, 1, END]])
     fitted = jax.jit(family.fit)(
@@ -237,7 +241,7 @@ AXES = {"regime": [0, 1, 2], "temperature": [0.5, 1.0], "steps": [2, 4], "learni
 
 
 def population():
-    fitting = cj.Fitting(steps=4, batch_size=4)
+    fitting = cj.generative.Fitting(steps=4, batch_size=4)
     family = cj.families.language_model(V, LENGTH, end=END, prompt=1, architecture=TINY, fitting=fitting)
     regimes = [cj.REGIMES[name] for name in ("replace", "accumulate", "accumulate_subsample")]
     return cj.make_recursion(

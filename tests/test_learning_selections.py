@@ -51,7 +51,7 @@ def test_a_memory_starts_with_the_real_set_and_learns_once_a_generation(place):
 
 
 def test_each_of_several_models_has_a_memory():
-    plan = cj.make_plan(cj.ecosystem(3), GENERATIONS, SAMPLES)
+    plan = cj.make_plan(cj.generative.ecosystem(3), GENERATIONS, SAMPLES)
     found = recurse(curate=counting(), plan=plan)
     assert found["counted"].dims == ("seed", "generation", "model")
     np.testing.assert_array_equal(found["counted"].isel(seed=0, model=2), np.arange(GENERATIONS))
@@ -160,7 +160,7 @@ def test_a_weight_is_one_number_a_candidate():
 
 
 def test_the_best_is_never_what_has_no_reward_nor_the_dead():
-    candidates = cj.Candidates(
+    candidates = cj.generative.Candidates(
         jnp.arange(6), jnp.array([1.0, 1.0, 0.0, 1.0, 1.0, 1.0]), jnp.ones(6, jnp.int32), jnp.zeros(6, jnp.int32)
     )
     rewards = jnp.array([1.0, jnp.nan, 5.0, -jnp.inf, 2.0, jnp.inf])
@@ -184,7 +184,7 @@ def judge(rate=1.0):
     def learn(key, candidates, pool, memory, rate):
         return memory.at[candidates.examples].add(rate * candidates.weights)
 
-    return selections.Judge(
+    return selections.LearnedReward(
         start=lambda key, real, rate: jnp.zeros(TOKENS).at[real.examples].add(1.0),
         score=lambda memory, tokens: memory[tokens],
         learn=learn,

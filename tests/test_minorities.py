@@ -155,26 +155,26 @@ def test_defences_of_a_categorical_model_follow_their_laws():
     detector = selections.importance_resampled(selections.empirical_detector())
     curated = selections.curated(lambda tokens: (tokens == 0).astype(float))
     defences = {
-        "replayed": cj.Defence(cj.with_share(cj.REGIMES["real_fraction_replayed"], 0.34, "replayed")),
-        "fresh": cj.Defence(fresh),
-        "subsample": cj.Defence(cj.REGIMES["accumulate_subsample"]),
-        "importance": cj.Defence(fresh, reweigh=detector),
-        "curated": cj.Defence(curate=curated._replace(defaults={"strength": 0.8})),
+        "replayed": cj.Mitigation(cj.with_share(cj.REGIMES["real_fraction_replayed"], 0.34, "replayed")),
+        "fresh": cj.Mitigation(fresh),
+        "subsample": cj.Mitigation(cj.REGIMES["accumulate_subsample"]),
+        "importance": cj.Mitigation(fresh, reweigh=detector),
+        "curated": cj.Mitigation(curate=curated._replace(defaults={"strength": 0.8})),
     }
     options = {"truth": jnp.asarray(truth, jnp.float32)}
-    found = cj.compare_defences(family, defences, generations=3, samples=M, seeds=seeds, progress=False, **options)
-    p = found["mean"].transpose("defence", "seed", "generation", "dim")
+    found = cj.compare_mitigations(family, defences, generations=3, samples=M, seeds=seeds, progress=False, **options)
+    p = found["mean"].transpose("mitigation", "seed", "generation", "dim")
     survival = {name: REGIMES[name][0](truth) for name in defences if name != "curated"}
-    plan = cj.make_plan(cj.ecosystem(2), 3, M)
+    plan = cj.make_plan(cj.generative.ecosystem(2), 3, M)
     together = cj.sweep(cj.make_recursion(family, plan, **options), {"seed": range(seeds)}, progress=False)
     scores = []
     for name, law in survival.items():
-        here = p.sel(defence=name).to_numpy()
+        here = p.sel(mitigation=name).to_numpy()
         scores += [z_of_chance(here > 0, law.alive[:3]), z_of(here, truth)]
     both = together["mean"].mean("model").transpose("seed", "generation", "dim").to_numpy()
     scores += [z_of_chance(both > 0, laws.ecosystem_survival(truth, 2, M, 3).alive), z_of(both, truth)]
     rest = laws.two_groups(0.45, lambda q: np.array([1 - laws.curated_pair(1 - x, 0.8) for x in q]), M, 3)
-    here = p.sel(defence="curated").to_numpy()
+    here = p.sel(mitigation="curated").to_numpy()
     scores += [z_of(1 - here[..., 0], rest.share), z_of(here[..., 2], rest.share / 4.5)]
     assert max(np.abs(one).max() for one in scores) < 4
 
@@ -268,7 +268,7 @@ def test_a_testbed_measures_dead_groups_and_living_ones(make, monkeypatch, tmp_p
         points=testbeds.PointsConfig(samples=10, generations=8, seeds=6, drawn=60, held_out=5),
         images=testbeds.ImagesConfig(samples=60, exponent=1.0, generations=6, seeds=2, steps=2),
     )
-    found = make(config, tmp_path).sel(defence="replace")
+    found = make(config, tmp_path).sel(mitigation="replace")
     np.testing.assert_allclose(found["share"].sum("group"), 1.0, atol=1e-5)
     np.testing.assert_allclose(found["real_share"].sum(), 1.0)
     alive = found["alive"] > 0

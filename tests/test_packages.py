@@ -55,7 +55,7 @@ from experiments.benchmark import (
 with tempfile.TemporaryDirectory() as folder:
     rankings = cj.make_rankings(np.eye(3, dtype=np.float32)[None], np.ones((1, 3), bool), np.zeros(1, int), ("all",))
     schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])}, ("all",))
-    process = cj.make_training(rankings, cj.mlp((2,)), schemes, training=cj.Training(steps=2, records=2))
+    process = cj.make_training(rankings, cj.mlp((2,)), schemes, training=cj.reward.Training(steps=2, records=2))
     for _ in range(2):
         dataset = cj.sweep(process, {"utility": schemes.axis}, directory=folder + "/run", segment=1, progress=False)
     results.save(dataset, folder)
@@ -66,8 +66,8 @@ process = cj.make_recursion(
     measure=lambda key, params: {"alive": cj.metrics.survivors(params)},
 )
 assert cj.sweep(process, {"seed": range(2)}, progress=False)["alive"].max() <= 4
-cj.summarize(dataset, cj.predict(schemes, 3))
-cj.laws.survival_probability(np.array([0.2]), [5, 5])
+cj.summarize_rewards(dataset, cj.predict_rewards(schemes, 3))
+cj.generative.laws.survival_probability(np.array([0.2]), [5, 5])
 cj.finite_law(cj.UTILITIES["log"], 4)
 cj.limit_law(cj.UTILITIES["log"])
 print(sorted(name for name in sys.modules if name.startswith("tensorflow_datasets")))

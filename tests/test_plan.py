@@ -158,7 +158,7 @@ WHOLE = ["replace", "accumulate", "augment", "real_fraction_replayed", "real_fra
 def whole_plans():
     """Return plans whose regimes use each stored source as a whole."""
     named = {name: [REGIMES[name]] for name in WHOLE}
-    named |= {f"window {width}": [cj.sliding_window(width)] for width in (1, 2, 3)}
+    named |= {f"window {width}": [cj.generative.sliding_window(width)] for width in (1, 2, 3)}
     named |= {"several": [REGIMES[name] for name in WHOLE], "fresh only": [PLANS["fresh only"].regimes[0]]}
     cases = {name: cj.make_plan(regimes, T, [4, 9], [0.25, 0.5]) for name, regimes in named.items()}
     for seed in range(25):

@@ -15,7 +15,7 @@ import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.generative import selections
 from collapse_jax.generative.selection import Candidates
-from collapse_jax.loop.learned_rewards import reward_judge
+from collapse_jax.loop.learned_rewards import learned_reward
 from collapse_jax.reward.objective import make_objective, value_and_gap
 from experiments.benchmark import speed
 from experiments.benchmark.family_workloads import EXAMPLES, STATISTICS
@@ -52,7 +52,7 @@ CONFIG = speed.Config(
     populations=(2,), perceptron_steps=4, encoders=(2,), members=2, steps=1, rows=64, layers=1, width=16, samples=12,
     generations=2, lineages=100,
 )  # fmt: skip
-SIZES = cj.Architecture(1, 16, 2)
+SIZES = cj.nets.Architecture(1, 16, 2)
 
 
 @cache
@@ -61,7 +61,7 @@ def workloads():
 
 
 def large_vocabulary():
-    family = cj.families.language_model(4000, 8, architecture=SIZES, fitting=cj.Fitting(2, 4))
+    family = cj.families.language_model(4000, 8, architecture=SIZES, fitting=cj.generative.Fitting(2, 4))
 
     def truth(key, n):
         return jax.random.randint(key, (n, 8), 0, 4000)
@@ -78,9 +78,9 @@ def judged():
     features = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)
     rankings = cj.make_rankings(features, np.ones((4, 3), bool), np.zeros(4, np.int32))
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)})
-    judge = reward_judge(
+    judge = learned_reward(
         cj.mlp((4,)), schemes, rankings, lambda x: (x, jnp.zeros(len(x), jnp.int32)), answers=2,
-        training=cj.Training(2, 1, 2), refit_steps=2,
+        training=cj.reward.Training(2, 1, 2), refit_steps=2,
     )  # fmt: skip
     return recursion(cj.families.gaussian(2), curate=selections.curated(judge, 2))
 
@@ -102,7 +102,7 @@ OTHERS = {
     "judge in the loop": judged,
     "detector": detected,
     "instructions": world,
-    "ecosystem": lambda: recursion(cj.families.categorical(6), cj.ecosystem(2)),
+    "ecosystem": lambda: recursion(cj.families.categorical(6), cj.generative.ecosystem(2)),
 }
 NAMES = [
     "reward perceptrons",
@@ -201,7 +201,7 @@ def test_closed_forms_multiply_in_full_precision(name):
     if family.moments is not None:
         check_products(family.moments, params)
     if family.statistics is not None:
-        process = cj.make_fused_recursion(family, cj.make_plan(cj.REGIMES["accumulate"], 2, 12))
+        process = cj.generative.make_fused_recursion(family, cj.make_plan(cj.REGIMES["accumulate"], 2, 12))
         check_products(process.init, key, process.hyper)
         state = jax.eval_shape(process.init, key, process.hyper)
         assert check_products(process.step, state, process.hyper, jnp.int32(0))

@@ -21,7 +21,7 @@ def counting():
     def fit(key, params, examples, weights):
         return params + jnp.array([1.0, 0.0]) + jnp.array([0.0, 1.0]) * weights.sum()
 
-    return cj.Family(
+    return cj.generative.Family(
         "counting",
         init=lambda key, examples, weights: jnp.zeros(2),
         fit=fit,
@@ -76,7 +76,7 @@ def test_real_data_given_as_an_array_are_resampled_without_replacement():
 def test_a_biased_start_is_only_where_it_starts():
     plan = cj.make_plan(cj.REGIMES["real_fraction_fresh"], 2, samples=4000, ratios=0.5)
     start = families.gaussian(1).truth._replace(mean=jnp.array([8.0]))
-    for make in (cj.make_recursion, cj.make_fused_recursion):
+    for make in (cj.make_recursion, cj.generative.make_fused_recursion):
         found = sweep(make(families.gaussian(1), plan, initial=start))["mean"].squeeze().mean("seed").to_numpy()
         # Half of 8, then half of that.
         assert np.allclose(found, [4.0, 2.0], atol=0.2)
@@ -107,7 +107,7 @@ def test_one_trace_for_all_regimes_sizes_and_ratios():
 
 
 def test_several_models_have_an_axis():
-    plan = cj.make_plan(cj.ecosystem(3), 2, samples=4)
+    plan = cj.make_plan(cj.generative.ecosystem(3), 2, samples=4)
     found = sweep(cj.make_recursion(families.categorical(5), plan))
     assert found["mean"].dims == ("seed", "generation", "model", "dim")
     assert found["variance"].sizes["model"] == 3
@@ -137,7 +137,7 @@ BARE = counting()
         (lambda: cj.make_recursion(families.gaussian(), PLAN, respond=True), "respond needs a family"),
         (
             lambda: cj.make_recursion(
-                families.regression(), cj.make_plan(cj.ecosystem(2), 2, samples=20), respond=True
+                families.regression(), cj.make_plan(cj.generative.ecosystem(2), 2, samples=20), respond=True
             ),
             "respond is for one model; this plan has 2",
         ),
@@ -161,22 +161,27 @@ BARE = counting()
         ),
         (lambda: cj.resample(np.array([[np.nan]], np.float32)), "non-finite"),
         (lambda: cj.resample({"x": np.zeros((3, 1)), "y": np.zeros(2)}), "lengths \\[2, 3\\]"),
-        (lambda: cj.make_fused_recursion(families.mixture(), PLAN), "family 'mixture' has no `statistics`"),
-        (lambda: cj.make_fused_recursion(families.gaussian(), PLAN, lambda key, n: 0), "needs parameters of family"),
+        (lambda: cj.generative.make_fused_recursion(families.mixture(), PLAN), "family 'mixture' has no `statistics`"),
         (
-            lambda: cj.make_fused_recursion(
+            lambda: cj.generative.make_fused_recursion(families.gaussian(), PLAN, lambda key, n: 0),
+            "needs parameters of family",
+        ),
+        (
+            lambda: cj.generative.make_fused_recursion(
                 families.gaussian(), cj.make_plan(cj.REGIMES["accumulate_subsample"], 3, samples=5)
             ),
             "draws a subset of the pool",
         ),
         (
-            lambda: cj.make_fused_recursion(
+            lambda: cj.generative.make_fused_recursion(
                 families.gaussian(), cj.make_plan(cj.REGIMES["real_fraction_replayed"], 3, samples=8, ratios=0.5)
             ),
             "generation 2 is trained on 4 of the 8 examples of source 0",
         ),
         (
-            lambda: cj.make_fused_recursion(families.gaussian(), cj.make_plan(cj.ecosystem(2), 2, samples=5)),
+            lambda: cj.generative.make_fused_recursion(
+                families.gaussian(), cj.make_plan(cj.generative.ecosystem(2), 2, samples=5)
+            ),
             "for one model; this plan has 2",
         ),
     ],
@@ -212,14 +217,16 @@ def test_a_recursion_alone_is_its_row_in_a_population():
     plan = cj.make_plan([REPLACE, cj.REGIMES["augment"]], 3, samples=5)
     process = cj.make_recursion(families.gaussian(2), plan)
     together = sweep(process, {"regime": plan.axes["regime"]})
-    alone = cj.sweep(process, {"regime": cj.Axis(np.array([1], np.int32), ["augment"]), "seed": [2]}, progress=False)
+    alone = cj.sweep(
+        process, {"regime": cj.engine.Axis(np.array([1], np.int32), ["augment"]), "seed": [2]}, progress=False
+    )
     for name in ("mean", "variance"):
         assert np.array_equal(alone[name].squeeze(), together[name].sel(regime="augment", seed=2))
 
 
 def test_predictions_refuse_ecosystems():
     with pytest.raises(ValueError, match="for one model, this plan has 2"):
-        cj.predict_moments(cj.make_plan(cj.ecosystem(2), 2, samples=5))
+        cj.predict_moments(cj.make_plan(cj.generative.ecosystem(2), 2, samples=5))
 
 
 def test_key_is_not_reused_in_any_option():

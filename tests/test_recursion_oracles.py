@@ -57,7 +57,7 @@ def moments(name, kind, bias=1.0):
         regimes = [one for one in cj.REGIMES.values() if one.models == 1]
     else:
         regimes = [cj.REGIMES[one] for one in WHOLE]
-    make = cj.make_recursion if kind == "examples" else cj.make_fused_recursion
+    make = cj.make_recursion if kind == "examples" else cj.generative.make_fused_recursion
     plan = cj.make_plan(regimes, GENERATIONS, samples=8, ratios=0.25)
     decoding = ["bias"] if bias != 1.0 else []
     swept = run(
@@ -84,7 +84,7 @@ def test_moments_follow_the_law_under_bias():
         assert np.abs(z_of(swept[what], law[what])).max() < 4, what
 
 
-@pytest.mark.parametrize("make", [cj.make_recursion, cj.make_fused_recursion])
+@pytest.mark.parametrize("make", [cj.make_recursion, cj.generative.make_fused_recursion])
 def test_logarithms_under_replace(make):
     plan = cj.make_plan(cj.REGIMES["replace"], 6, samples=7)
     swept = run(make(families.gaussian(1, unbiased=True), plan), {})
@@ -100,7 +100,7 @@ def test_log_determinant_under_replace():
     d = 3
     plan = cj.make_plan(cj.REGIMES["replace"], 4, samples=12)
     family = families.gaussian(d, unbiased=True)
-    make = cj.make_fused_recursion
+    make = cj.generative.make_fused_recursion
     swept = run(make(family, plan, measure=lambda key, p: {"x": jnp.linalg.slogdet(p.covariance)[1]}), {})
     assert np.abs(z_of(swept["x"], laws.replace_log_determinant(12, d, 4))).max() < 4
 
@@ -117,7 +117,7 @@ def test_wasserstein_under_replace_and_growth():
     assert np.abs(z_of(swept["x"], law)).max() < 4
 
 
-@pytest.mark.parametrize("make", [cj.make_recursion, cj.make_fused_recursion])
+@pytest.mark.parametrize("make", [cj.make_recursion, cj.generative.make_fused_recursion])
 def test_survivors_and_missing_mass_by_the_transition_matrix(make):
     family = families.categorical(8, exponent=0.7)
     truth = np.asarray(family.truth, np.float64)
@@ -150,7 +150,7 @@ def test_regression_on_its_own_labels(same, regime, law):
     assert np.abs(z_of(run(process, {})["x"], law(16, 3, 1.0, 5))).max() < 4
 
 
-@pytest.mark.parametrize("make", [cj.make_recursion, cj.make_fused_recursion])
+@pytest.mark.parametrize("make", [cj.make_recursion, cj.generative.make_fused_recursion])
 def test_regression_accumulating_on_fresh_inputs(make):
     family = families.regression(3)
     plan = cj.make_plan(cj.REGIMES["accumulate"], 5, samples=16)
@@ -176,7 +176,7 @@ def test_kernel_densities_grow(kernel, regime, law):
 
 @pytest.mark.parametrize("models", [2, 3])
 def test_ecosystem_by_coalescence(models):
-    plan = cj.make_plan(cj.ecosystem(models), 5, samples=6)
+    plan = cj.make_plan(cj.generative.ecosystem(models), 5, samples=6)
     swept = run(cj.make_recursion(families.categorical(5, exponent=0.0), plan), {})
     law = laws.ecosystem_heterozygosity(0.8, models, 6, 5)
     assert np.abs(z_of(swept["variance"].mean("model"), law.within)).max() < 4

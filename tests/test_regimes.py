@@ -52,7 +52,7 @@ def test_every_regime_is_valid_everywhere(name, generations, samples, ratio):
     assert np.isfinite(weights).all()
     assert (weights >= 0).all()
     assert ((weights * counts).sum(axis=1) > 0).all()
-    np.testing.assert_array_equal(counts, cj.count_matrix(REGIMES[name], generations, samples, ratio))
+    np.testing.assert_array_equal(counts, cj.generative.count_matrix(REGIMES[name], generations, samples, ratio))
 
 
 def test_every_built_in_regime_is_written_by_hand():
@@ -72,21 +72,21 @@ def test_counts_and_draws_are_those_by_hand(name):
 def test_a_window_holds_its_width(width):
     # For width 2: generation 1 has the real set, 2 the real set and 1, 3 has 1 and 2.
     expected = [[10 if max(0, t - width) <= s < t else 0 for s in range(-1, 5)] for t in range(1, 6)]
-    assert cj.count_matrix(cj.sliding_window(width), 5, 10).tolist() == expected
+    assert cj.generative.count_matrix(cj.generative.sliding_window(width), 5, 10).tolist() == expected
     if width == 1:
-        assert expected == cj.count_matrix(REGIMES["replace"], 5, 10).tolist()
+        assert expected == cj.generative.count_matrix(REGIMES["replace"], 5, 10).tolist()
 
 
 def test_the_share_of_one_is_the_control():
-    fresh = cj.count_matrix(REGIMES["real_fraction_fresh"], 3, 10, 1.0)
+    fresh = cj.generative.count_matrix(REGIMES["real_fraction_fresh"], 3, 10, 1.0)
     assert fresh.tolist() == [[10, 0, 0, 0]] * 3
-    assert cj.count_matrix(REGIMES["real_fraction_replayed"], 3, 10, 1.0).tolist() == [[0, 10, 0, 0]] * 3
+    assert cj.generative.count_matrix(REGIMES["real_fraction_replayed"], 3, 10, 1.0).tolist() == [[0, 10, 0, 0]] * 3
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("weight", [None, 0.0, 0.25, 1.0])
 def test_weights_give_real_examples_their_share(ratio, weight):
-    counts, _, weights = rows(cj.weighted(weight), 5, 20, ratio)
+    counts, _, weights = rows(cj.generative.weighted(weight), 5, 20, ratio)
     mass = counts * weights
     share = mass[:, 0] / mass.sum(axis=1)
     k = ratio / (1 - ratio)
@@ -124,7 +124,7 @@ def test_the_golden_weight_at_the_ends():
     ],
 )
 def test_arguments_out_of_range_are_named(change, message):
-    for function in (rows, cj.count_matrix):
+    for function in (rows, cj.generative.count_matrix):
         with pytest.raises(ValueError, match=message):
             function(REGIMES["replace"], **{"generations": 3, "samples": 10, "ratio": 0.0, **change})
 
@@ -191,7 +191,7 @@ def test_a_regime_sees_plain_numbers():
         assert type(ratio) is float
         return np.int64(samples) if source == 0 else 0
 
-    assert cj.count_matrix(Regime("typed", counts), 2, 5, 0).tolist() == [[0, 5, 0], [0, 5, 0]]
+    assert cj.generative.count_matrix(Regime("typed", counts), 2, 5, 0).tolist() == [[0, 5, 0], [0, 5, 0]]
     assert seen == {int}
 
 
@@ -202,7 +202,7 @@ def test_the_bare_decorator_enters_a_function_under_its_name(entered):
 
     assert entered["real_only"] is real_only
     assert real_only._replace(counts=None) == Regime("real_only", None)
-    assert cj.count_matrix(real_only, 2, 4).tolist() == [[0, 4, 0], [0, 4, 0]]
+    assert cj.generative.count_matrix(real_only, 2, 4).tolist() == [[0, 4, 0], [0, 4, 0]]
     with pytest.raises(ValueError, match="regime 'real_only' exists already"):
         cj.regime(real_only.counts)
     assert entered["real_only"] is real_only
@@ -246,7 +246,9 @@ def test_models_must_be_a_whole_number(entered, models):
 
 
 @pytest.mark.parametrize("value", [0, -2, True])
-@pytest.mark.parametrize(("factory", "name"), [(cj.sliding_window, "width"), (cj.ecosystem, "models")])
+@pytest.mark.parametrize(
+    ("factory", "name"), [(cj.generative.sliding_window, "width"), (cj.generative.ecosystem, "models")]
+)
 def test_factories_refuse_what_is_not_a_whole_number(factory, name, value):
     with pytest.raises(ValueError, match=f"{name} is {value!r}; it must be a whole number from 1 on"):
         factory(value)
@@ -255,13 +257,16 @@ def test_factories_refuse_what_is_not_a_whole_number(factory, name, value):
 @pytest.mark.parametrize("weight", [-0.1, 1.1, math.nan])
 def test_a_weight_is_a_share(weight):
     with pytest.raises(ValueError, match=rf"weight is {weight}; it must be a share in \[0, 1\]"):
-        cj.weighted(weight)
+        cj.generative.weighted(weight)
 
 
 def test_factories_name_what_they_return():
-    assert [cj.sliding_window(3).name, cj.ecosystem(2).name] == ["sliding_window(3)", "ecosystem(2)"]
-    assert [cj.weighted().name, cj.weighted(0.25).name] == ["golden_ratio", "weight=0.25"]
-    assert cj.ecosystem(2).models == 2
+    assert [cj.generative.sliding_window(3).name, cj.generative.ecosystem(2).name] == [
+        "sliding_window(3)",
+        "ecosystem(2)",
+    ]
+    assert [cj.generative.weighted().name, cj.generative.weighted(0.25).name] == ["golden_ratio", "weight=0.25"]
+    assert cj.generative.ecosystem(2).models == 2
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -139,8 +139,8 @@ def test_the_writer_learns_lists_of_one_or_two():
 
 # With a language model
 
-V, TINY = 4, cj.Architecture(layers=1, width=8, heads=2)
-WRITER = partial(cj.families.language_model, V, architecture=TINY, fitting=cj.Fitting(steps=3, batch_size=4))
+V, TINY = 4, cj.nets.Architecture(layers=1, width=8, heads=2)
+WRITER = partial(cj.families.language_model, V, architecture=TINY, fitting=cj.generative.Fitting(steps=3, batch_size=4))
 SMALL = [([1], [2], False), ([], [3, 1], False), ([2], [], True)]
 SEEDS = jnp.asarray(padded([[1, 2, END], [3, END], [2, 2, 1], [1, END], [2, 3, END], [3, 3, END]]))
 

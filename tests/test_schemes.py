@@ -15,13 +15,13 @@ def choices():
     return {name: cj.choose(record, min_gap=1e-3) for name, record in cj.UTILITIES.items()}
 
 
-def row_of(schemes: cj.Schemes, label: str) -> tuple[jax.Array, jax.Array]:
+def row_of(schemes: cj.reward.Schemes, label: str) -> tuple[jax.Array, jax.Array]:
     """Return index and parameters of a scheme for its first type of prompt."""
     row, at = schemes.axis.values, schemes.axis.labels.index(label)
     return jnp.asarray(row.branch[at, 0]), jnp.asarray(row.params[at, 0])
 
 
-def expected(choice: cj.Choice, gaps: np.ndarray) -> np.ndarray:
+def expected(choice: cj.reward.Choice, gaps: np.ndarray) -> np.ndarray:
     """U(gap + offset) above min_gap; below, the line through it with a slope by finite differences, in float64."""
     offset, edge = choice.params["offset"], choice.params["min_gap"]
     own = {k: v for k, v in choice.params.items() if k not in ("offset", "min_gap")}

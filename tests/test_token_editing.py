@@ -18,7 +18,7 @@ def test_edited_tokens_follow_the_law(threshold):
     tokens = jnp.asarray(np.repeat(np.arange(4), (REAL * n).astype(int)), jnp.int32)
     params = family.decodings["threshold"].apply(jnp.asarray(MODEL, jnp.float32), threshold)
     edited = np.asarray(jax.jit(family.respond)(jax.random.key(3), params, tokens))
-    law = cj.laws.token_edited(REAL, MODEL, threshold)
+    law = cj.generative.laws.token_edited(REAL, MODEL, threshold)
     assert law.sum() == pytest.approx(1.0)
     # Only the tokens at or above the threshold are drawn; the others are as they were.
     drawn = n * REAL[threshold <= MODEL].sum() * MODEL * (1.0 - MODEL)
@@ -61,7 +61,7 @@ def test_probabilities_of_ngrams_are_those_of_their_sequences(order):
 
 
 def language():
-    architecture = cj.Architecture(layers=1, width=16, heads=2)
+    architecture = cj.nets.Architecture(layers=1, width=16, heads=2)
     return cj.families.language_model(7, 8, end=0, architecture=architecture)
 
 
@@ -103,4 +103,4 @@ def test_bad_arguments_are_refused_by_name():
     with pytest.raises(ValueError, match="has a decoding 'threshold' already"):
         cj.families.token_edited(twice)
     with pytest.raises(ValueError, match="real has 2 tokens, model 3"):
-        cj.laws.token_edited.__wrapped__(np.array([0.5, 0.5]), np.array([0.5, 0.25, 0.25]), 0.5)
+        cj.generative.laws.token_edited.__wrapped__(np.array([0.5, 0.5]), np.array([0.5, 0.25, 0.25]), 0.5)

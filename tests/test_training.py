@@ -12,11 +12,11 @@ import collapse_jax as cj
 from collapse_jax.reward.loss import RankingData, draw_batch
 
 N = 5
-TRAINING = cj.Training(steps=3000, records=3, batch_size=8)
-FREE = {**cj.ADAMW_HYPER, "learning_rate": 0.2, "weight_decay": 0.0}
+TRAINING = cj.reward.Training(steps=3000, records=3, batch_size=8)
+FREE = {**cj.reward.ADAMW_HYPER, "learning_rate": 0.2, "weight_decay": 0.0}
 
 
-def free_rankings(masks=((True,) * N,), types=(0,), type_names=("all",)) -> cj.Rankings:
+def free_rankings(masks=((True,) * N,), types=(0,), type_names=("all",)) -> cj.reward.Rankings:
     """Prompts whose items all have features of their own: a linear model has a free logit for each."""
     prompts = len(types)
     features = np.eye(prompts * N, dtype=np.float32).reshape(prompts, N, prompts * N)
@@ -28,7 +28,7 @@ def trained():
     """One population over every utility of the table, two seeds each."""
     schemes = cj.make_schemes({name: cj.choose(u, min_gap=1e-3) for name, u in cj.UTILITIES.items()}, ("all",))
     process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=TRAINING, hyper=FREE)
-    return cj.sweep(process, {"utility": schemes.axis, "seed": [0, 1]}, progress=False), cj.predict(schemes, N)
+    return cj.sweep(process, {"utility": schemes.axis, "seed": [0, 1]}, progress=False), cj.predict_rewards(schemes, N)
 
 
 @pytest.mark.parametrize("name", list(cj.UTILITIES))
@@ -58,8 +58,10 @@ def test_fixed_utilities_collapse_and_a_prompt_aware_one_does_not():
     rankings = free_rankings(((True,) * N,) * 2, (0, 1), ("open", "closed"))
     process = cj.make_training(rankings, cj.mlp(()), schemes, training=TRAINING, hyper=FREE)
     dataset = cj.sweep(process, {"utility": schemes.axis}, progress=False)
-    metrics = cj.summarize(dataset, cj.predict(schemes, N), cj.limit_values(schemes)).isel(step=-1, split=0)
-    law = cj.predict(schemes, N)["rewards"].sel(utility="aware")
+    metrics = cj.summarize_rewards(dataset, cj.predict_rewards(schemes, N), cj.reward.limit_values(schemes)).isel(
+        step=-1, split=0
+    )
+    law = cj.predict_rewards(schemes, N)["rewards"].sel(utility="aware")
     apart = float(np.abs(law.sel(type="open") - law.sel(type="closed")).mean())
     assert float(metrics["separation"].sel(utility="fixed")) < 0.005
     # The middle item of an odd linear prompt is free: leave room for it.
@@ -76,20 +78,20 @@ def test_a_convex_utility_trains_without_a_certificate():
     assert dataset["gap"].isnull().all()
     rewards = dataset["rewards"].isel(utility=0, step=-1, prompt=0).to_numpy()
     assert np.minimum(rewards, 1 - rewards).max() < 0.01
-    assert np.isnan(cj.predict(schemes, N)["gap"]).all()
+    assert np.isnan(cj.predict_rewards(schemes, N)["gap"]).all()
 
 
 def test_summaries_need_laws_that_fit():
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)}, ("all",))
-    process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=cj.Training(steps=2, records=1))
+    process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=cj.reward.Training(steps=2, records=1))
     dataset = cj.sweep(process, {}, progress=False)
     with pytest.raises(ValueError, match="predicted varies along 'utility'"):
-        cj.summarize(dataset, cj.predict(schemes, N))
+        cj.summarize_rewards(dataset, cj.predict_rewards(schemes, N))
     with pytest.raises(ValueError, match="predicted is for 4 items, the sweep has 5"):
-        cj.summarize(dataset, cj.predict(schemes, 4).isel(utility=0))
+        cj.summarize_rewards(dataset, cj.predict_rewards(schemes, 4).isel(utility=0))
     broken = dataset.assign(rewards=dataset["rewards"] * np.nan)
     with pytest.raises(ValueError, match="no train prompt has finite rewards"):
-        cj.summarize(broken, cj.predict(schemes, N).isel(utility=0))
+        cj.summarize_rewards(broken, cj.predict_rewards(schemes, N).isel(utility=0))
 
 
 def test_a_prompt_with_fewer_items_has_the_law_of_its_own_number():
@@ -108,7 +110,7 @@ def test_centring_is_an_axis_and_moves_the_law_as_predicted():
     process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=TRAINING, hyper=FREE)
     rewards = cj.sweep(process, {"centring": [0.0, 0.5, 2.0]}, progress=False)["rewards"].isel(step=-1, prompt=0)
     for row in rewards:
-        law = cj.predict(schemes, N, centring=float(row["centring"]))["rewards"].isel(utility=0, type=0)
+        law = cj.predict_rewards(schemes, N, centring=float(row["centring"]))["rewards"].isel(utility=0, type=0)
         np.testing.assert_allclose(row, law, atol=0.01)
     assert float(abs(rewards[0] - rewards[2]).max()) > 0.1
 
@@ -120,7 +122,7 @@ def test_other_pairs_have_other_laws(pairs):
     process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=plan, hyper=FREE)
     rewards = cj.sweep(process, {}, progress=False)["rewards"].isel(step=-1, prompt=0)
     np.testing.assert_allclose(
-        rewards, cj.predict(schemes, N, pairs=pairs)["rewards"].isel(utility=0, type=0), atol=0.01
+        rewards, cj.predict_rewards(schemes, N, pairs=pairs)["rewards"].isel(utility=0, type=0), atol=0.01
     )
 
 
@@ -131,11 +133,11 @@ def test_every_completion_is_encoded_once_in_one_trace():
         encoded.append(features.shape)
         return jax.nn.sigmoid(features @ params)
 
-    model = cj.Model(lambda key, features: jnp.zeros(features.shape[-1]), apply)
+    model = cj.reward.Model(lambda key, features: jnp.zeros(features.shape[-1]), apply)
     schemes = cj.make_schemes({name: cj.choose(cj.UTILITIES[name], offset=0.1) for name in ("log", "linear")}, ("all",))
     rankings = free_rankings(((True,) * N,) * 6, (0,) * 6)
     process = cj.make_training(
-        rankings, model, schemes, training=cj.Training(steps=8, records=4, batch_size=2), hyper=FREE
+        rankings, model, schemes, training=cj.reward.Training(steps=8, records=4, batch_size=2), hyper=FREE
     )
     cj.sweep(
         process, {"utility": schemes.axis, "learning_rate": [0.1, 0.2], "seed": range(3)}, segment=1, progress=False
@@ -150,7 +152,7 @@ def test_another_optimizer_brings_its_own_hyperparameters():
         free_rankings(),
         cj.mlp(()),
         schemes,
-        training=cj.Training(steps=50, records=5),
+        training=cj.reward.Training(steps=50, records=5),
         optimizer=lambda hyper: optax.sgd(hyper["rate"], momentum=hyper["momentum"]),
         hyper={"rate": 0.1, "momentum": 0.9},
     )
@@ -163,7 +165,7 @@ def test_another_optimizer_brings_its_own_hyperparameters():
 def test_records_have_steps_splits_and_types():
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)})
     train, test = (free_rankings(((True,) * N,) * 2, types, ("open", "closed")) for types in ((0, 1), (1, 1)))
-    process = cj.make_training(train, cj.mlp((4,)), schemes, training=cj.Training(steps=6, records=3), test=test)
+    process = cj.make_training(train, cj.mlp((4,)), schemes, training=cj.reward.Training(steps=6, records=3), test=test)
     dataset = cj.sweep(process, {}, progress=False)
     assert dataset["step"].to_numpy().tolist() == [2, 4, 6]
     assert dataset["prompt_split"].to_numpy().tolist() == ["train", "train", "test", "test"]
@@ -174,9 +176,9 @@ def test_records_have_steps_splits_and_types():
 @pytest.mark.parametrize(
     ("training", "message"),
     [
-        (cj.Training(steps=10, records=3), "training.steps is 10; it must be a multiple of records, 3"),
-        (cj.Training(steps=0), "training.steps is 0"),
-        (cj.Training(batch_size=0), "training.batch_size is 0"),
+        (cj.reward.Training(steps=10, records=3), "training.steps is 10; it must be a multiple of records, 3"),
+        (cj.reward.Training(steps=0), "training.steps is 0"),
+        (cj.reward.Training(batch_size=0), "training.batch_size is 0"),
     ],
 )
 def test_bad_plans_are_refused(training, message):
@@ -208,7 +210,7 @@ def test_a_batch_in_parts_trains_like_the_whole(monkeypatch):
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)})
     # Adam would not feel the size of a gradient.
     options = {"optimizer": lambda hyper: optax.sgd(hyper["rate"]), "hyper": {"rate": 1.0}}
-    process = cj.make_training(rankings, cj.mlp((4,)), schemes, training=cj.Training(3, 1, 4), **options)
+    process = cj.make_training(rankings, cj.mlp((4,)), schemes, training=cj.reward.Training(3, 1, 4), **options)
     outcomes = []
     for parts in (1, 4):
         monkeypatch.setattr("collapse_jax.reward.training.count_parts", lambda *_, parts=parts: parts)

@@ -197,7 +197,7 @@ def _too_large(layout: Layout, fits: int, why: str) -> MemoryError:
     if fits < 1:
         return MemoryError(
             f"the memory of a device does not hold one member: {why}. Let several devices share a member, with "
-            "cj.make_mesh(model=...), or make its model or its batches smaller"
+            "cj.engine.make_mesh(model=...), or make its model or its batches smaller"
         )
     return MemoryError(
         f"the memory of a device does not hold so many members at once: {why}. Give max_members={layout.chunk(fits)}, "

@@ -55,10 +55,11 @@ def sweep(
     SIGTERM let the segment end and be saved. `max_members` bounds how many members are in memory: more run in equal
     chunks of the same program; by default as many as fit the devices.
 
-    `mesh` is `cj.make_mesh()` by default, all devices of all processes; in several processes, each calls `sweep` with
-    the same arguments, writes its part to the common directory and gets the whole result. On each device `vmap_members`
-    members run side by side (by default all on an accelerator, one after the other on a CPU, where activations then
-    stay in the cache, and a member has the same bits alone and in any population, chunk and number of devices).
+    `mesh` is `cj.engine.make_mesh()` by default, all devices of all processes; in several processes, each calls `sweep`
+    with the same arguments, writes its part to the common directory and gets the whole result. On each device
+    `vmap_members` members run side by side (by default all on an accelerator, one after the other on a CPU, where
+    activations then stay in the cache, and a member has the same bits alone and in any population, chunk and number of
+    devices).
 
     Raises ValueError, before anything is compiled or written, for axes that don't fit the process, a bad number, or a
     directory that holds another sweep; OSError for a directory that can't be written or is in use by another run;

@@ -16,7 +16,7 @@ from collapse_jax.engine.process import Axis
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates
 from collapse_jax.generative.selections.arguments import require_whole
-from collapse_jax.generative.selections.learned import Judge
+from collapse_jax.generative.selections.learned import LearnedReward
 from collapse_jax.reward.loss import RankingData, draw_batch, ranking_loss
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.rankings import Rankings
@@ -37,7 +37,7 @@ Quality: TypeAlias = Callable[[Key[Array, ""], Examples], Float[Array, " n"]]
 
 
 @checked
-def reward_judge(
+def learned_reward(
     model: Model,
     schemes: Schemes,
     rankings: Rankings | Rank,
@@ -47,7 +47,7 @@ def reward_judge(
     quality: Quality | None = None,
     training: Training = Training(steps=500, records=1),
     refit_steps: int = 50,
-) -> Judge:
+) -> LearnedReward:
     """Return the judge that scores examples by a reward model, trained on rankings when a lineage begins.
 
     Give it to `selections.curated`, `best_of` or `top_share`, and sweep over `utility` (`schemes.axis`) and `refit`
@@ -114,7 +114,7 @@ def reward_judge(
             branches.append(lambda: refit(quality(quality_key, candidates.examples)))
         return jax.lax.switch(params["refit"], branches)
 
-    return Judge(
+    return LearnedReward(
         start,
         score,
         learn,

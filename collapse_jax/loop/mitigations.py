@@ -1,4 +1,4 @@
-"""Defences against collapse, side by side: each a regime with its selections, in as few programs as shapes allow."""
+"""Mitigations of collapse, side by side: each a regime with its selections, in as few programs as shapes allow."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from collapse_jax.generative.selections.composition import Alternatives, alterna
 NONE = "none"
 
 
-class Defence(NamedTuple):
+class Mitigation(NamedTuple):
     """What is done against collapse: a regime, what is chosen of what is emitted, and how what trains is weighed.
 
     With `respond` a generation answers the inputs of the real set anew (real prompts, or real text that is edited).
@@ -38,7 +38,7 @@ class Defence(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What a defence uses up, in examples, over all generations.
+    """What a mitigation uses up, in examples, over all generations.
 
     `real` different real examples, shown `real_shown` times to a generation's training set; `generated_shown` those
     that models emitted; `written`, what they emit for it, candidates included.
@@ -51,31 +51,31 @@ class Spent(NamedTuple):
 
 
 @checked
-def data_spent(defence: Defence, generations: int, samples: int) -> Spent:
-    """Return what a defence uses up; raises ValueError as `make_plan` does.
+def data_spent(mitigation: Mitigation, generations: int, samples: int) -> Spent:
+    """Return what a mitigation uses up; raises ValueError as `make_plan` does.
 
-    >>> data_spent(Defence(REGIMES["accumulate"]), 3, 100)
+    >>> data_spent(Mitigation(REGIMES["accumulate"]), 3, 100)
     Spent(real=100, real_shown=300, generated_shown=300, written=200)
 
     A regime that draws from a larger pool shows real examples in proportion. With `respond` the real set is what is
     answered: it counts as used, not as shown. The last generation trains, but nothing is trained on what it emits.
     """
-    one = make_plan(defence.regime, generations, samples).rows(defence.regime.name)
+    one = make_plan(mitigation.regime, generations, samples).rows(mitigation.regime.name)
     kept = one.draws / one.counts.sum(axis=1)
     shown = one.counts * kept[:, None]
     fresh, stored = int(one.counts[:, 0].sum()), int(one.counts[:, 1].max())
-    if defence.respond:
+    if mitigation.respond:
         stored = samples
     real, generated = shown[:, :2].sum(), shown[:, 2:].sum()
-    times = defence.curate.oversample if defence.curate is not None else 1
+    times = mitigation.curate.oversample if mitigation.curate is not None else 1
     written = int(sum(one.counts[:, s].max() for s in range(2, one.counts.shape[1]))) * times
     return Spent(fresh + stored, round(float(real)), round(float(generated)), written)
 
 
 @checked
-def compare_defences(
+def compare_mitigations(
     family: Family,
-    defences: Mapping[str, Defence],
+    mitigations: Mapping[str, Mitigation],
     *,
     generations: int,
     samples: int,
@@ -84,22 +84,22 @@ def compare_defences(
     progress: bool = True,
     **options: Any,
 ) -> xr.Dataset:
-    """Return the records of labelled defences by `defence`, `seed` and `generation`: all of one training, by seed.
+    """Return the records of labelled mitigations by `mitigation`, `seed` and `generation`: one training a seed.
 
-    Defences share a program where they emit as many candidates for each example, in the same way, with the same family:
-    one such program takes them all, whatever their regimes and selections. `program` numbers the one of each defence.
-    `options` go to `make_recursion` (`truth`, `measure`, `inspect`, `warm_start`, ...). What a selection records is NaN
-    for defences without it. `directory`, `progress` and resuming as in `sweep`.
+    Mitigations share a program where they emit as many candidates for each example, in the same way, with the same
+    family: one such program takes them all, whatever their regimes and selections. `program` numbers the one of each
+    mitigation. `options` go to `make_recursion` (`truth`, `measure`, `inspect`, `warm_start`, ...). What a selection
+    records is NaN for mitigations without it. `directory`, `progress` and resuming as in `sweep`.
 
-    Raises ValueError for no defences, and as `make_plan`, `make_recursion` and `sweep` do.
+    Raises ValueError for no mitigations, and as `make_plan`, `make_recursion` and `sweep` do.
     """
-    if not defences:
-        raise ValueError("defences is empty; give at least one")
-    for label, one in defences.items():
-        if not isinstance(one, Defence):
-            raise ValueError(f"defence {label!r} is {one!r}; it must be a record such as cj.Defence()")
-    groups: dict[Hashable, dict[str, Defence]] = {}
-    for label, one in defences.items():
+    if not mitigations:
+        raise ValueError("mitigations is empty; give at least one")
+    for label, one in mitigations.items():
+        if not isinstance(one, Mitigation):
+            raise ValueError(f"mitigation {label!r} is {one!r}; it must be a record such as cj.Mitigation()")
+    groups: dict[Hashable, dict[str, Mitigation]] = {}
+    for label, one in mitigations.items():
         times = one.curate.oversample if one.curate is not None else 1
         groups.setdefault((id(one.family or family), one.respond, times), {})[label] = one
 
@@ -115,16 +115,16 @@ def compare_defences(
             progress=progress,
             options=options,
         )
-        found.append(dataset.assign(program=("defence", np.full(len(group), number))))
-    merged: xr.Dataset = xr.concat(found, "defence", data_vars="all", join="outer", combine_attrs="drop")
+        found.append(dataset.assign(program=("mitigation", np.full(len(group), number))))
+    merged: xr.Dataset = xr.concat(found, "mitigation", data_vars="all", join="outer", combine_attrs="drop")
     # What ran, where and for how long, by program.
     attributes = {name: json.dumps([json.loads(one.attrs[name]) for one in found]) for name in found[0].attrs}
-    return merged.sel(defence=list(defences)).assign_attrs(attributes)
+    return merged.sel(mitigation=list(mitigations)).assign_attrs(attributes)
 
 
 def _sweep_group(
     family: Family,
-    group: Mapping[str, Defence],
+    group: Mapping[str, Mitigation],
     *,
     generations: int,
     samples: int,
@@ -151,8 +151,8 @@ def _sweep_group(
         arms[label] = {"regime": [id(regime) for regime in regimes].index(id(one.regime))}
         arms[label] |= {"curated": curates[i]} if curate else {}
         arms[label] |= {"reweighed": reweighs[i]} if reweigh else {}
-    process, axis = with_arms(process, arms, "defence")
-    return sweep(process, {"defence": axis, "seed": range(seeds)}, directory=directory, segment=1, progress=progress)
+    process, axis = with_arms(process, arms, "mitigation")
+    return sweep(process, {"mitigation": axis, "seed": range(seeds)}, directory=directory, segment=1, progress=progress)
 
 
 def _either(selections: list[Selection | None], name: str) -> tuple[Alternatives | None, list[int]]:
@@ -165,6 +165,6 @@ def _either(selections: list[Selection | None], name: str) -> tuple[Alternatives
     return alternatives(labelled, name), places
 
 
-def _folder(number: int, group: Mapping[str, Defence]) -> str:
-    """Return a folder's name for a group: its number and its first defence, in letters and digits."""
+def _folder(number: int, group: Mapping[str, Mitigation]) -> str:
+    """Return a folder's name for a group: its number and its first mitigation, in letters and digits."""
     return f"{number}-" + re.sub(r"\W+", "-", next(iter(group))).strip("-")

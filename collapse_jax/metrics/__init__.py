@@ -33,6 +33,7 @@ from collapse_jax.metrics.groups import by_group
 from collapse_jax.metrics.lexical import distinct_n, ngram_entropy, repetition, self_bleu, type_token_ratio
 from collapse_jax.metrics.minorities import ball_coverage, group_distance, group_misses
 from collapse_jax.metrics.ngrams import ngram_frequencies
+from collapse_jax.metrics.profile import collapse_profile
 from collapse_jax.metrics.samples import (
     PrecisionRecall,
     cosine_similarities,
@@ -55,6 +56,7 @@ __all__ = [
     "by_group",
     "cell_masses",
     "classifier_agreement",
+    "collapse_profile",
     "cosine_similarities",
     "distinct_n",
     "entropy",

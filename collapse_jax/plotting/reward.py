@@ -12,8 +12,9 @@ from collapse_jax.plotting.style import COLOURS, panels, with_legend
 def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[str, str] | None = None) -> Figure:
     """Return reward against item index at the last step: a column a utility, a row a split, the law dashed.
 
-    `dataset` is a sweep of `make_training` over utility (and seed), `predicted` is `predict(...)`. Lines are means over
-    prompts and seeds by type of prompt, bands one standard deviation either way, black dashes the predicted law.
+    `dataset` is a sweep of `make_training` over utility (and seed), `predicted` is `predict_rewards(...)`. Lines are
+    means over prompts and seeds by type of prompt, bands one standard deviation either way, black dashes the predicted
+    law.
     """
     utilities, splits = dataset["utility"].to_numpy(), [s for s in ("train", "test") if s in dataset["prompt_split"]]
     figure = Figure(figsize=(2.6 * len(utilities), 2.5 * len(splits) + 0.6), layout="constrained")

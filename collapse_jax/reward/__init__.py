@@ -1,1 +1,50 @@
 """Reward collapse: utilities, the laws they lead to, and populations of reward models that obey them."""
+
+from collapse_jax.reward import laws
+from collapse_jax.reward.encoders import prefix_encoder, text_encoder
+from collapse_jax.reward.laws.closed_forms import LimitLaw, closed_form
+from collapse_jax.reward.laws.finite_law import FiniteLaw, certified_gap, finite_law, objective
+from collapse_jax.reward.laws.limit_law import limit_law
+from collapse_jax.reward.laws.prediction import limit_values, predict_rewards, quantile_distance, wasserstein_to_limit
+from collapse_jax.reward.loss import RankingData
+from collapse_jax.reward.models import Model, mlp
+from collapse_jax.reward.rankings import Prefixes, Rankings, make_rankings
+from collapse_jax.reward.schemes import Schemes, make_schemes
+from collapse_jax.reward.summary import summarize_rewards
+from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, make_training
+from collapse_jax.reward.utilities import UTILITIES, Choice, Utility, choose, utility
+
+__all__ = [
+    "ADAMW_HYPER",
+    "UTILITIES",
+    "Choice",
+    "FiniteLaw",
+    "LimitLaw",
+    "Model",
+    "Prefixes",
+    "RankingData",
+    "Rankings",
+    "Schemes",
+    "Training",
+    "Utility",
+    "adamw",
+    "certified_gap",
+    "choose",
+    "closed_form",
+    "finite_law",
+    "laws",
+    "limit_law",
+    "limit_values",
+    "make_rankings",
+    "make_schemes",
+    "make_training",
+    "mlp",
+    "objective",
+    "predict_rewards",
+    "prefix_encoder",
+    "quantile_distance",
+    "summarize_rewards",
+    "text_encoder",
+    "utility",
+    "wasserstein_to_limit",
+]

@@ -21,10 +21,11 @@ from collapse_jax.reward.metrics import (
 
 
 @checked
-def summarize(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dataset | None = None) -> xr.Dataset:
+def summarize_rewards(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dataset | None = None) -> xr.Dataset:
     """Return the metrics of a sweep of `make_training` by member, step and split, averaged over prompts.
 
-    `predicted` is `predict(...)` for the sweep's schemes, `limits` is `limit_values(...)` for them. The result holds
+    `predicted` is `predict_rewards(...)` for the sweep's schemes, `limits` is `limit_values(...)` for them. The result
+    holds
 
     - `curve` (type, item): the mean reward; `separation`: the mean over items of |curve of type 0 - curve of type 1|;
     - `law_rmse`: the root-mean-square distance of the curves from the law;

@@ -31,7 +31,7 @@ class Work(NamedTuple):
     """A process, and how many seeds of it a sweep takes."""
 
     name: str
-    process: cj.Process
+    process: cj.engine.Process
     members: int
 
 
@@ -40,7 +40,7 @@ def _timed(*workloads: Workload) -> list[Work]:
 
 
 def _language(dtype: Any) -> list[Work]:
-    sizes = cj.Architecture(2, 64, dtype=dtype)
+    sizes = cj.nets.Architecture(2, 64, dtype=dtype)
     return [
         one._replace(name=f"{one.name}, {dtype}")
         for one in _timed(*language_models(sizes, members=_MEMBERS, steps=_STEPS, rows=256))
@@ -49,7 +49,7 @@ def _language(dtype: Any) -> list[Work]:
 
 def _recursions() -> list[Work]:
     """Return networks fitted generation after generation: the engine hands each member its own fitting's settings."""
-    fitting = cj.Fitting(_STEPS, 32, 1e-3)
+    fitting = cj.generative.Fitting(_STEPS, 32, 1e-3)
     images = cj.families.LabelledImages(jnp.zeros((512, *SHAPE)), jnp.zeros(512, jnp.int32))
     rows = jnp.zeros((512, LENGTH), jnp.int32)
     plan = cj.make_plan(cj.REGIMES["replace"], 4, 256)
@@ -75,7 +75,7 @@ def _beams() -> list[Work]:
 
 def _convolutions() -> list[Work]:
     images = cj.families.LabelledImages(jnp.zeros((512, *SHAPE)), jnp.zeros(512, jnp.int32))
-    fitting = cj.Fitting(_STEPS, 64, 1e-3)
+    fitting = cj.generative.Fitting(_STEPS, 64, 1e-3)
     family = cj.families.vae(SHAPE, CLASSES, hidden=(16, 32), latent=LATENT, kind="convolutional", fitting=fitting)
     train, sample = (process_of(one) for one in fit_and_sample(family, images, 512))
     return [
@@ -85,7 +85,7 @@ def _convolutions() -> list[Work]:
 
 
 def _judge() -> list[Work]:
-    training = cj.Training(500, records=1, batch_size=64)
+    training = cj.reward.Training(500, records=1, batch_size=64)
     curation = Curation(2, cj.mlp(()), training, 50, 0.1)
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)}, type_names=("open", "closed"))
     plan = cj.make_plan(cj.REGIMES["replace"], 16, 4000)
@@ -95,7 +95,7 @@ def _judge() -> list[Work]:
 def _selections() -> list[Work]:
     tokens = 100
 
-    def count(candidates: cj.Candidates) -> Any:
+    def count(candidates: cj.generative.Candidates) -> Any:
         return jnp.ones(tokens) + candidates.weights @ (candidates.examples[:, None] == jnp.arange(tokens)[None])
 
     rare = cj.Selection(
@@ -119,7 +119,7 @@ def _selections() -> list[Work]:
 
 
 def _ecosystem() -> list[Work]:
-    plan = cj.make_plan(cj.ecosystem(4), 20, 1000)
+    plan = cj.make_plan(cj.generative.ecosystem(4), 20, 1000)
     return [Work("ecosystem of 4 models", cj.make_recursion(cj.families.categorical(100), plan), _MEMBERS)]
 
 
@@ -128,8 +128,8 @@ def _gpt2() -> list[Work]:
     family = cj.families.language_model(
         vocabulary,
         length,
-        architecture=cj.Architecture(12, 768, heads=12, dtype="bfloat16"),
-        fitting=cj.Fitting(16, rows, 1e-3),
+        architecture=cj.nets.Architecture(12, 768, heads=12, dtype="bfloat16"),
+        fitting=cj.generative.Fitting(16, rows, 1e-3),
     )
     train, write = fit_and_sample(family, np.zeros((64, length), np.int32), rows)
     size = "12 blocks of 768, bfloat16"
@@ -139,7 +139,7 @@ def _gpt2() -> list[Work]:
 KINDS: dict[str, Callable[[], Iterable[Work]]] = {
     "perceptrons": lambda: _timed(perceptrons(64, steps=_STEPS), perceptrons(4096, steps=_STEPS)),
     "encoders": lambda: _timed(
-        *text_encoders(cj.Architecture(2, 128, positions="learned"), members=16, steps=8 * _STEPS)
+        *text_encoders(cj.nets.Architecture(2, 128, positions="learned"), members=16, steps=8 * _STEPS)
     ),
     "families": lambda: _timed(*(by_examples(name, **_RECURSION) for name in EXAMPLES)),
     "statistics": lambda: _timed(*(by_statistics(name, **_RECURSION) for name in STATISTICS)),

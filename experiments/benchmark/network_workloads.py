@@ -19,7 +19,7 @@ _PIXELS, _FREQUENCIES = 64, 32
 
 
 def language_models(
-    architecture: cj.Architecture,
+    architecture: cj.nets.Architecture,
     *,
     members: int,
     steps: int,
@@ -30,7 +30,7 @@ def language_models(
 ) -> list[Workload]:
     """Return training, `batch` rows a step, and writing of language models, in tokens; `length` tokens in a row."""
     family = cj.families.language_model(
-        vocabulary, length, architecture=architecture, fitting=cj.Fitting(steps, batch, 1e-3)
+        vocabulary, length, architecture=architecture, fitting=cj.generative.Fitting(steps, batch, 1e-3)
     )
     data = np.random.default_rng(0).integers(vocabulary, size=(512, length)).astype(np.int32)
     # A token's logits: a product with the table, and a softmax over it.
@@ -80,7 +80,7 @@ def image_models(*, members: int, steps: int, rows: int) -> list[Workload]:
     images = rng.uniform(size=(512, *SHAPE)).astype(np.float32)
     labels = rng.integers(CLASSES, size=512).astype(np.int32)
     data = cj.families.LabelledImages(jnp.asarray(images), jnp.asarray(labels))
-    fitting = cj.Fitting(steps, _IMAGES_BATCH, 1e-3)
+    fitting = cj.generative.Fitting(steps, _IMAGES_BATCH, 1e-3)
     vae = cj.families.vae(SHAPE, CLASSES, hidden=HIDDEN, latent=LATENT, fitting=fitting)
     flow = cj.families.flow(SHAPE, CLASSES, hidden=HIDDEN, integration_steps=_INTEGRATION, fitting=fitting)
 
@@ -158,7 +158,7 @@ def image_models(*, members: int, steps: int, rows: int) -> list[Workload]:
     return found
 
 
-def fit_and_sample(family: cj.Family, data: Any, rows: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def fit_and_sample(family: cj.generative.Family, data: Any, rows: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the functions of a key that fit a fresh model to the data, and that sample from a fresh model.
 
     The fit's settings are arguments, as in a recursion, where each member has its own: a loop of known length would be

@@ -44,7 +44,7 @@ def perceptrons(members: int, *, steps: int, features: int = 128, hidden: int = 
 
 def perceptron_training(
     *, steps: int, prompts: int, items: int = ITEMS, features: int = 128, hidden: int = 128, records: int = 1
-) -> cj.Process:
+) -> cj.engine.Process:
     """Return the training of a reward perceptron on random features, all prompts a step."""
     given = perceptron_features(features, prompts, items)
     return _training(given, cj.mlp((hidden,)), prompts, items, steps, records)
@@ -55,7 +55,7 @@ def perceptron_features(features: int, prompts: int = _PERCEPTRON_PROMPTS, items
     return np.random.default_rng(0).normal(size=(prompts, items, features)).astype(np.float32)
 
 
-def text_encoders(architecture: cj.Architecture, *, members: int, steps: int) -> list[Workload]:
+def text_encoders(architecture: cj.nets.Architecture, *, members: int, steps: int) -> list[Workload]:
     """Return training of text reward models on 8 completions of each of 8 prompts a step, in pairs.
 
     Completions are prefixes of texts of 192 tokens, the shortest an eighth of it: encoded each once, or each prompt
@@ -64,13 +64,20 @@ def text_encoders(architecture: cj.Architecture, *, members: int, steps: int) ->
     text = np.random.default_rng(0).integers(_VOCABULARY, size=(_TEXT_PROMPTS, _LENGTH)).astype(np.int32)
     last = np.tile(np.arange(ITEMS, 0, -1) * (_LENGTH // ITEMS) - 1, (_TEXT_PROMPTS, 1)).astype(np.int32)
     tokens = np.where(np.arange(_LENGTH) <= last[:, :, None], text[:, None], -1).astype(np.int32)
-    prefixes = cj.Prefixes(text, np.zeros(_TEXT_PROMPTS, np.int32), last)
+    prefixes = cj.reward.Prefixes(text, np.zeros(_TEXT_PROMPTS, np.int32), last)
     loop_steps = max(steps // 4, 1)
     pairs = _TEXT_PROMPTS * PAIRS
     found = []
     for name, model, features, rows, many, holds_back in (
-        ("each completion", cj.text_encoder, tokens, _TEXT_PROMPTS * ITEMS, max(steps // ITEMS, 1), _EACH_HELD_BACK),
-        ("each prompt", cj.prefix_encoder, prefixes, _TEXT_PROMPTS, steps, _PROMPT_HELD_BACK),
+        (
+            "each completion",
+            cj.reward.text_encoder,
+            tokens,
+            _TEXT_PROMPTS * ITEMS,
+            max(steps // ITEMS, 1),
+            _EACH_HELD_BACK,
+        ),
+        ("each prompt", cj.reward.prefix_encoder, prefixes, _TEXT_PROMPTS, steps, _PROMPT_HELD_BACK),
     ):
         process = _training(features, model(_VOCABULARY, architecture=architecture), _TEXT_PROMPTS, ITEMS, many)
         forward = transformer(architecture, _LENGTH).times(rows * _LENGTH)
@@ -97,10 +104,12 @@ def text_encoders(architecture: cj.Architecture, *, members: int, steps: int) ->
     return found
 
 
-def _training(features: object, model: cj.Model, prompts: int, items: int, steps: int, records: int = 1) -> cj.Process:
+def _training(
+    features: object, model: cj.reward.Model, prompts: int, items: int, steps: int, records: int = 1
+) -> cj.engine.Process:
     rankings = cj.make_rankings(features, np.ones((prompts, items), bool), np.zeros(prompts, np.int32))  # type: ignore[arg-type]
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)})
-    return cj.make_training(rankings, model, schemes, training=cj.Training(steps, records, prompts))
+    return cj.make_training(rankings, model, schemes, training=cj.reward.Training(steps, records, prompts))
 
 
 _PERCEPTRON_HELD_BACK = "One member runs on one device: of two cores, half of the limit is out of reach."

@@ -91,7 +91,7 @@ def dense(sizes: Sequence[int], *, train: bool = False, known_input: bool = True
     return 2.0 * (3.0 * sum(weights) - (weights[0] if known_input else 0.0) if train else sum(weights))
 
 
-def transformer(architecture: cj.Architecture, length: int) -> Resources:
+def transformer(architecture: cj.nets.Architecture, length: int) -> Resources:
     """Return what a token takes of the blocks, forward, in rows of `length` tokens.
 
     Operations: 4 projections and the two layers of expansion e, 2 (4 + 2e) width²; scores and their sums over all
@@ -104,7 +104,7 @@ def transformer(architecture: cj.Architecture, length: int) -> Resources:
     ).times(architecture.layers)
 
 
-def weights_of(architecture: cj.Architecture, vocabulary: int) -> int:
+def weights_of(architecture: cj.nets.Architecture, vocabulary: int) -> int:
     """Return the number of weights of a transformer in its products and its table."""
     blocks = architecture.layers * architecture.width**2 * (4 + 2 * architecture.expansion)
     return blocks + vocabulary * architecture.width

@@ -84,7 +84,7 @@ def draw(dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def process_at(axis: str, size: int) -> tuple[cj.Process, int]:
+def process_at(axis: str, size: int) -> tuple[cj.engine.Process, int]:
     """Return the process and the number of members of a point."""
     if axis == "generations":
         plan = cj.make_plan(cj.REGIMES["replace"], size, _SAMPLES)

@@ -101,14 +101,14 @@ def workloads(config: Config) -> Iterator[Workload]:
     for name in ("members", "steps", "rows", "samples", "generations", "lineages", "perceptron_steps", "repeats"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name} is {getattr(config, name)}; it must be a whole number from 1 on")
-    sizes = cj.Architecture(config.layers, config.width, dtype=config.dtype)
+    sizes = cj.nets.Architecture(config.layers, config.width, dtype=config.dtype)
     recursion = {"samples": config.samples, "generations": config.generations, "lineages": config.lineages}
     if "perceptrons" in config.work:
         for members in config.populations:
             yield perceptrons(members, steps=max(config.perceptron_steps // members, 2))
     if "encoders" in config.work:
         for members in config.encoders:
-            wide = cj.Architecture(config.layers, 2 * config.width, positions="learned", dtype=config.dtype)
+            wide = cj.nets.Architecture(config.layers, 2 * config.width, positions="learned", dtype=config.dtype)
             yield from text_encoders(wide, members=members, steps=max(config.steps // 2, 1))
     if "families" in config.work:
         yield from (by_examples(name, **recursion) for name in config.families)

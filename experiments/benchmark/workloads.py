@@ -34,7 +34,7 @@ class Workload(NamedTuple):
 
     name: str
     unit: str
-    process: cj.Process
+    process: cj.engine.Process
     members: int
     units: int
     takes: Resources
@@ -67,7 +67,7 @@ def ways(work: Workload) -> dict[str, Callable[[], float]]:
     return {**found, ONE_BY_ONE: one_by_one, POPULATION: population}
 
 
-def whole_member(process: cj.Process, seed: Array) -> Any:
+def whole_member(process: cj.engine.Process, seed: Array) -> Any:
     """Return the last state and all records of the member of a process with that seed."""
     hyper = jax.tree.map(jnp.asarray, process.hyper)
     return jax.lax.scan(
@@ -90,7 +90,7 @@ def run_seconds(work: Workload) -> float:
     return float(json.loads(swept.attrs["provenance"])["run_seconds"])
 
 
-def process_of(work: Callable[..., Any], hyper: Mapping[str, Any] = MappingProxyType({})) -> cj.Process:
+def process_of(work: Callable[..., Any], hyper: Mapping[str, Any] = MappingProxyType({})) -> cj.engine.Process:
     """Return the process of one step that does `work(key, **hyper)` and records the sum of all that it returns."""
 
     def step(state: Array, hyper: Any, index: Array) -> tuple[Array, dict[str, Array]]:
@@ -98,7 +98,7 @@ def process_of(work: Callable[..., Any], hyper: Mapping[str, Any] = MappingProxy
         leaves = jax.tree.leaves(work(own_key, **hyper))
         return key, {"sum": sum((jnp.sum(leaf).astype(jnp.float32) for leaf in leaves), jnp.zeros(()))}
 
-    return cj.Process(lambda key, hyper: key, step, num_steps=1, hyper=dict(hyper))
+    return cj.engine.Process(lambda key, hyper: key, step, num_steps=1, hyper=dict(hyper))
 
 
 def torch_loop(name: str, units: int, *arguments: Any, module: str = "torch_loops") -> Callable[[], float] | None:

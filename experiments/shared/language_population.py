@@ -129,7 +129,7 @@ def pretrain(config: LanguageSettings, language: Language, directory: Path) -> L
     """Return the language with the weights of the model pretrained on its rows, kept in `directory`."""
     rows = language.train
     family = make_family(
-        config, language, fitting=cj.Fitting(config.pretraining, config.batch_size, 3 * config.learning_rate)
+        config, language, fitting=cj.generative.Fitting(config.pretraining, config.batch_size, 3 * config.learning_rate)
     )
 
     @jax.jit
@@ -174,14 +174,14 @@ def token_classes(tokenizer: cj.data.Tokenizer, rows: np.ndarray) -> np.ndarray:
     return classes
 
 
-def make_family(config: LanguageSettings, language: Language, **options: Any) -> cj.Family:
+def make_family(config: LanguageSettings, language: Language, **options: Any) -> cj.generative.Family:
     """Return the family of language models of a configuration."""
     given: dict[str, Any] = {
         "prompt": config.prompt,
-        "fitting": cj.Fitting(config.steps, config.batch_size, config.learning_rate),
+        "fitting": cj.generative.Fitting(config.steps, config.batch_size, config.learning_rate),
         "pretrained": None if config.start == "scratch" else language.pretrained,
     }
-    architecture = cj.Architecture(config.layers, config.width, config.heads, dtype=config.dtype)
+    architecture = cj.nets.Architecture(config.layers, config.width, config.heads, dtype=config.dtype)
     return cj.families.language_model(
         language.tokenizer.size,
         config.length,
@@ -228,7 +228,7 @@ def make_description(config: LanguageSettings, language: Language) -> Callable[[
 def recurse(
     config: LanguageConfig,
     language: Language,
-    regimes: Sequence[cj.Regime],
+    regimes: Sequence[cj.generative.Regime],
     directory: Path,
     *,
     axes: Mapping[str, Any] | None = None,
@@ -269,7 +269,7 @@ def recurse(
         process,
         {"regime": plan.axes["regime"], **(axes or {}), "seed": range(config.seeds)},
         directory=directory,
-        mesh=cj.make_mesh(batch=config.batch_devices, model=config.model_devices),
+        mesh=cj.engine.make_mesh(batch=config.batch_devices, model=config.model_devices),
         segment=1,
         progress=config.progress,
     )

@@ -45,7 +45,7 @@ class TextConfig(Options):
 
 
 def train_on_text(
-    config: TextConfig, schemes: cj.Schemes, directory: Path, axes: Mapping[str, Any] | None = None
+    config: TextConfig, schemes: cj.reward.Schemes, directory: Path, axes: Mapping[str, Any] | None = None
 ) -> xr.Dataset:
     """Return the records of `schemes` x `axes` x seeds, resumed from `directory` where an earlier call was stopped."""
     model, train, test = _read(config)
@@ -53,15 +53,15 @@ def train_on_text(
         train,
         model,
         schemes,
-        training=cj.Training(steps=config.steps, records=config.records, batch_size=config.batch_size),
+        training=cj.reward.Training(steps=config.steps, records=config.records, batch_size=config.batch_size),
         test=test,
-        hyper={**cj.ADAMW_HYPER, "learning_rate": config.learning_rate},
+        hyper={**cj.reward.ADAMW_HYPER, "learning_rate": config.learning_rate},
     )
     everything = {"utility": schemes.axis, **(axes or {}), "seed": range(config.seeds)}
     return cj.sweep(process, everything, directory=directory / "sweep", progress=config.progress)
 
 
-def _read(config: TextConfig) -> tuple[cj.Model, cj.Rankings, cj.Rankings]:
+def _read(config: TextConfig) -> tuple[cj.reward.Model, cj.reward.Rankings, cj.reward.Rankings]:
     """Return the model, and the rankings to train on and to be judged by as the model reads them."""
     splits = cj.data.ranking_sets(_source(config), data_dir=config.data_dir)
     if config.model == "mlp":
@@ -71,7 +71,7 @@ def _read(config: TextConfig) -> tuple[cj.Model, cj.Rankings, cj.Rankings]:
     pairs = zip(splits.train.prompts, splits.train.completions, strict=True)
     texts = [text for prompt, items in pairs for text in (prompt, items[0])]
     tokenizer = cj.data.train_bpe(texts, config.vocabulary)
-    architecture = cj.Architecture(config.layers, config.width, config.heads, positions="learned")
+    architecture = cj.nets.Architecture(config.layers, config.width, config.heads, positions="learned")
     ends = 2 if config.model == "text_encoder" else 1
     length = max(
         len(tokenizer.encode(prompt)) + len(tokenizer.encode(items[0])) + ends
@@ -80,13 +80,13 @@ def _read(config: TextConfig) -> tuple[cj.Model, cj.Rankings, cj.Rankings]:
     )
     if config.model == "text_encoder":
         train, test = (cj.make_rankings(*cj.data.tokenize(split, tokenizer, length), split.types) for split in splits)
-        return cj.text_encoder(tokenizer.size, architecture=architecture), train, test
+        return cj.reward.text_encoder(tokenizer.size, architecture=architecture), train, test
     rows = [cj.data.tokenize_prefixes(split, tokenizer, length) for split in splits]
     train, test = (
-        cj.make_rankings(cj.Prefixes(tokens, start, last), mask, split.types)
+        cj.make_rankings(cj.reward.Prefixes(tokens, start, last), mask, split.types)
         for split, (tokens, start, last, mask) in zip(splits, rows, strict=True)
     )
-    return cj.prefix_encoder(tokenizer.size, architecture=architecture), train, test
+    return cj.reward.prefix_encoder(tokenizer.size, architecture=architecture), train, test
 
 
 def _source(config: TextConfig) -> cj.data.Source:

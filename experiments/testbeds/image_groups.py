@@ -63,7 +63,7 @@ def make_images(config: ImageConfig, data_dir: Path | None = None) -> Testbed:
     }
     real: LabelledImages = cj.data.mix_groups(groups, dict(zip(names, shares, strict=True)), size).examples
 
-    fitting = cj.Fitting(config.steps, batch_size=64, learning_rate=6e-3)
+    fitting = cj.generative.Fitting(config.steps, batch_size=64, learning_rate=6e-3)
     family = cj.families.vae(splits.train.images.shape[1:], len(names), fitting=fitting)
     logits = metrics.fit_classifier(splits.train.images, labels)
     pixels = splits.train.images.reshape(len(labels), -1)
@@ -116,7 +116,7 @@ def make_images(config: ImageConfig, data_dir: Path | None = None) -> Testbed:
 
 
 def _make_records(
-    test: cj.data.Images, shares: np.ndarray, family: cj.Family, features: Callable[[LabelledImages], Array]
+    test: cj.data.Images, shares: np.ndarray, family: cj.generative.Family, features: Callable[[LabelledImages], Array]
 ) -> tuple[Callable[..., dict[str, Array]], Callable[..., dict[str, Array]]]:
     """Return what is recorded of models and of what they emit, against held-out images."""
     log_prob, classes = family.log_prob, len(shares)

@@ -134,15 +134,19 @@ def _split(config: InstructionConfig, tokenizer: cj.data.Tokenizer, told: Sequen
     return seeds
 
 
-def _rewriting(config: InstructionConfig, language: Language, templates: Sequence[cj.data.Template]) -> cj.Family:
-    def make_writer(length: int, prompt: int, end: int) -> cj.Family:
+def _rewriting(
+    config: InstructionConfig, language: Language, templates: Sequence[cj.data.Template]
+) -> cj.generative.Family:
+    def make_writer(length: int, prompt: int, end: int) -> cj.generative.Family:
         return make_family(replace(config, length=length), language, prompt=prompt)
 
     tokens = cj.data.tokenize_templates(language.tokenizer, templates)
     return cj.families.rewriting(make_writer, *tokens, length=config.length, end=language.tokenizer.end)
 
 
-def _evolving(config: InstructionConfig, language: Language, templates: Sequence[cj.data.Template]) -> cj.Family:
+def _evolving(
+    config: InstructionConfig, language: Language, templates: Sequence[cj.data.Template]
+) -> cj.generative.Family:
     """Return the family that deepens and broadens instructions in turn, so that either can be chosen by its place."""
     family = _rewriting(config, language, templates)
 
@@ -156,7 +160,9 @@ def _deepened(n: int) -> Array:
     return (jnp.arange(n) % 2 == 0).astype(float)
 
 
-def _imitating(config: InstructionConfig, language: Language, templates: Sequence[cj.data.Template]) -> cj.Family:
+def _imitating(
+    config: InstructionConfig, language: Language, templates: Sequence[cj.data.Template]
+) -> cj.generative.Family:
     """Return the family that learns as the evolving one does, and writes instructions of its own, from nothing."""
     broadening = [one for one in templates if one.operator == "broaden"]
     # Continuing what stands before the slot, with nothing in it.
@@ -176,7 +182,7 @@ def _make_defences(
     language: Language,
     templates: Sequence[cj.data.Template],
     usual: Callable[[Array], Array],
-) -> dict[str, cj.Defence]:
+) -> dict[str, cj.Mitigation]:
     """Return the ways to go on from the seeds; where candidates are not chosen, as many are written for chance."""
     accumulate, tokenizer = cj.REGIMES["accumulate"], language.tokenizer
     seeds_alone = cj.with_share(cj.REGIMES["real_fraction_replayed"], 1.0, CONTROL)
@@ -191,17 +197,17 @@ def _make_defences(
     deepened = selections.accepted(lambda rows: _deepened(len(rows)), oversample=CANDIDATES, name="deepened")
     broadened = selections.accepted(lambda rows: 1.0 - _deepened(len(rows)), oversample=CANDIDATES, name="broadened")
     return {
-        "replace": cj.Defence(curate=by_chance, family=_imitating(config, language, templates)),
-        "evolve, replace": cj.Defence(curate=by_chance),
-        "evolve, accumulate": cj.Defence(accumulate, by_chance),
-        "deepen, accumulate": cj.Defence(accumulate, deepened),
-        "broaden, accumulate": cj.Defence(accumulate, broadened),
-        "well-formed": cj.Defence(accumulate, chosen(eliminated)),
-        "novel": cj.Defence(accumulate, chosen(novel)),
-        "well-formed and novel": cj.Defence(accumulate, chosen(eliminated, novel)),
-        "verified": cj.Defence(accumulate, chosen(eliminated, verified)),
-        "seeds evolved anew": cj.Defence(respond=True),
-        CONTROL: cj.Defence(seeds_alone, by_chance),
+        "replace": cj.Mitigation(curate=by_chance, family=_imitating(config, language, templates)),
+        "evolve, replace": cj.Mitigation(curate=by_chance),
+        "evolve, accumulate": cj.Mitigation(accumulate, by_chance),
+        "deepen, accumulate": cj.Mitigation(accumulate, deepened),
+        "broaden, accumulate": cj.Mitigation(accumulate, broadened),
+        "well-formed": cj.Mitigation(accumulate, chosen(eliminated)),
+        "novel": cj.Mitigation(accumulate, chosen(novel)),
+        "well-formed and novel": cj.Mitigation(accumulate, chosen(eliminated, novel)),
+        "verified": cj.Mitigation(accumulate, chosen(eliminated, verified)),
+        "seeds evolved anew": cj.Mitigation(respond=True),
+        CONTROL: cj.Mitigation(seeds_alone, by_chance),
     }
 
 
@@ -218,7 +224,7 @@ def _make_surprise(config: InstructionConfig, language: Language) -> Callable[[A
     return jax.jit(surprise)
 
 
-def _make_measure(family: cj.Family, seeds: Seeds, shares: np.ndarray) -> Callable[..., Mapping[str, Array]]:
+def _make_measure(family: cj.generative.Family, seeds: Seeds, shares: np.ndarray) -> Callable[..., Mapping[str, Array]]:
     token_log_prob, held_out = family.token_log_prob, jnp.asarray(seeds.held_out)
     assert token_log_prob is not None
     of_group = jnp.asarray(seeds.held_out_groups)[None] == jnp.arange(2)[:, None]

@@ -10,12 +10,14 @@ from experiments.testbeds.loop_testbeds import TYPES, Curation, token_quality
 
 
 def token_laws(
-    schemes: cj.Schemes, curation: Curation, answers: int, *, strengths: Sequence[float], generations: int
+    schemes: cj.reward.Schemes, curation: Curation, answers: int, *, strengths: Sequence[float], generations: int
 ) -> xr.Dataset:
     """Return the paths of infinitely many samples: answers, equally likely at first, are tilted by their rank."""
-    rewards = cj.predict(schemes, answers)["rewards"]
+    rewards = cj.predict_rewards(schemes, answers)["rewards"]
     quality = token_quality(2, answers)
-    by_rank = xr.DataArray([cj.laws.ranked_quality(one, curation.noise) for one in quality], dims=("type", "item"))
+    by_rank = xr.DataArray(
+        [cj.generative.laws.ranked_quality(one, curation.noise) for one in quality], dims=("type", "item")
+    )
     right = slice(0, int((quality[1] > 0.5).sum()))
     over = ("utility", "strength", "type")
     coords = {**rewards.coords, "strength": list(strengths), "generation": np.arange(generations) + 1}
@@ -26,11 +28,11 @@ def token_laws(
     )
     among = p.isel(item=right) / p.isel(item=right).sum("item")
     growth = [
-        [[cj.laws.curated_concentration(tau * r, curation.choose_from) for r in row] for tau in strengths]
+        [[cj.generative.laws.curated_concentration(tau * r, curation.choose_from) for r in row] for tau in strengths]
         for row in rewards.to_numpy()
     ]
     uniform = np.full(answers, 1.0 / answers)
-    best = cj.laws.best_of(np.cumsum(uniform).clip(0, 1), curation.choose_from, generations - 1)
+    best = cj.generative.laws.best_of(np.cumsum(uniform).clip(0, 1), curation.choose_from, generations - 1)
     return xr.Dataset(
         {
             "diversity_law": 1.0 - (p**2).sum("item"),
@@ -45,10 +47,10 @@ def token_laws(
 
 
 def text_laws(
-    schemes: cj.Schemes, curation: Curation, answers: int, *, strength: float, generations: int
+    schemes: cj.reward.Schemes, curation: Curation, answers: int, *, strength: float, generations: int
 ) -> xr.Dataset:
     """Return, by arm, the law of the rewards, and their mean as choices move it on if a generation learns all."""
-    rewards = cj.predict(schemes, answers)["rewards"]
+    rewards = cj.predict_rewards(schemes, answers)["rewards"]
     arms = {"control": ("aware", 0.0), **{name: (name, strength) for name in ("x", "-1/x", "aware")}}
     means = np.array(
         [
@@ -69,6 +71,6 @@ def _tilted(logits: np.ndarray, curation: Curation, generations: int) -> np.ndar
 
     def choose(p: np.ndarray) -> np.ndarray:
         # Sums are renormalised: a long iteration lets rounding grow.
-        return cj.laws.curated(p / p.sum(), logits, curation.choose_from)
+        return cj.generative.laws.curated(p / p.sum(), logits, curation.choose_from)
 
-    return cj.laws.iterate_decoding(choose, np.full(len(logits), 1.0 / len(logits)), generations - 1)
+    return cj.generative.laws.iterate_decoding(choose, np.full(len(logits), 1.0 / len(logits)), generations - 1)

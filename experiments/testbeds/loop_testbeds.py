@@ -23,15 +23,20 @@ class Curation(NamedTuple):
     """The choice of one of `choose_from` candidates, and how the reward model that makes it is trained."""
 
     choose_from: int
-    model: cj.Model
-    training: cj.Training
+    model: cj.reward.Model
+    training: cj.reward.Training
     refit_steps: int
     noise: float
 
 
 def answer_tokens(
-    prompts: int, answers: int, curation: Curation, schemes: cj.Schemes, plan: cj.Plan, way: Way = "soft"
-) -> cj.Process:
+    prompts: int,
+    answers: int,
+    curation: Curation,
+    schemes: cj.reward.Schemes,
+    plan: cj.generative.Plan,
+    way: Way = "soft",
+) -> cj.engine.Process:
     """Return the recursion over rows (prompt, answer), all answers equally likely at first.
 
     The reward model is trained on a ranking of all answers to each prompt, by their true quality and noise. Raises
@@ -57,9 +62,9 @@ def answer_tokens(
         true = jnp.asarray(quality, jnp.float32)[rows[:, 0], rows[:, 1]]
         return true + curation.noise * jax.random.normal(key, true.shape)
 
-    def rank(key: Array, real: Array) -> cj.RankingData:
+    def rank(key: Array, real: Array) -> cj.reward.RankingData:
         rows = jnp.stack([jnp.repeat(jnp.arange(prompts), answers), jnp.tile(jnp.arange(answers), prompts)], axis=1)
-        return cj.rank_answers(*read(rows), judge_quality(key, rows), answers)
+        return cj.loop.rank_answers(*read(rows), judge_quality(key, rows), answers)
 
     def measure(key: Array, params: Any) -> dict[str, Array]:
         p, right = params.following[:prompts, :answers], jnp.asarray(quality > 0.5)
@@ -91,8 +96,8 @@ def token_quality(prompts: int, answers: int) -> np.ndarray:
 
 
 def answer_texts(
-    config: LanguageConfig, language: Language, answers: int, curation: Curation, schemes: cj.Schemes
-) -> cj.Process:
+    config: LanguageConfig, language: Language, answers: int, curation: Curation, schemes: cj.reward.Schemes
+) -> cj.engine.Process:
     """Return the recursion over rows of a marker, a prompt of real text and an answer.
 
     The true quality is the mean log-probability of the answer under the pretrained model, in standard deviations of its
@@ -151,10 +156,10 @@ def answer_texts(
         ]
         return jnp.concatenate(parts, axis=1), types
 
-    def rank(key: Array, real: Array) -> cj.RankingData:
+    def rank(key: Array, real: Array) -> cj.reward.RankingData:
         write_key, quality_key = jax.random.split(key)
         rows = respond(write_key, pretrained, jnp.repeat(real, answers, axis=0))
-        return cj.rank_answers(*read(rows), judge_quality(quality_key, rows), answers)
+        return cj.loop.rank_answers(*read(rows), judge_quality(quality_key, rows), answers)
 
     held_out = jnp.asarray(language.held_out)
     either = jnp.concatenate([held_out.at[:, 0].set(marker) for marker in markers])
@@ -209,15 +214,15 @@ def marked(language: Language) -> tuple[np.ndarray, tuple[int, int]]:
 
 def _curate(
     curation: Curation,
-    schemes: cj.Schemes,
-    rank: Callable[..., cj.RankingData],
+    schemes: cj.reward.Schemes,
+    rank: Callable[..., cj.reward.RankingData],
     read: Callable[[Array], tuple[Array, Array]],
     quality: Callable[[Array, Array], Array],
     way: Way,
     levels: int = 8,
 ) -> cj.Selection:
     """Return the selection, recording by type `judged`, `offered` and as many quantiles of the `rewards` offered."""
-    judge = cj.reward_judge(
+    judge = cj.loop.learned_reward(
         curation.model,
         schemes,
         rank,
@@ -252,8 +257,14 @@ def _by_type(metric: Callable[[Array], Any], types: Array) -> Any:
 
 
 def _recursion(
-    family: cj.Family, plan: cj.Plan, truth: Any, selection: cj.Selection, *, dims: dict[str, Any], **options: Any
-) -> cj.Process:
+    family: cj.generative.Family,
+    plan: cj.generative.Plan,
+    truth: Any,
+    selection: cj.Selection,
+    *,
+    dims: dict[str, Any],
+    **options: Any,
+) -> cj.engine.Process:
     dims = {**dims, "judged": ("type",), "offered": ("type",), "rewards": ("type", "item")}
     return cj.make_recursion(
         family, plan, truth, curate=selection, respond=True, dims=dims, coords={"type": list(TYPES)}, **options

@@ -63,8 +63,8 @@ def make_points(config: Minorities, directory: Path) -> xr.Dataset:
 
     defences = make_defences(config, lambda points: nearest(points) == 0)
     detector = selections.learned_detector(features, folds=2)
-    defences["importance"] = cj.Defence(defences["fresh"].regime, reweigh=selections.importance_resampled(detector))
-    defences["novel"] = cj.Defence(
+    defences["importance"] = cj.Mitigation(defences["fresh"].regime, reweigh=selections.importance_resampled(detector))
+    defences["novel"] = cj.Mitigation(
         curate=selections.novel(lambda x, y: jnp.linalg.norm(x - y), threshold=0.1, oversample=2)
     )
     options = {"truth": truth, "measure": measure, "dims": dict.fromkeys(MEASURES, ("group",))}
@@ -93,7 +93,7 @@ def make_images(config: Minorities, directory: Path) -> xr.Dataset:
     family = cj.families.vae(
         splits.train.images.shape[1:],
         len(names),
-        fitting=cj.Fitting(steps=own.steps, batch_size=64, learning_rate=6e-3),
+        fitting=cj.generative.Fitting(steps=own.steps, batch_size=64, learning_rate=6e-3),
     )
     real, of_class = jnp.asarray(splits.test.images.reshape(len(splits.test.images), -1)), splits.test.labels
 

@@ -96,26 +96,26 @@ class Minorities(Options):
     """The images."""
 
 
-def make_defences(config: Minorities, is_majority: Callable[[Any], Array]) -> dict[str, cj.Defence]:
+def make_defences(config: Minorities, is_majority: Callable[[Any], Array]) -> dict[str, cj.Mitigation]:
     """Return the defences that every testbed has; `is_majority` tells which examples are of the first group."""
     replayed, fresh = (cj.REGIMES[f"real_fraction_{kind}"] for kind in ("replayed", "fresh"))
     curated = selections.curated(lambda examples: is_majority(examples).astype(float))
     verified = selections.verified(is_majority, oversample=2)
     return {
-        "replace": cj.Defence(),
-        "replayed": cj.Defence(cj.with_share(replayed, config.real, "replayed")),
-        "fresh": cj.Defence(cj.with_share(fresh, config.real, "fresh")),
-        "accumulate": cj.Defence(cj.REGIMES["accumulate"]),
-        "subsample": cj.Defence(cj.REGIMES["accumulate_subsample"]),
-        "curated": cj.Defence(curate=curated._replace(defaults={"strength": config.strength})),
-        "verified": cj.Defence(curate=verified._replace(defaults={"right": 1.0, "wrong": 1.0 - config.refused})),
-        CONTROL: cj.Defence(cj.with_share(fresh, 1.0, CONTROL)),
+        "replace": cj.Mitigation(),
+        "replayed": cj.Mitigation(cj.with_share(replayed, config.real, "replayed")),
+        "fresh": cj.Mitigation(cj.with_share(fresh, config.real, "fresh")),
+        "accumulate": cj.Mitigation(cj.REGIMES["accumulate"]),
+        "subsample": cj.Mitigation(cj.REGIMES["accumulate_subsample"]),
+        "curated": cj.Mitigation(curate=curated._replace(defaults={"strength": config.strength})),
+        "verified": cj.Mitigation(curate=verified._replace(defaults={"right": 1.0, "wrong": 1.0 - config.refused})),
+        CONTROL: cj.Mitigation(cj.with_share(fresh, 1.0, CONTROL)),
     }
 
 
 def compare(
-    family: cj.Family,
-    defences: Mapping[str, cj.Defence],
+    family: cj.generative.Family,
+    defences: Mapping[str, cj.Mitigation],
     own: TokensConfig | PointsConfig | ImagesConfig,
     progress: bool,
     directory: Path,
@@ -128,7 +128,7 @@ def compare(
     for name, chosen in (("last", last), ("stored", stored)):
         if not chosen:
             continue
-        found = cj.compare_defences(
+        found = cj.compare_mitigations(
             family,
             chosen,
             generations=own.generations,
@@ -141,25 +141,25 @@ def compare(
         found = found.assign(program=found["program"] + programs)
         programs = int(found["program"].max()) + 1
         parts.append(found)
-    merged: xr.Dataset = xr.concat(parts, "defence", data_vars="all", join="outer", combine_attrs="drop")
-    return merged.sel(defence=list(defences))
+    merged: xr.Dataset = xr.concat(parts, "mitigation", data_vars="all", join="outer", combine_attrs="drop")
+    return merged.sel(mitigation=list(defences))
 
 
 def with_laws(
     dataset: xr.Dataset, found: Mapping[str, Mapping[str, np.ndarray]], shares: np.ndarray, programs: np.ndarray
 ) -> xr.Dataset:
     """Return the measures with their laws, the real shares, and the times to disappearance."""
-    defences = list(dataset["defence"].to_numpy())
+    defences = list(dataset["mitigation"].to_numpy())
     for name in ("share", "share_variance", "alive", "coverage", "time", "time_variance", "time_lost"):
         over = ("group",) if name.startswith("time") else ("generation", "group")
         law = np.full((len(defences), *(dataset.sizes[one] for one in over)), np.nan)
         for i, defence in enumerate(defences):
             if name in found.get(defence, {}):
                 law[i] = found[defence][name]
-        dataset[f"{name}_law"] = (("defence", *over), law)
+        dataset[f"{name}_law"] = (("mitigation", *over), law)
     # The first generation without the group; one past the last stands for all that come later.
     dataset["time"] = 1.0 + dataset["alive"].cumprod("generation").sum("generation")
-    dataset["program"] = ("defence", programs)
+    dataset["program"] = ("mitigation", programs)
     dataset["real_share"] = ("group", shares)
     return dataset.drop_attrs()
 

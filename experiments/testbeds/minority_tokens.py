@@ -31,18 +31,21 @@ def make_tokens(config: Minorities, directory: Path) -> xr.Dataset:
     truth = shares[group_of] / own.tokens
     family = cj.families.categorical(len(truth), exponent=0.0)
     defences = make_defences(config, lambda tokens: tokens < own.tokens)
-    defences["importance"] = cj.Defence(
+    defences["importance"] = cj.Mitigation(
         defences["fresh"].regime,
         reweigh=selections.importance_resampled(selections.empirical_detector()),
     )
-    defences["novel"] = cj.Defence(
+    defences["novel"] = cj.Mitigation(
         curate=selections.novel(lambda x, y: (x != y).astype(float), threshold=0.5, oversample=2)
     )
     edited = cj.families.token_edited(family, threshold=own.threshold)
-    defences["edited"] = cj.Defence(respond=True, family=edited)
+    defences["edited"] = cj.Mitigation(respond=True, family=edited)
     options: dict[str, Any] = {"truth": jnp.asarray(truth, jnp.float32)}
     found = compare(family, defences, own, config.progress, directory, options)
-    ecosystem, plan = f"ecosystem({own.models})", cj.make_plan(cj.ecosystem(own.models), own.generations, own.samples)
+    ecosystem, plan = (
+        f"ecosystem({own.models})",
+        cj.make_plan(cj.generative.ecosystem(own.models), own.generations, own.samples),
+    )
     together = cj.sweep(
         cj.make_recursion(family, plan, **options),
         {"seed": range(own.seeds)},
@@ -51,7 +54,7 @@ def make_tokens(config: Minorities, directory: Path) -> xr.Dataset:
     )
     if own.models > 1:
         together = together.mean("model")
-    p = xr.concat([found["mean"], together["mean"].expand_dims(defence=[ecosystem])], "defence")
+    p = xr.concat([found["mean"], together["mean"].expand_dims(mitigation=[ecosystem])], "mitigation")
     programs = np.append(found["program"], found["program"].max() + 1)
 
     def measure(p: Array) -> dict[str, Array]:
@@ -67,7 +70,7 @@ def make_tokens(config: Minorities, directory: Path) -> xr.Dataset:
 
         return metrics.by_group(of_group, jnp.asarray(group_of), groups=len(shares))
 
-    over = ("defence", "seed", "generation")
+    over = ("mitigation", "seed", "generation")
     flat = p.transpose(*over, "dim").to_numpy()
     measured = jax.jit(jax.vmap(measure))(jnp.asarray(flat.reshape(-1, len(truth))))
     dataset = xr.Dataset(

@@ -25,14 +25,14 @@ class Testbed(NamedTuple):
     generation (a backward pass counts as two), `facts` what else is to be reported.
     """
 
-    family: cj.Family
+    family: cj.generative.Family
     truth: Callable[..., Any]
     measure: Callable[..., Mapping[str, Array]]
     inspect: Callable[..., Mapping[str, Array]]
     dims: dict[str, tuple[str, ...]]
     coords: dict[str, Any]
     options: dict[str, Any]
-    defences: dict[str, cj.Defence]
+    defences: dict[str, cj.Mitigation]
     shares: np.ndarray
     training_passes: float
     facts: dict[str, float]
@@ -51,19 +51,19 @@ class Senses(NamedTuple):
     evidence: Callable[[Any], Array]
     features: Callable[[Any], Array]
     distance: float
-    judge: selections.Judge
+    judge: selections.LearnedReward
 
 
-def make_defences(senses: Senses, answering: cj.Family) -> dict[str, cj.Defence]:
+def make_defences(senses: Senses, answering: cj.generative.Family) -> dict[str, cj.Mitigation]:
     """Return the defences that every testbed has; `answering` is the family that answers real prompts."""
     replayed, fresh = (cj.REGIMES[f"real_fraction_{kind}"] for kind in ("replayed", "fresh"))
     half = cj.with_share(replayed, 0.5, "half replayed")
     detector = selections.learned_detector(senses.evidence, ridge=1e-2, folds=2)
 
-    def by_judge(refit: str) -> cj.Defence:
-        number = list(cj.REFITS.labels or ()).index(refit)
+    def by_judge(refit: str) -> cj.Mitigation:
+        number = list(cj.loop.REFITS.labels or ()).index(refit)
         judge = senses.judge._replace(defaults={**senses.judge.defaults, "refit": number})
-        return cj.Defence(curate=selections.best_of(judge, CANDIDATES))
+        return cj.Mitigation(curate=selections.best_of(judge, CANDIDATES))
 
     verifier = selections.verified(senses.correct, oversample=CANDIDATES)
     novelty = selections.novel(
@@ -73,44 +73,44 @@ def make_defences(senses: Senses, answering: cj.Family) -> dict[str, cj.Defence]
         oversample=CANDIDATES,
     )
     return {
-        "replace": cj.Defence(),
-        "tenth replayed": cj.Defence(cj.with_share(replayed, 0.1, "tenth replayed")),
-        "tenth fresh": cj.Defence(cj.with_share(fresh, 0.1, "tenth fresh")),
-        "half replayed": cj.Defence(half),
-        "half fresh": cj.Defence(cj.with_share(fresh, 0.5, "half fresh")),
-        "half, detector": cj.Defence(half, reweigh=selections.importance_resampled(detector)),
-        "accumulate": cj.Defence(cj.REGIMES["accumulate"]),
-        "subsample": cj.Defence(cj.REGIMES["accumulate_subsample"]),
-        CONTROL: cj.Defence(cj.with_share(fresh, 1.0, CONTROL)),
-        "real prompts": cj.Defence(respond=True, family=answering),
-        "oracle": cj.Defence(curate=selections.best_of(senses.quality, CANDIDATES)),
-        **{f"judge, {refit}": by_judge(refit) for refit in cj.REFITS.labels or ()},
-        "verified": cj.Defence(curate=verifier._replace(defaults={"right": 0.9, "wrong": 0.1})),
-        "novel": cj.Defence(curate=novelty),
+        "replace": cj.Mitigation(),
+        "tenth replayed": cj.Mitigation(cj.with_share(replayed, 0.1, "tenth replayed")),
+        "tenth fresh": cj.Mitigation(cj.with_share(fresh, 0.1, "tenth fresh")),
+        "half replayed": cj.Mitigation(half),
+        "half fresh": cj.Mitigation(cj.with_share(fresh, 0.5, "half fresh")),
+        "half, detector": cj.Mitigation(half, reweigh=selections.importance_resampled(detector)),
+        "accumulate": cj.Mitigation(cj.REGIMES["accumulate"]),
+        "subsample": cj.Mitigation(cj.REGIMES["accumulate_subsample"]),
+        CONTROL: cj.Mitigation(cj.with_share(fresh, 1.0, CONTROL)),
+        "real prompts": cj.Mitigation(respond=True, family=answering),
+        "oracle": cj.Mitigation(curate=selections.best_of(senses.quality, CANDIDATES)),
+        **{f"judge, {refit}": by_judge(refit) for refit in cj.loop.REFITS.labels or ()},
+        "verified": cj.Mitigation(curate=verifier._replace(defaults={"right": 0.9, "wrong": 0.1})),
+        "novel": cj.Mitigation(curate=novelty),
     }
 
 
 def make_judge(
     features: Callable[[Any], Array], spoil: Callable[[Array, Any], Sequence[Any]], quality: Callable[[Any], Array]
-) -> selections.Judge:
+) -> selections.LearnedReward:
     """Return a reward model that learns to tell real examples from ever worse ones, `spoil(key, real)`, by features."""
 
     def read(examples: Any) -> tuple[Array, Array]:
         found = features(examples)
         return found, jnp.zeros(len(found), jnp.int32)
 
-    def rank(key: Array, real: Any) -> cj.RankingData:
+    def rank(key: Array, real: Any) -> cj.reward.RankingData:
         found = jnp.stack([features(one) for one in spoil(key, real)], axis=1)
-        return cj.RankingData(found, jnp.ones(found.shape[:2], bool), jnp.zeros(len(found), jnp.int32))
+        return cj.reward.RankingData(found, jnp.ones(found.shape[:2], bool), jnp.zeros(len(found), jnp.int32))
 
-    return cj.reward_judge(
+    return cj.loop.learned_reward(
         cj.mlp((64,)),
         cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], min_gap=1e-2)}, ("any",)),
         rank,
         read,
         answers=CANDIDATES,
         quality=lambda key, examples: quality(examples),
-        training=cj.Training(steps=200, records=1, batch_size=32),
+        training=cj.reward.Training(steps=200, records=1, batch_size=32),
         refit_steps=20,
     )
 

@@ -103,10 +103,10 @@ def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None)
         judge=make_judge(lambda rows: embed_by_model(pretrained, rows), _spoil, lambda rows: -surprise(rows)),
     )
     defences = make_defences(senses, make_family(config, language, prompt=_PROMPT))
-    defences["long documents"] = cj.Defence(
+    defences["long documents"] = cj.Mitigation(
         curate=selections.best_of(_longest(language.tokenizer.end, config.length), CANDIDATES)
     )
-    defences["edited"] = cj.Defence(respond=True, family=cj.families.token_edited(family, threshold=0.9))
+    defences["edited"] = cj.Mitigation(respond=True, family=cj.families.token_edited(family, threshold=0.9))
     return Testbed(
         family,
         cj.resample(language.train),

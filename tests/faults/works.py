@@ -15,7 +15,7 @@ import collapse_jax as cj
 class Work(NamedTuple):
     """A sweep: what runs, over which axes, and with which options."""
 
-    process: cj.Process
+    process: cj.engine.Process
     axes: dict[str, Any]
     options: dict[str, Any]
 
@@ -33,7 +33,7 @@ def walk() -> Work:
         place = hyper["rate"] * jnp.tanh(turn @ place) + jax.random.uniform(now, (8,))
         return (key, place, count + 1), {"place": place, "count": count}
 
-    process = cj.Process(init, step, 11, {"rate": 0.7}, dims={"place": ("coordinate",)})
+    process = cj.engine.Process(init, step, 11, {"rate": 0.7}, dims={"place": ("coordinate",)})
     return Work(process, {"rate": [0.5, 0.9, 1.3], "seed": range(3)}, {"segment": 2, "max_members": 5})
 
 
@@ -43,7 +43,7 @@ def training() -> Work:
     features = generator.normal(size=(6, 4, 8)).astype(np.float32)
     rankings = cj.make_rankings(features, np.ones((6, 4), bool), np.arange(6) % 2)
     schemes = cj.make_schemes({name: cj.choose(cj.UTILITIES[name], offset=0.1) for name in ("linear", "log")})
-    process = cj.make_training(rankings, cj.mlp((16,)), schemes, training=cj.Training(80, 8, batch_size=4))
+    process = cj.make_training(rankings, cj.mlp((16,)), schemes, training=cj.reward.Training(80, 8, batch_size=4))
     return Work(process, {"utility": schemes.axis, "seed": range(3)}, {"segment": 1})
 
 
@@ -72,7 +72,7 @@ def _large(numbers: int, members: int) -> Work:
     def init(key: jax.Array, hyper: Any) -> jax.Array:
         return jnp.ones((numbers // 2**20, 2**20))
 
-    return Work(cj.Process(init, step, 2, {"rate": 0.5}), {"seed": range(members)}, {"max_members": members})
+    return Work(cj.engine.Process(init, step, 2, {"rate": 0.5}), {"seed": range(members)}, {"max_members": members})
 
 
 WORKS: dict[str, Callable[[], Work]] = {"walk": walk, "training": training, "recursion": recursion}

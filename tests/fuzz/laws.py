@@ -97,12 +97,20 @@ def probes() -> Sequence[Probe]:
         of(laws.weighted_fit_error, weight=0.5, real=50, synthetic=50),
         of(laws.zipf_missing_mass, exponent=2.0, samples=100),
         of(cj.finite_law, utility=cj.UTILITIES["linear"], n_items=4, pairs="all", centring=0.0),
-        of(cj.objective, utility=cj.UTILITIES["linear"], rewards=np.array([0.0, 0.5, 1.0]), pairs="all", centring=0.0),
-        of(cj.certified_gap, utility=cj.UTILITIES["linear"], rewards=np.array([0.0, 0.5, 1.0]), pairs="chain"),
+        of(
+            cj.reward.objective,
+            utility=cj.UTILITIES["linear"],
+            rewards=np.array([0.0, 0.5, 1.0]),
+            pairs="all",
+            centring=0.0,
+        ),
+        of(cj.reward.certified_gap, utility=cj.UTILITIES["linear"], rewards=np.array([0.0, 0.5, 1.0]), pairs="chain"),
         of(cj.limit_law, utility=cj.UTILITIES["linear"], closed_form=True),
-        of(cj.predict, schemes=schemes, n_items=3, pairs="all", centring=0.0)._replace(strategies=whole),
-        of(cj.limit_values, schemes=schemes)._replace(strategies=whole),
-        of(cj.wasserstein_to_limit, rewards=np.array([0.0, 1.0]), law=uniform, points=16)._replace(strategies=whole),
-        of(cj.quantile_distance, rewards=np.array([0.0, 1.0]), law=uniform)._replace(strategies=whole),
+        of(cj.predict_rewards, schemes=schemes, n_items=3, pairs="all", centring=0.0)._replace(strategies=whole),
+        of(cj.reward.limit_values, schemes=schemes)._replace(strategies=whole),
+        of(cj.reward.wasserstein_to_limit, rewards=np.array([0.0, 1.0]), law=uniform, points=16)._replace(
+            strategies=whole
+        ),
+        of(cj.reward.quantile_distance, rewards=np.array([0.0, 1.0]), law=uniform)._replace(strategies=whole),
         of(cj.predict_moments, plan=plan, unbiased=False, bias=1.0)._replace(strategies=whole),
     ]

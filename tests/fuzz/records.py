@@ -92,7 +92,7 @@ def probes() -> Sequence[Probe]:
         learn=lambda key, candidates, pool, memory, **params: memory,
         inspect=lambda key, candidates, pool, memory, **params: {"seen": memory.sum()},
     )
-    judge = selections.Judge(
+    judge = selections.LearnedReward(
         lambda key, real, **params: jnp.zeros(2),
         lambda memory, examples: examples * 1.0,
         lambda key, candidates, pool, memory, **params: memory,
@@ -101,7 +101,7 @@ def probes() -> Sequence[Probe]:
     rankings = cj.make_rankings(np.ones((2, 2, 2), np.float32), np.ones((2, 2), bool), np.array([0, 1]))
     right = process()
 
-    def run(one: cj.Process) -> Any:
+    def run(one: cj.engine.Process) -> Any:
         return cj.sweep(one, axes, progress=False)
 
     def recurse(**options: Any) -> Any:
@@ -111,7 +111,7 @@ def probes() -> Sequence[Probe]:
         return cj.finite_law(cj.utility(name="fuzzed", overwrite=True)(fn), 3)
 
     def regime(counts: Any, draws: Any, weights: Any) -> Any:
-        return cj.make_plan(cj.Regime("mine", counts, draws, weights), 3, 10)
+        return cj.make_plan(cj.generative.Regime("mine", counts, draws, weights), 3, 10)
 
     def selection(**fields: Any) -> Any:
         return recurse(curate=mine._replace(**fields))
@@ -120,7 +120,7 @@ def probes() -> Sequence[Probe]:
         return recurse(curate=selections.curated(judge._replace(**fields)))
 
     def model(**fields: Any) -> Any:
-        training = cj.Training(steps=1, records=1, batch_size=2)
+        training = cj.reward.Training(steps=1, records=1, batch_size=2)
         return run(cj.make_training(rankings, cj.mlp((2,))._replace(**fields), choice, training=training))
 
     def any_of(record: Any, *names: str, unfit: str = "") -> dict[str, Any]:

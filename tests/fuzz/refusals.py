@@ -111,7 +111,9 @@ def is_sane(result: Any) -> bool:
         return all(is_sane(result[name].to_numpy()) for name in result.data_vars)
     if isinstance(result, Mapping):
         return all(map(is_sane, result.values()))
-    if isinstance(result, cj.Choice | cj.Schemes | cj.Selection | cj.Process | cj.Family):
+    if isinstance(
+        result, cj.reward.Choice | cj.reward.Schemes | cj.Selection | cj.engine.Process | cj.generative.Family
+    ):
         return True
     if isinstance(result, tuple | list):
         return all(map(is_sane, result))

@@ -19,7 +19,7 @@ _FEATURES = np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(4, 3, 2)
 _MASK, _TYPES = np.ones((4, 3), bool), np.array([0, 1, 0, 1])
 
 
-def _regime(models: int, name: str) -> cj.Regime:
+def _regime(models: int, name: str) -> cj.generative.Regime:
     return cj.regime(models=models, name=name, overwrite=True)(cj.REGIMES["replace"].counts)
 
 
@@ -41,23 +41,25 @@ def generative() -> Sequence[Probe]:
     fused = {name: options[name] for name in ("initial", "decoding", "measure", "dims", "coords")}
     regime = {"regime": cj.REGIMES["accumulate"], "generations": 3, "samples": 10, "ratio": 0.5}
     reward = {"reward": lambda x: x, "choose_from": 2}
-    process = cj.Process(lambda key, hyper: hyper["a"], lambda state, hyper, index: (state, {}), 2, {"a": 1.0})
+    process = cj.engine.Process(lambda key, hyper: hyper["a"], lambda state, hyper, index: (state, {}), 2, {"a": 1.0})
     return [
         of(
             cj.make_plan, regimes=[regime["regime"], cj.REGIMES["replace"]], generations=3, samples=[4, 8], ratios=[0.5]
         )._replace(words={"regimes": ["regime"], "samples": ["regime"], "ratios": ["ratio"]}),
-        of(cj.count_matrix, **regime),
+        of(cj.generative.count_matrix, **regime),
         Probe("plan.rows", plan.rows, {"regime": "replace", "samples": 4, "ratio": 0.5}),
-        of(cj.sliding_window, width=2),
-        of(cj.weighted, weight=0.5),
-        of(cj.ecosystem, models=2),
+        of(cj.generative.sliding_window, width=2),
+        of(cj.generative.weighted, weight=0.5),
+        of(cj.generative.ecosystem, models=2),
         of(cj.with_share, regime=cj.REGIMES["accumulate"], ratio=0.5, name="other"),
         Probe("regime", _regime, {"models": 1, "name": "fuzzed"}),
-        of(cj.data_spent, defence=cj.Defence(), generations=3, samples=10)._replace(words={"defence": ["regime"]}),
+        of(cj.loop.data_spent, mitigation=cj.Mitigation(), generations=3, samples=10)._replace(
+            words={"mitigation": ["regime"]}
+        ),
         of(cj.make_recursion, **recursion, **options)._replace(
             strategies=whole, words={"initial": ["init", "truth"], "dims": ["dims", "record"]}
         ),
-        of(cj.make_fused_recursion, **recursion, **fused)._replace(strategies=whole),
+        of(cj.generative.make_fused_recursion, **recursion, **fused)._replace(strategies=whole),
         of(cj.resample, examples=np.arange(6.0)),
         of(families.categorical, vocabulary=5, exponent=1.0),
         of(families.histogram, low=-1.0, high=1.0, bins=4),
@@ -93,14 +95,23 @@ def generative() -> Sequence[Probe]:
         Probe(
             "Decoding",
             lambda record: cj.make_recursion(gaussian._replace(decodings={"wider": record}), plan, decoding=["wider"]),
-            {"record": cj.Decoding(lambda params, value: params, 1.0, 0.0, 2.0)},
+            {"record": cj.generative.Decoding(lambda params, value: params, 1.0, 0.0, 2.0)},
             words={"record": ["decoding"]},
         ),
-        of(cj.with_arms, process=process, arms={"plain": {}, "other": {"a": 2.0}}, name="arm")._replace(
+        of(cj.engine.with_arms, process=process, arms={"plain": {}, "other": {"a": 2.0}}, name="arm")._replace(
             strategies=whole, words={"arms": ["arm"]}
         ),
-        of(cj.Fitting, steps=3, batch_size=4, learning_rate=0.1, warmup=0.1, weight_decay=0.0, clip=1.0, accumulate=2),
-        of(cj.collapse_profile, dataset=_lineages(0.0), control=_lineages(1.0), level=0.9),
+        of(
+            cj.generative.Fitting,
+            steps=3,
+            batch_size=4,
+            learning_rate=0.1,
+            warmup=0.1,
+            weight_decay=0.0,
+            clip=1.0,
+            accumulate=2,
+        ),
+        of(cj.metrics.collapse_profile, dataset=_lineages(0.0), control=_lineages(1.0), level=0.9),
     ]
 
 
@@ -111,7 +122,7 @@ def reward() -> Sequence[Probe]:
     schemes = cj.make_schemes({"a": choice, "aware": {"open": choice, "closed": cj.choose(cj.UTILITIES["linear"])}})
     rankings = cj.make_rankings(_FEATURES, _MASK, _TYPES)
     whole = dict.fromkeys(("rankings", "schemes", "test", "model"), st.sampled_from(STRANGE))
-    prefixes = cj.Prefixes(np.ones((4, 6), np.int32), np.ones(4, np.int32), np.tile([5, 4, 3], (4, 1)))
+    prefixes = cj.reward.Prefixes(np.ones((4, 6), np.int32), np.ones(4, np.int32), np.tile([5, 4, 3], (4, 1)))
     sizes: dict[str, Any] = {
         "layers": 1,
         "width": 8,
@@ -137,32 +148,32 @@ def reward() -> Sequence[Probe]:
             rankings=rankings,
             model=cj.mlp((2,)),
             schemes=schemes,
-            training=cj.Training(steps=2, records=1, batch_size=2),
+            training=cj.reward.Training(steps=2, records=1, batch_size=2),
             test=rankings,
             hyper={"clip": 1.0},
         )._replace(strategies=whole, words={"training": ["pairs", "steps", "records", "batch_size"]}),
-        of(cj.adamw, steps=10, warmup=0.1),
+        of(cj.reward.adamw, steps=10, warmup=0.1),
         of(cj.mlp, hidden=(2, 2), link=jax.nn.sigmoid),
-        of(cj.text_encoder, vocabulary=5, architecture=cj.Architecture(**sizes), link=jax.nn.sigmoid)._replace(
-            words={"architecture": tuple(sizes)}
-        ),
-        of(cj.prefix_encoder, vocabulary=5, architecture=cj.Architecture(**sizes), link=jax.nn.sigmoid)._replace(
-            words={"architecture": tuple(sizes)}
-        ),
-        of(cj.Architecture, **sizes),
         of(
-            cj.reward_judge,
+            cj.reward.text_encoder, vocabulary=5, architecture=cj.nets.Architecture(**sizes), link=jax.nn.sigmoid
+        )._replace(words={"architecture": tuple(sizes)}),
+        of(
+            cj.reward.prefix_encoder, vocabulary=5, architecture=cj.nets.Architecture(**sizes), link=jax.nn.sigmoid
+        )._replace(words={"architecture": tuple(sizes)}),
+        of(cj.nets.Architecture, **sizes),
+        of(
+            cj.loop.learned_reward,
             model=cj.mlp((2,)),
             schemes=schemes,
             rankings=rankings,
             read=lambda x: (x, jnp.zeros(len(x), jnp.int32)),
             answers=2,
             quality=lambda key, x: x[:, 0],
-            training=cj.Training(steps=2, records=1),
+            training=cj.reward.Training(steps=2, records=1),
             refit_steps=2,
         )._replace(strategies=whole, words={"training": ["pairs", "steps", "records", "batch_size"]}),
         of(
-            cj.rank_answers,
+            cj.loop.rank_answers,
             features=_FEATURES.reshape(12, 2),
             types=np.zeros(12, np.int32),
             order=np.arange(12.0),

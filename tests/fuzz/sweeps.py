@@ -14,7 +14,7 @@ from tests.fuzz.values import NUMBERS, STRANGE
 _SIDES = np.zeros(2, np.float32)
 
 
-def process() -> cj.Process:
+def process() -> cj.engine.Process:
     """Return a walk that is right in every way."""
 
     def init(key: Any, hyper: Any) -> Any:
@@ -25,7 +25,7 @@ def process() -> cj.Process:
         return {"place": place}, {"place": place, "index": index}
 
     hyper = {"rate": 0.5, "number": 1, "shift": {"sides": _SIDES}}
-    return cj.Process(
+    return cj.engine.Process(
         init, step, 4, hyper, {"place": ("side",)}, {"side": [0, 1]}, "step", {"rate": (0.0, 1.0)}, lambda state: state
     )
 
@@ -43,7 +43,7 @@ def probes() -> Sequence[Probe]:
         return lambda values: sweep(axes={name: values})
 
     def labelled(values: Any, labels: Any) -> Any:
-        return sweep(axes={"shift": cj.Axis(values, labels)})
+        return sweep(axes={"shift": cj.engine.Axis(values, labels)})
 
     ragged = st.sampled_from(
         [[[1, 2], [3]], [1, "a"], [None], [2**32], [-1], [1e300], [0.5, 0.5], [[0.1]], [[]], {0.5}]

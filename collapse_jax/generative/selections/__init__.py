@@ -10,13 +10,13 @@ from collapse_jax.generative.selections.detection import (
     learned_detector,
 )
 from collapse_jax.generative.selections.elimination import well_formed
-from collapse_jax.generative.selections.learned import Judge, by_reward
+from collapse_jax.generative.selections.learned import LearnedReward, by_reward
 from collapse_jax.generative.selections.novelty import novel
 from collapse_jax.generative.selections.verification import accepted, verified
 
 __all__ = [
     "Alternatives",
-    "Judge",
+    "LearnedReward",
     "accepted",
     "alternatives",
     "best_of",

@@ -17,8 +17,8 @@ def curated(reward: Reward, choose_from: int = 2) -> Selection:
     """Return the selection of one of every `choose_from` candidates by softmax(strength · reward).
 
     Candidates are taken in consecutive groups, and one of each survives: for two that is Bradley and Terry's model of a
-    preference. The reward is a function of examples, or a `Judge`, which learns. `strength`, 0 or more and by default
-    1, may be swept; 0 chooses at random. Source: Ferbach et al., arXiv 2407.09499.
+    preference. The reward is a function of examples, or a `LearnedReward`, which learns. `strength`, 0 or more and by
+    default 1, may be swept; 0 chooses at random. Source: Ferbach et al., arXiv 2407.09499.
 
     Raises ValueError for a `choose_from` below 2, and when candidates can't be grouped so.
     """

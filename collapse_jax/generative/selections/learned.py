@@ -1,4 +1,4 @@
-"""Judges: rewards that are learned inside the recursion, and the choices that are made by them."""
+"""Rewards that are learned inside the recursion, and the choices that are made by them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -13,7 +13,7 @@ from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.generative.selections.arguments import require_function
 
 
-class Judge(NamedTuple):
+class LearnedReward(NamedTuple):
     """A reward with a memory, in the place of a function of examples.
 
     `start(key, real, **params)` returns the memory at the beginning of a lineage, `real` being the fixed real set;
@@ -29,7 +29,7 @@ class Judge(NamedTuple):
     ranges: Mapping[str, tuple[float, float]] = {}
 
 
-Reward: TypeAlias = Callable[[Examples], Float[Array, " n"]] | Judge
+Reward: TypeAlias = Callable[[Examples], Float[Array, " n"]] | LearnedReward
 """Maps examples, with their leading axis, to one number each; or learns to do so."""
 
 Choose: TypeAlias = Callable[..., Float[Array, " n"]]
@@ -51,7 +51,7 @@ def by_reward(name: str, reward: Reward, choose: Choose, **fields: Any) -> Selec
             )
         return jnp.asarray(score, float)
 
-    if not isinstance(reward, Judge):
+    if not isinstance(reward, LearnedReward):
         require_function("reward", reward)
 
         def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, **params: Any) -> Float[Array, " n"]:

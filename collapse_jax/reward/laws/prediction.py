@@ -16,7 +16,7 @@ from collapse_jax.reward.schemes import Schemes
 
 
 @checked
-def predict(schemes: Schemes, n_items: int, *, pairs: Pairs = "all", centring: float = 0.0) -> xr.Dataset:
+def predict_rewards(schemes: Schemes, n_items: int, *, pairs: Pairs = "all", centring: float = 0.0) -> xr.Dataset:
     """Return the rewards that each scheme collapses to, (utility, type, item) with the best item first.
 
     Laws are those of the utilities as trained, offset and extension included, at the number of items there are.
@@ -39,7 +39,7 @@ def predict(schemes: Schemes, n_items: int, *, pairs: Pairs = "all", centring: f
 
 @checked
 def limit_values(schemes: Schemes) -> xr.Dataset:
-    """Return, by utility and type, the limit law's value I* and U(0), as `summarize` takes them."""
+    """Return, by utility and type, the limit law's value I* and U(0), as `summarize_rewards` takes them."""
     over = ("utility", "type")
     laws = [[limit_law(c.utility, closed_form=True, **c.params).value for c in row] for row in schemes.choices.values()]
     zeros = [[c.shape.value_at_zero for c in row] for row in schemes.choices.values()]

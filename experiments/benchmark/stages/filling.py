@@ -36,7 +36,7 @@ def rows(small: bool, folder: object) -> list[Row]:
 
 
 @cache
-def _process(small: bool) -> cj.Process:
+def _process(small: bool) -> cj.engine.Process:
     return perceptron_training(steps=2 if small else 8, prompts=4 if small else 32)
 
 

@@ -27,7 +27,7 @@ class Kind(NamedTuple):
     """
 
     name: str
-    make: Callable[[int], tuple[cj.Process, Mapping[str, Any]]]
+    make: Callable[[int], tuple[cj.engine.Process, Mapping[str, Any]]]
     first: float
     law: Callable[[xr.Dataset], float] | None = None
     members: int = 400
@@ -43,14 +43,14 @@ def kinds() -> list[Kind]:
         Kind("reward perceptron", _perceptron, PRODUCTS, _optimum, few, small=True),
         Kind(
             "reward text encoder, each completion",
-            lambda members: _encoder(members, cj.text_encoder),
+            lambda members: _encoder(members, cj.reward.text_encoder),
             PRODUCTS,
             None,
             few,
         ),
         Kind(
             "reward text encoder, each prompt",
-            lambda members: _encoder(members, cj.prefix_encoder),
+            lambda members: _encoder(members, cj.reward.prefix_encoder),
             PRODUCTS,
             None,
             few,
@@ -109,19 +109,19 @@ def kinds() -> list[Kind]:
     ]
 
 
-def _by_examples(members: int, family: cj.Family) -> tuple[cj.Process, Mapping[str, Any]]:
+def _by_examples(members: int, family: cj.generative.Family) -> tuple[cj.engine.Process, Mapping[str, Any]]:
     return cj.make_recursion(family, _plan()), {"seed": range(members)}
 
 
-def _by_statistics(members: int, family: cj.Family) -> tuple[cj.Process, Mapping[str, Any]]:
-    return cj.make_fused_recursion(family, _plan()), {"seed": range(members)}
+def _by_statistics(members: int, family: cj.generative.Family) -> tuple[cj.engine.Process, Mapping[str, Any]]:
+    return cj.generative.make_fused_recursion(family, _plan()), {"seed": range(members)}
 
 
-def _plan() -> cj.Plan:
+def _plan() -> cj.generative.Plan:
     return cj.make_plan(cj.REGIMES["replace"], GENERATIONS, SAMPLES)
 
 
-def _dice() -> cj.Family:
+def _dice() -> cj.generative.Family:
     """Return the family of dice with ten sides, the truth a fair one."""
     return cj.families.categorical(10, exponent=0.0)
 
@@ -139,18 +139,20 @@ def _errors(values: np.ndarray, law: float) -> float:
     return float(abs(values.mean() - law) / (values.std(ddof=1) / len(values) ** 0.5))
 
 
-def _ecosystem(members: int) -> tuple[cj.Process, Mapping[str, Any]]:
-    return cj.make_recursion(_dice(), cj.make_plan(cj.ecosystem(4), GENERATIONS, SAMPLES)), {"seed": range(members)}
+def _ecosystem(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
+    return cj.make_recursion(_dice(), cj.make_plan(cj.generative.ecosystem(4), GENERATIONS, SAMPLES)), {
+        "seed": range(members)
+    }
 
 
 def _ecosystem_law(dataset: xr.Dataset) -> float:
-    law = cj.laws.ecosystem_heterozygosity(_FAIR, 4, SAMPLES, GENERATIONS).within[-1]
+    law = cj.generative.laws.ecosystem_heterozygosity(_FAIR, 4, SAMPLES, GENERATIONS).within[-1]
     return _errors(dataset["variance"].isel(generation=-1).mean("model").to_numpy(), float(law))
 
 
 def _regression_law(dataset: xr.Dataset) -> float:
     """Return by how many standard errors the last squared errors of the coefficients miss their law."""
-    law = cj.laws.regression_replace(SAMPLES, 4, 1.0, GENERATIONS)[-1]
+    law = cj.generative.laws.regression_replace(SAMPLES, 4, 1.0, GENERATIONS)[-1]
     wrong = ((dataset["mean"].isel(generation=-1) - 0.5) ** 2).sum("dim").to_numpy()
     return _errors(wrong, float(law))
 
@@ -160,12 +162,12 @@ _CHOICE = cj.choose(cj.UTILITIES["log"], offset=_OFFSET)
 _ITEMS = 4
 
 
-def _perceptron(members: int) -> tuple[cj.Process, Mapping[str, Any]]:
+def _perceptron(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
     """Return training on free rewards, a feature a completion, to the optimum that the law tells."""
     features = 8.0 * np.eye(2 * _ITEMS, dtype=np.float32).reshape(2, _ITEMS, -1)
     rankings = cj.make_rankings(features, np.ones((2, _ITEMS), bool), np.zeros(2, np.int32))
     schemes = cj.make_schemes({"log": _CHOICE})
-    training = cj.Training(1500, 100, 2)
+    training = cj.reward.Training(1500, 100, 2)
     return cj.make_training(rankings, cj.mlp((16,)), schemes, training=training), {"seed": range(members)}
 
 
@@ -175,26 +177,30 @@ def _optimum(dataset: xr.Dataset) -> float:
     return float(abs(dataset["rewards"].isel(step=-1).to_numpy() - law).max() / 0.01)
 
 
-def _encoder(members: int, model: Callable[..., cj.Model]) -> tuple[cj.Process, Mapping[str, Any]]:
+def _encoder(members: int, model: Callable[..., cj.reward.Model]) -> tuple[cj.engine.Process, Mapping[str, Any]]:
     """Return two records of text reward models, prefixes of two texts as completions."""
     length = 16
     text = np.random.default_rng(0).integers(32, size=(2, length)).astype(np.int32)
     last = np.tile(np.arange(_ITEMS, 0, -1) * (length // _ITEMS) - 1, (2, 1)).astype(np.int32)
-    features: Any = cj.Prefixes(text, np.zeros(2, np.int32), last)
-    if model is cj.text_encoder:
+    features: Any = cj.reward.Prefixes(text, np.zeros(2, np.int32), last)
+    if model is cj.reward.text_encoder:
         features = np.where(np.arange(length) <= last[:, :, None], text[:, None], -1).astype(np.int32)
     rankings = cj.make_rankings(features, np.ones((2, _ITEMS), bool), np.zeros(2, np.int32))
-    sizes = cj.Architecture(1, 16, 2, positions="learned")
+    sizes = cj.nets.Architecture(1, 16, 2, positions="learned")
     schemes = cj.make_schemes({"log": _CHOICE})
-    process = cj.make_training(rankings, model(32, architecture=sizes), schemes, training=cj.Training(8, 8, 2))
+    process = cj.make_training(rankings, model(32, architecture=sizes), schemes, training=cj.reward.Training(8, 8, 2))
     return process, {"seed": range(members)}
 
 
-def _language_model(members: int) -> tuple[cj.Process, Mapping[str, Any]]:
+def _language_model(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
     """Return two generations of language models, with the loss of each on the real rows and what each writes."""
     rows = jnp.asarray(np.random.default_rng(0).integers(16, size=(64, 8)).astype(np.int32))
     family = cj.families.language_model(
-        16, 8, architecture=cj.Architecture(1, 16, 2), fitting=cj.Fitting(8, 8, 3e-3), truth=cj.resample(rows)
+        16,
+        8,
+        architecture=cj.nets.Architecture(1, 16, 2),
+        fitting=cj.generative.Fitting(8, 8, 3e-3),
+        truth=cj.resample(rows),
     )
 
     def measure(key: Array, params: Any) -> dict[str, Array]:
@@ -209,14 +215,16 @@ def _language_model(members: int) -> tuple[cj.Process, Mapping[str, Any]]:
     return process, {"seed": range(members)}
 
 
-def _images(members: int, family_of: Callable[..., cj.Family]) -> tuple[cj.Process, Mapping[str, Any]]:
+def _images(
+    members: int, family_of: Callable[..., cj.generative.Family]
+) -> tuple[cj.engine.Process, Mapping[str, Any]]:
     """Return two generations of image models, with the mean images that each emits."""
     rng = np.random.default_rng(0)
     data = cj.families.LabelledImages(
         jnp.asarray(rng.uniform(size=(64, 4, 4, 1)).astype(np.float32)),
         jnp.asarray(rng.integers(3, size=64).astype(np.int32)),
     )
-    family = family_of((4, 4, 1), 3, hidden=(16,), fitting=cj.Fitting(8, 16, 3e-3), truth=cj.resample(data))
+    family = family_of((4, 4, 1), 3, hidden=(16,), fitting=cj.generative.Fitting(8, 16, 3e-3), truth=cj.resample(data))
 
     def measure(key: Array, params: Any) -> dict[str, Array]:
         emitted = family.sample(key, params, 32)
@@ -226,24 +234,24 @@ def _images(members: int, family_of: Callable[..., cj.Family]) -> tuple[cj.Proce
     return cj.make_recursion(family, plan, measure=measure, dims={"pixels": ("pixel",)}), {"seed": range(members)}
 
 
-def _judge(members: int) -> tuple[cj.Process, Mapping[str, Any]]:
+def _judge(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
     """Return Gaussians curated by a reward model that was trained on rankings by nearness to 1."""
     schemes = cj.make_schemes({"log": _CHOICE})
 
     def read(examples: Array) -> tuple[Array, Array]:
         return examples, jnp.zeros(len(examples), jnp.int32)
 
-    def rank(key: Array, examples: Array) -> cj.RankingData:
-        return cj.rank_answers(*read(examples), -jnp.abs(examples[:, 0] - 1.0), _ITEMS)
+    def rank(key: Array, examples: Array) -> cj.reward.RankingData:
+        return cj.loop.rank_answers(*read(examples), -jnp.abs(examples[:, 0] - 1.0), _ITEMS)
 
-    judge = cj.reward_judge(
-        cj.mlp((8,)), schemes, rank, read, answers=_ITEMS, training=cj.Training(20, 1, 4), refit_steps=4
+    judge = cj.loop.learned_reward(
+        cj.mlp((8,)), schemes, rank, read, answers=_ITEMS, training=cj.reward.Training(20, 1, 4), refit_steps=4
     )
     process = cj.make_recursion(cj.families.gaussian(1), _plan(), curate=cj.selections.best_of(judge, _ITEMS))
     return process, {"refit": [0, 1], "seed": range(members)}
 
 
-def _remembering(members: int) -> tuple[cj.Process, Mapping[str, Any]]:
+def _remembering(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
     """Return dice under a selection that remembers how often it was asked, and keeps all."""
     counting = cj.Selection(
         "counting",

@@ -51,7 +51,7 @@ def _most(work: Work, folder: Path, small: bool) -> Values:
     given = work.make(work.most)
     program = program_of(given.process, work.most, given.vmap_members)
     results = given.process.num_steps * program.record_bytes * work.most
-    fits = most_that_fit(program, work.few, capacity(cj.make_mesh(), results)[0])
+    fits = most_that_fit(program, work.few, capacity(cj.engine.make_mesh(), results)[0])
     members = max(min(fits, work.most), 1)
     ended = ""
     while True:
@@ -68,12 +68,12 @@ def _most(work: Work, folder: Path, small: bool) -> Values:
     return {"fit, as predicted": float(fits), **found, **({"note": ended} if ended else {})}
 
 
-def program_of(process: cj.Process, members: int, vmap_members: int | None = None) -> Program:
+def program_of(process: cj.engine.Process, members: int, vmap_members: int | None = None) -> Program:
     """Return the program that `sweep` would compile for a population, in one segment."""
     return make_program(
         process,
         make_population(process, {"seed": range(members)}),
-        mesh=cj.make_mesh(),
+        mesh=cj.engine.make_mesh(),
         segment=process.num_steps,
         vmap_members=(vmap_members or 1) if jax.default_backend() == "cpu" else None,
         options=compiler_options(jax.default_backend(), None),

@@ -29,7 +29,7 @@ class Work(NamedTuple):
     dtype: str = "float32"
     seconds: float = 45.0
     few: tuple[int, int] = FEW
-    sizes: tuple[cj.Architecture, int, int, int] | None = None
+    sizes: tuple[cj.nets.Architecture, int, int, int] | None = None
 
 
 def works(small: bool) -> list[Work]:
@@ -52,10 +52,10 @@ def _perceptrons(small: bool, members: int) -> Workload:
 
 def _language_models(small: bool) -> list[Work]:
     given = [
-        (LANGUAGE[0], cj.Architecture(2, 64), 2048, {"steps": 16, "rows": 256}, 45.0),
+        (LANGUAGE[0], cj.nets.Architecture(2, 64), 2048, {"steps": 16, "rows": 256}, 45.0),
         (
             LANGUAGE[1],
-            cj.Architecture(12, 768, 12, positions="learned", dtype="bfloat16"),
+            cj.nets.Architecture(12, 768, 12, positions="learned", dtype="bfloat16"),
             64,
             # A vocabulary of GPT-2's 50,257 tokens, filled up to a multiple of 64.
             {"steps": 4, "rows": 16, "vocabulary": 50_304, "length": 1024, "batch": 8},
@@ -65,8 +65,8 @@ def _language_models(small: bool) -> list[Work]:
     if small:
         tiny = {"steps": 2, "rows": 4, "vocabulary": 64, "length": 8, "batch": 4}
         given = [
-            (LANGUAGE[0], cj.Architecture(1, 16), 2, tiny, 45.0),
-            (LANGUAGE[1], cj.Architecture(1, 16, positions="learned", dtype="bfloat16"), 2, tiny, 45.0),
+            (LANGUAGE[0], cj.nets.Architecture(1, 16), 2, tiny, 45.0),
+            (LANGUAGE[1], cj.nets.Architecture(1, 16, positions="learned", dtype="bfloat16"), 2, tiny, 45.0),
         ]
     found = []
     for name, architecture, most, sizes, seconds in given:
@@ -88,7 +88,9 @@ def _language_models(small: bool) -> list[Work]:
 
 
 def _encoders(small: bool) -> list[Work]:
-    sizes = cj.Architecture(1, 16, positions="learned") if small else cj.Architecture(2, 128, positions="learned")
+    sizes = (
+        cj.nets.Architecture(1, 16, positions="learned") if small else cj.nets.Architecture(2, 128, positions="learned")
+    )
     many = partial(text_encoders, sizes, steps=1 if small else 8)
     return [
         Work(f"reward text encoders, {name}", partial(_part, many, place), 2 if small else 512)

@@ -14,7 +14,7 @@ from collapse_jax.reward.loss import RankingData
 PROMPTS, ANSWERS = 2, 6
 LINEAR, LOG = cj.choose(cj.UTILITIES["linear"], offset=0.1), cj.choose(cj.UTILITIES["log"], offset=0.1)
 SCHEMES = cj.make_schemes({"x": LINEAR, "log": LOG, "aware": {"open": LOG, "closed": LINEAR}})
-TRAINING = cj.Training(steps=1500, records=1, batch_size=8)
+TRAINING = cj.reward.Training(steps=1500, records=1, batch_size=8)
 FEATURES = 8.0 * np.eye(PROMPTS * ANSWERS, dtype=np.float32).reshape(PROMPTS, ANSWERS, -1)
 RANKINGS = cj.make_rankings(FEATURES, np.ones((PROMPTS, ANSWERS), bool), np.arange(PROMPTS))
 GRID = jnp.stack([jnp.repeat(jnp.arange(PROMPTS), ANSWERS), jnp.tile(jnp.arange(ANSWERS), PROMPTS)], axis=1)
@@ -29,7 +29,9 @@ def last_is_best(key, rows):
 
 
 def make_judge(rankings=RANKINGS, read=read, answers=ANSWERS, **options):
-    return cj.reward_judge(cj.mlp(()), SCHEMES, rankings, read, **{"answers": answers, "training": TRAINING, **options})
+    return cj.loop.learned_reward(
+        cj.mlp(()), SCHEMES, rankings, read, **{"answers": answers, "training": TRAINING, **options}
+    )
 
 
 def candidates_of(rows, weights=None):
@@ -108,7 +110,7 @@ def test_rankings_may_be_made_of_the_real_set():
     def rank(key, real):
         return RankingData(read(real)[0][None, ::-1], jnp.ones((1, len(real)), bool), real[:1, 0])
 
-    judge = make_judge(rank, training=cj.Training(steps=400, records=1, batch_size=1))
+    judge = make_judge(rank, training=cj.reward.Training(steps=400, records=1, batch_size=1))
     memory = judge.start(jax.random.key(0), candidates_of(GRID[:ANSWERS]), utility=scheme("log"))
     assert (np.diff(judge.score(memory, GRID[:ANSWERS])) > 0).all()
 
@@ -136,7 +138,7 @@ def test_a_loop_under_a_frozen_model_follows_the_map_of_its_law():
         for prompt, choice in enumerate(choices):
             rewards = finite_law(choice)
             uniform = np.full(ANSWERS, 1 / ANSWERS)
-            law = cj.laws.curated(uniform, strength * rewards, choose_from) @ rewards
+            law = cj.generative.laws.curated(uniform, strength * rewards, choose_from) @ rewards
             mean = row[:, prompt] @ rewards
             z = (mean.mean() - law) / (mean.std(ddof=1) / seeds**0.5)
             assert abs(z) < 4, (choice.label, law, z)
@@ -144,7 +146,7 @@ def test_a_loop_under_a_frozen_model_follows_the_map_of_its_law():
 
 BAD = {
     "answers is 1; it must be a whole number from 2 on": {"answers": 1},
-    "answers is True; reward_judge needs a whole number": {"answers": True},
+    "answers is True; learned_reward needs a whole number": {"answers": True},
     "refit_steps is 0; it must be a whole number from 1 on": {"refit_steps": 0},
     r"rankings have the types \('a', 'b'\), the schemes are for \('open', 'closed'\)": {
         "rankings": RANKINGS._replace(type_names=("a", "b"))
@@ -181,4 +183,4 @@ def test_without_a_quality_none_can_be_refitted_by_it():
         respond=True,
     )
     with pytest.raises(ValueError, match="refit"):
-        cj.sweep(process, {"refit": cj.REFITS}, progress=False)
+        cj.sweep(process, {"refit": cj.loop.REFITS}, progress=False)

@@ -1,4 +1,4 @@
-"""Defences side by side: the right programs, the laws of each, and what each spends."""
+"""Mitigations side by side: the right programs, the laws of each, and what each spends."""
 
 import json
 
@@ -23,7 +23,7 @@ def measure(key, p):
 
 
 def compare(defences, seeds=2, **options):
-    return cj.compare_defences(
+    return cj.compare_mitigations(
         FAMILY,
         defences,
         generations=GENERATIONS,
@@ -41,17 +41,17 @@ def reward(tokens):
 
 
 DEFENCES = {
-    "soft": cj.Defence(curate=selections.curated(reward, 2)),
-    "replace": cj.Defence(),
-    "accumulate": cj.Defence(cj.REGIMES["accumulate"]),
-    "best": cj.Defence(curate=selections.best_of(reward, 2)),
-    "half fresh": cj.Defence(cj.with_share(FRESH, 0.5, "half fresh")),
-    "control": cj.Defence(cj.with_share(FRESH, 1.0, "control")),
-    "detector": cj.Defence(
+    "soft": cj.Mitigation(curate=selections.curated(reward, 2)),
+    "replace": cj.Mitigation(),
+    "accumulate": cj.Mitigation(cj.REGIMES["accumulate"]),
+    "best": cj.Mitigation(curate=selections.best_of(reward, 2)),
+    "half fresh": cj.Mitigation(cj.with_share(FRESH, 0.5, "half fresh")),
+    "control": cj.Mitigation(cj.with_share(FRESH, 1.0, "control")),
+    "detector": cj.Mitigation(
         cj.with_share(FRESH, 0.5, "half, weighed"),
         reweigh=selections.importance_resampled(selections.empirical_detector()),
     ),
-    "edited": cj.Defence(respond=True, family=cj.families.token_edited(FAMILY, threshold=0.3)),
+    "edited": cj.Mitigation(respond=True, family=cj.families.token_edited(FAMILY, threshold=0.3)),
 }
 
 
@@ -65,7 +65,7 @@ def z_of(values, want):
 
 
 def test_defences_share_programs_where_they_emit_alike(found):
-    assert list(found["defence"].to_numpy()) == list(DEFENCES)
+    assert list(found["mitigation"].to_numpy()) == list(DEFENCES)
     programs = dict(zip(DEFENCES, found["program"].to_numpy().tolist(), strict=True))
     assert programs["soft"] == programs["best"]
     assert len({programs[name] for name in ("replace", "accumulate", "half fresh", "control", "detector")}) == 1
@@ -75,15 +75,15 @@ def test_defences_share_programs_where_they_emit_alike(found):
 def test_each_defence_follows_its_own_law(found):
     last = found.isel(generation=-1)
     start = 1.0 - TRUTH @ TRUTH
-    plain = cj.laws.replace_heterozygosity(start, SAMPLES, GENERATIONS)[-1]
-    kept = cj.laws.accumulate_heterozygosity(start, SAMPLES, GENERATIONS)[-1]
+    plain = cj.generative.laws.replace_heterozygosity(start, SAMPLES, GENERATIONS)[-1]
+    kept = cj.generative.laws.accumulate_heterozygosity(start, SAMPLES, GENERATIONS)[-1]
     control = start * (1 - 1 / SAMPLES)
     for name, law in (("replace", plain), ("accumulate", kept), ("control", control)):
-        assert abs(z_of(last["diversity"].sel(defence=name), law)) < 4, name
+        assert abs(z_of(last["diversity"].sel(mitigation=name), law)) < 4, name
     # A calibrated detector takes the machine out: on average the model is the truth.
     for token in range(TOKENS):
-        assert abs(z_of(last["p"].sel(defence="detector", token=token), TRUTH[token])) < 4.5
-    assert abs(z_of(last["diversity"].sel(defence="soft"), plain)) > 8
+        assert abs(z_of(last["p"].sel(mitigation="detector", token=token), TRUTH[token])) < 4.5
+    assert abs(z_of(last["diversity"].sel(mitigation="soft"), plain)) > 8
 
 
 def by_best(p):
@@ -92,24 +92,24 @@ def by_best(p):
 
 
 MAPS = {
-    "soft": lambda p: cj.laws.curated(p / p.sum(), -np.arange(TOKENS, dtype=float), 2),
+    "soft": lambda p: cj.generative.laws.curated(p / p.sum(), -np.arange(TOKENS, dtype=float), 2),
     "best": by_best,
-    "edited": lambda p: cj.laws.token_edited(p / p.sum(), p / p.sum(), 0.3),
+    "edited": lambda p: cj.generative.laws.token_edited(p / p.sum(), p / p.sum(), 0.3),
 }
 
 
 @pytest.mark.parametrize("name", MAPS)
 def test_given_the_first_model_the_second_is_on_average_what_the_map_says(found, name):
-    first, second = (found["p"].sel(defence=name).isel(generation=i).to_numpy().astype(np.float64) for i in (0, 1))
+    first, second = (found["p"].sel(mitigation=name).isel(generation=i).to_numpy().astype(np.float64) for i in (0, 1))
     gap = second - np.stack([MAPS[name](p) for p in first])
     z = gap.mean(0) / (gap.std(0, ddof=1) / np.sqrt(SEEDS))
     assert np.abs(z).max() < 4, z
 
 
 def test_only_what_selects_records(found):
-    assert np.isnan(found["miscalibration"].sel(defence=["replace", "soft", "edited"])).all()
+    assert np.isnan(found["miscalibration"].sel(mitigation=["replace", "soft", "edited"])).all()
     np.testing.assert_allclose(
-        found["miscalibration"].sel(defence="detector").isel(generation=slice(1, None)), 0.0, atol=0.6
+        found["miscalibration"].sel(mitigation="detector").isel(generation=slice(1, None)), 0.0, atol=0.6
     )
 
 
@@ -118,7 +118,7 @@ def test_a_defence_alone_is_the_recursion_itself():
     plan = cj.make_plan(cj.with_share(FRESH, 0.5, "half fresh"), GENERATIONS, SAMPLES)
     process = cj.make_recursion(FAMILY, plan, measure=measure, dims={"p": ("token",)})
     direct = cj.sweep(process, {"seed": range(2)}, progress=False)
-    np.testing.assert_array_equal(alone["p"].sel(defence="half fresh"), direct["p"])
+    np.testing.assert_array_equal(alone["p"].sel(mitigation="half fresh"), direct["p"])
 
 
 def test_what_ran_is_told_by_program(found):
@@ -147,18 +147,18 @@ def test_a_stopped_comparison_goes_on(tmp_path):
 
 
 def spent(regime, **options):
-    return cj.data_spent(cj.Defence(regime, **options), 4, 100)
+    return cj.loop.data_spent(cj.Mitigation(regime, **options), 4, 100)
 
 
 def test_what_a_defence_spends_is_counted():
-    assert spent(cj.REGIMES["replace"]) == cj.Spent(100, 100, 300, 300)
-    assert spent(cj.with_share(FRESH, 1.0, "control")) == cj.Spent(400, 400, 0, 0)
-    assert spent(cj.with_share(FRESH, 0.1, "tenth")) == cj.Spent(130, 130, 270, 270)
+    assert spent(cj.REGIMES["replace"]) == cj.loop.Spent(100, 100, 300, 300)
+    assert spent(cj.with_share(FRESH, 1.0, "control")) == cj.loop.Spent(400, 400, 0, 0)
+    assert spent(cj.with_share(FRESH, 0.1, "tenth")) == cj.loop.Spent(130, 130, 270, 270)
     replayed = cj.with_share(cj.REGIMES["real_fraction_replayed"], 0.1, "tenth")
-    assert spent(replayed) == cj.Spent(100, 130, 270, 270)
-    assert spent(cj.REGIMES["accumulate_subsample"]) == cj.Spent(100, 208, 192, 300)
+    assert spent(replayed) == cj.loop.Spent(100, 130, 270, 270)
+    assert spent(cj.REGIMES["accumulate_subsample"]) == cj.loop.Spent(100, 208, 192, 300)
     four = selections.best_of(reward, 4)
-    assert spent(cj.REGIMES["replace"], curate=four) == cj.Spent(100, 100, 300, 1200)
+    assert spent(cj.REGIMES["replace"], curate=four) == cj.loop.Spent(100, 100, 300, 1200)
 
 
 @pytest.mark.parametrize("family", cj.FAMILIES.values(), ids=list(cj.FAMILIES))
@@ -175,19 +175,19 @@ def test_every_family_takes_selections(family):
     weighed = selections.importance_resampled(detector)
     half = cj.with_share(FRESH, 0.5, "half")
     # One program, with everything in it that a selection may do.
-    defences = {one.name: cj.Defence(half, one, weighed) for one in chosen}
-    found = cj.compare_defences(family, defences, generations=2, samples=24, seeds=1, progress=False)
+    defences = {one.name: cj.Mitigation(half, one, weighed) for one in chosen}
+    found = cj.compare_mitigations(family, defences, generations=2, samples=24, seeds=1, progress=False)
     assert not found["diverged"].any()
 
 
 def test_a_selection_that_keeps_nothing_is_flagged_in_a_network_too():
-    architecture = cj.Architecture(layers=1, width=8, heads=1)
-    family = cj.families.language_model(5, 4, architecture=architecture, fitting=cj.Fitting(2, 4))
+    architecture = cj.nets.Architecture(layers=1, width=8, heads=1)
+    family = cj.families.language_model(5, 4, architecture=architecture, fitting=cj.generative.Fitting(2, 4))
     nothing = selections.verified(lambda rows: rows[:, 0] < 0)
-    with pytest.warns(UserWarning, match="defence=none"):
-        found = cj.compare_defences(
+    with pytest.warns(UserWarning, match="mitigation=none"):
+        found = cj.compare_mitigations(
             family,
-            {"all": cj.Defence(), "none": cj.Defence(curate=nothing)},
+            {"all": cj.Mitigation(), "none": cj.Mitigation(curate=nothing)},
             generations=2,
             samples=4,
             seeds=1,
@@ -196,14 +196,14 @@ def test_a_selection_that_keeps_nothing_is_flagged_in_a_network_too():
             warm_start=True,
             measure=lambda key, params: {"log_prob": family.log_prob(params, jnp.zeros((1, 4), jnp.int32))[0]},
         )
-    assert found["diverged"].sel(defence="none").to_numpy().tolist() == [[False, True]]
-    assert not found["diverged"].sel(defence="all").any()
+    assert found["diverged"].sel(mitigation="none").to_numpy().tolist() == [[False, True]]
+    assert not found["diverged"].sel(mitigation="all").any()
 
 
-def test_bad_defences_are_refused():
-    with pytest.raises(ValueError, match="defences is empty"):
+def test_bad_mitigations_are_refused():
+    with pytest.raises(ValueError, match="mitigations is empty"):
         compare({})
-    with pytest.raises(ValueError, match=r"defence 'mine' is 3; it must be a record such as cj.Defence\(\)"):
-        cj.compare_defences.__wrapped__(FAMILY, {"mine": 3}, generations=2, samples=3, seeds=1)
+    with pytest.raises(ValueError, match=r"defence 'mine' is 3; it must be a record such as cj.Mitigation\(\)"):
+        cj.compare_mitigations.__wrapped__(FAMILY, {"mine": 3}, generations=2, samples=3, seeds=1)
     with pytest.raises(ValueError, match="respond needs a family that answers"):
-        compare({"prompts": cj.Defence(respond=True)})
+        compare({"prompts": cj.Mitigation(respond=True)})

@@ -30,7 +30,7 @@ def function(
     word: Literal["all", "chain"] = "all",
     text: str = "",
     key: Key[Array, ""] | None = None,
-    regime: cj.Regime | None = None,
+    regime: cj.generative.Regime | None = None,
     **params: float,
 ) -> float:
     return 1.0
@@ -85,7 +85,11 @@ def test_what_is_right_passes_whatever_its_library_and_precision():
         ("key", np.zeros(2), "key is an array of shape"),
         ("regime", "replace", "regime is 'replace'; function needs a record of type Regime or None"),
         ("regime", cj.REGIMES["replace"]._replace(models="1"), "regime.models is '1'; Regime needs a whole number"),
-        ("regime", cj.Regime("mine", lambda t: t), "regime.counts is .*; Regime needs a function of 4 arguments"),
+        (
+            "regime",
+            cj.generative.Regime("mine", lambda t: t),
+            "regime.counts is .*; Regime needs a function of 4 arguments",
+        ),
         ("more", None, "more is None; function needs a number"),
     ],
 )
