@@ -203,7 +203,7 @@ def test_a_selection_that_keeps_nothing_is_flagged_in_a_network_too():
 def test_bad_mitigations_are_refused():
     with pytest.raises(ValueError, match="mitigations is empty"):
         compare({})
-    with pytest.raises(ValueError, match=r"defence 'mine' is 3; it must be a record such as cj.Mitigation\(\)"):
+    with pytest.raises(ValueError, match=r"mitigation 'mine' is 3; it must be a record such as cj.Mitigation\(\)"):
         cj.compare_mitigations.__wrapped__(FAMILY, {"mine": 3}, generations=2, samples=3, seeds=1)
     with pytest.raises(ValueError, match="respond needs a family that answers"):
         compare({"prompts": cj.Mitigation(respond=True)})
