@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from collapse_jax.data import GreyImages, GreyImagesConfig, Images, digits, minority, mnist
 from collapse_jax.data.idx import read_idx
-from collapse_jax.data.images import ImageSource
+from collapse_jax.data.image_sources import ImageSource
 
 tfds.disable_progress_bar()
 

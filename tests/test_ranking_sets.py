@@ -13,7 +13,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from collapse_jax.data import Passage, RankingSets, RankingSetsConfig, Source, python_docs, ranking_sets
-from collapse_jax.data.ranking_sets import ranking_rows
+from collapse_jax.data.ranking_recipe import ranking_rows
 
 tfds.disable_progress_bar()
 

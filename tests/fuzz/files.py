@@ -136,7 +136,7 @@ def _mnist(others: Mapping[str, bytes]) -> Callable[[Path], Any]:
     def read(file: Path) -> Any:
         for name, content in others.items():
             (file.parent / name).write_bytes(content)
-        return cj.data.images.mnist_source(file.parent, None, "http://127.0.0.1:9/")
+        return cj.data.image_sources.mnist_source(file.parent, None, "http://127.0.0.1:9/")
 
     return read
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from collapse_jax.data.builders.base import ArrayRecordBuilder, SplitConfig, tfds
-from collapse_jax.data.images import ImageSource, digits_source, mnist_source
+from collapse_jax.data.image_sources import ImageSource, digits_source, mnist_source
 from collapse_jax.data.mnist_files import MNIST_URL
 from collapse_jax.data.splitting import held_out_titles
 

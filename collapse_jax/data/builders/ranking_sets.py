@@ -7,7 +7,7 @@ from typing import Any
 from collapse_jax.data.builders.base import ArrayRecordBuilder, SplitConfig, tfds
 from collapse_jax.data.longform import longform
 from collapse_jax.data.passages import Source, python_docs
-from collapse_jax.data.ranking_sets import TYPE_NAMES, ranking_rows
+from collapse_jax.data.ranking_recipe import TYPE_NAMES, ranking_rows
 from collapse_jax.data.splitting import held_out_titles
 
 
