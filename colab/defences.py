@@ -11,14 +11,14 @@
 # ---
 
 # %% [markdown]
-# # Mitigations against collapse
+# # Mitigations of collapse
 # [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/collapse-jax/collapse_jax/blob/main/colab/defences.ipynb)
 #
 # Models that train on what models wrote lose variety, and minorities first. Mitigations keep real examples, or choose
-# among what is written: by an oracle, by a reward, by novelty. A defence is a *regime* (which examples train a
+# among what is written: by an oracle, by a reward, by novelty. A mitigation is a *regime* (which examples train a
 # generation) and a *selection* (which of them survive, by their values).
 #
-# Here: pick a defence and read what becomes of text with minorities, see the exact law of a minority, and write a
+# Here: pick a mitigation and read what becomes of text with minorities, see the exact law of a minority, and write a
 # selection of your own. It runs on a CPU, a GPU or a TPU as it stands.
 
 # %%
@@ -47,11 +47,12 @@ vocabulary, length, layers, width = (384, 32, 1, 48) if SMALL else (512, 64, 2, 
 # %% [markdown]
 # ## Text with minorities
 # Prose of Python's manual, and two minorities: code, and the names of characters. A first model learns the real rows;
-# every lineage goes on from its weights, trains on what its defence allows, and writes new rows. Recorded are `risk`,
-# nats a token on real text that nobody trained on, the diversity of what is written (the Vendi score: so many rows that
-# have nothing in common), the share of minorities among it (told by a classifier of real rows), and the first rows.
+# every lineage goes on from its weights, trains on what its mitigation allows, and writes new rows. Recorded are
+# `risk`, nats a token on real text that nobody trained on, the diversity of what is written (the Vendi score: so many
+# rows that have nothing in common), the share of minorities among it (told by a classifier of real rows), and the first
+# rows.
 #
-# Pick from `DEFENCES`; `replace` (none at all) and `control` (fresh real rows only) run beside.
+# Pick from `MITIGATIONS`; `replace` (none at all) and `control` (fresh real rows only) run beside.
 
 # %%
 picked = ["accumulate", "oracle"]
@@ -100,14 +101,14 @@ def inspect(key, written, weights):
     }
 
 
-def compare(defences):
+def compare(mitigations):
     options = {"truth": cj.resample(rows), "measure": measure, "inspect": inspect, "warm_start": True}
     sizes = {"generations": generations, "samples": samples, "seeds": seeds}
-    return cj.compare_mitigations(family, defences, **sizes, **options, dims={"row": ("sample", "token")})
+    return cj.compare_mitigations(family, mitigations, **sizes, **options, dims={"row": ("sample", "token")})
 
 
 replayed, fresh = cj.REGIMES["real_fraction_replayed"], cj.REGIMES["real_fraction_fresh"]
-DEFENCES = {
+MITIGATIONS = {
     "replace": cj.Mitigation(),
     "tenth replayed": cj.Mitigation(cj.with_share(replayed, 0.1, "tenth replayed")),
     "tenth fresh": cj.Mitigation(cj.with_share(fresh, 0.1, "tenth fresh")),
@@ -116,18 +117,18 @@ DEFENCES = {
     "oracle": cj.Mitigation(curate=selections.best_of(lambda rows: family.token_log_prob(first, rows).mean(axis=1), 4)),
     "control": cj.Mitigation(cj.with_share(fresh, 1.0, "control")),
 }
-found = compare({name: DEFENCES[name] for name in ("replace", *picked, "control")})
+found = compare({name: MITIGATIONS[name] for name in ("replace", *picked, "control")})
 
 # %% [markdown]
 # ## Read it, and measure it
-# ¶ is where one document ends and the next begins. Bands are two standard errors over seeds. Which defence keeps the
+# ¶ is where one document ends and the next begins. Bands are two standard errors over seeds. Which mitigation keeps the
 # text real, which keeps it varied, which keeps its minorities? They need not be the same. This oracle likes what is
 # most usual: in eight generations it cost two thirds of the diversity and nearly all minorities, and risk rose as well.
 
 
 # %%
 def side_by_side(found):
-    """Show what was written first in the first and last generation, a column a defence."""
+    """Show what was written first in the first and last generation, a column a mitigation."""
     names, lines = found["mitigation"].to_numpy(), []
     for generation in (1, generations):
         some = found["row"].sel(generation=generation, seed=0, sample=0)
@@ -155,10 +156,10 @@ draw(found)
 
 # %% [markdown]
 # ## The exact law
-# The same defences where the law is known to the last digit: a model that just counts examples of two kinds, one in ten
-# of them a minority. Whether it is still in the model follows an exact chain for each regime; without a selection its
-# expected share stays a tenth, with one that prefers the majority by a reward gap of 1 (a choice of two by Bradley and
-# Terry's model) it follows a chain of its own. Dashes are the laws.
+# The same mitigations where the law is known to the last digit: a model that just counts examples of two kinds, one in
+# ten of them a minority. Whether it is still in the model follows an exact chain for each regime; without a selection
+# its expected share stays a tenth, with one that prefers the majority by a reward gap of 1 (a choice of two by Bradley
+# and Terry's model) it follows a chain of its own. Dashes are the laws.
 
 # %%
 size, times, gap = 20, 12, 1.0
@@ -166,7 +167,7 @@ prefers = selections.curated(lambda kind: gap * (kind == 0), choose_from=2)
 exact = cj.compare_mitigations(
     cj.families.categorical(2),
     {
-        **{name: DEFENCES[name] for name in ("replace", "tenth fresh", "accumulate")},
+        **{name: MITIGATIONS[name] for name in ("replace", "tenth fresh", "accumulate")},
         "reward": cj.Mitigation(curate=prefers),
     },
     generations=times,
@@ -231,5 +232,5 @@ draw(both)
 # ## Exercise
 # Neither of them sees groups. Write a selection that keeps the minorities at their true shares: the group of each row
 # is `classify(embed(candidates.examples)).argmax(axis=1)`. Does the risk on real text pay for it? Then join it to a
-# tenth of real rows: `cj.Mitigation(DEFENCES["tenth fresh"].regime, curate=...)`. (`python -m experiments.defences` has
-# more defences and measures on text, images and instructions, and `experiments.minorities` more of the laws.)
+# tenth of real rows: `cj.Mitigation(MITIGATIONS["tenth fresh"].regime, curate=...)`. (`python -m experiments.defences`
+# has more mitigations and measures on text, images and instructions, and `experiments.minorities` more of the laws.)

@@ -35,7 +35,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
 from experiments.shared.language_population import LanguageConfig, read, texts
-from experiments.shared.launch import launch
+from experiments.shared.launch import script
 from experiments.testbeds.loop_laws import text_laws, token_laws
 from experiments.testbeds.loop_tables import table, text_of
 from experiments.testbeds.loop_testbeds import TYPES, Curation, Way, answer_texts, answer_tokens
@@ -245,10 +245,4 @@ def _ranks(rewards: xr.DataArray) -> xr.DataArray:
     return first.assign_coords(rank=np.arange(first.sizes["rank"]) + 1)
 
 
-def main() -> None:
-    """Run from the command line."""
-    launch("curated_loop", Config(), SMALL, run, draw, table, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)

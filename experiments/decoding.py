@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, launch
+from experiments.shared.launch import Options, script
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,4 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run from the command line."""
-    launch("decoding", Config(), SMALL, run, draw, table, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)

@@ -1,4 +1,4 @@
-"""Which defence against collapse first? Every known one on the same text and images, at the same training.
+"""Which mitigation of collapse first? Every known one on the same text and images, at the same training.
 
 Generations that train on what the one before emitted, and what is done about it: real examples kept (accumulated,
 replayed or fresh in some share), real prompts, or a choice among four candidates: by an oracle, by a reward model that
@@ -14,15 +14,15 @@ where they are malformed, unusual or too near to others; here the control trains
     python -m experiments.defences --testbeds instructions --instructions.path seed_tasks.jsonl --instructions.length 64
 
 Expected, means over 4 lineages ± two standard errors. Text, generation 6: risk above the control's (3.15 nats) .28 ±
-.01 with no defence, .28 and .18 with a tenth of real rows replayed and fresh, .22 and .06 with half, .09 accumulated,
-.15 subsampled, .17 where real text is edited, .25 with real prompts, .26 with a novelty filter; by choice it rises:
-.29 verified, .35 to .37 by a reward model, .39 by the oracle, which halves the diversity (47.5 ± 6.6 of 98) and leaves
-no minority; a verifier leaves .13 ± .07 of their share. Images, generation 8: of 62 ± 4 in the control, diversity is
-5.7 ± .6 with no defence, 12.4 with a tenth, 33 accumulated, 36 and 38 with half, 53 ± 5 with half and a detector, 30 ±
-6 by novelty, 2 and less by the oracle and reward models. The detector tells machine from real .79 (text) and .88
-(images), with calibration errors of .07 and .09. Instructions (90 seeds of Self-Instruct, 5 generations, 2 lineages):
-risk above that of the seeds alone 1.47 ± .12 resampled, 1.32 ± .07 evolved and replaced, .87 ± .07 with real seeds
-evolved anew, .27 ± .004 evolved and accumulated, .21 to .30 with elimination and novelty.
+.01 with no mitigation, .28 and .18 with a tenth of real rows replayed and fresh, .22 and .06 with half, .09
+accumulated, .15 subsampled, .17 where real text is edited, .25 with real prompts, .26 with a novelty filter; by choice
+it rises: .29 verified, .35 to .37 by a reward model, .39 by the oracle, which halves the diversity (47.5 ± 6.6 of 98)
+and leaves no minority; a verifier leaves .13 ± .07 of their share. Images, generation 8: of 62 ± 4 in the control,
+diversity is 5.7 ± .6 with no mitigation, 12.4 with a tenth, 33 accumulated, 36 and 38 with half, 53 ± 5 with half and a
+detector, 30 ± 6 by novelty, 2 and less by the oracle and reward models. The detector tells machine from real .79 (text)
+and .88 (images), with calibration errors of .07 and .09. Instructions (90 seeds of Self-Instruct, 5 generations, 2
+lineages): risk above that of the seeds alone 1.47 ± .12 resampled, 1.32 ± .07 evolved and replaced, .87 ± .07 with real
+seeds evolved anew, .27 ± .004 evolved and accumulated, .21 to .30 with elimination and novelty.
 """
 
 import json
@@ -38,7 +38,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, interval, launch
+from experiments.shared.launch import Options, interval, script
 from experiments.testbeds.image_groups import ImageConfig, make_images
 from experiments.testbeds.instruction_groups import InstructionConfig, make_instructions
 from experiments.testbeds.testbed import CONTROL, Testbed
@@ -65,14 +65,14 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class Config(Options):
-    """Testbeds, and lineages of each defence."""
+    """Testbeds, and lineages of each mitigation."""
 
     testbeds: tuple[Literal["text", "images", "instructions"], ...] = ("text", "images", "instructions")
-    """What defences are compared on."""
+    """What mitigations are compared on."""
     defences: tuple[str, ...] = ()
     """Which are compared, beside `replace` and the control; by default all that a testbed has."""
     seeds: int = 4
-    """Lineages of each defence."""
+    """Lineages of each mitigation."""
     text: TextConfig = field(default_factory=TextConfig)
     images: ImageConfig = field(default_factory=ImageConfig)
     instructions: InstructionConfig = field(default_factory=InstructionConfig)
@@ -97,17 +97,17 @@ MAKE: dict[str, Callable[[Config, Path], Testbed]] = {
 
 
 def run(config: Config, directory: Path) -> xr.Dataset:
-    """Compare all defences on each testbed; return what was recorded, by testbed, with what each defence spent."""
+    """Compare all mitigations on each testbed; return what was recorded and what each mitigation spent, by testbed."""
     check_config(config)
     found = {}
     for name in config.testbeds:
         own = directory / name
         own.mkdir(parents=True, exist_ok=True)
         options, testbed = getattr(config, name), MAKE[name](config, own)
-        testbed = testbed._replace(defences=_chosen(testbed.defences, config.defences))
+        testbed = testbed._replace(mitigations=_chosen(testbed.mitigations, config.defences))
         dataset = cj.compare_mitigations(
             testbed.family,
-            testbed.defences,
+            testbed.mitigations,
             generations=options.generations,
             samples=options.samples,
             seeds=config.seeds,
@@ -131,12 +131,12 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     )
 
 
-def _chosen(defences: dict[str, cj.Mitigation], names: tuple[str, ...]) -> dict[str, cj.Mitigation]:
-    """Return the defences of these names, all if there are none, with those that they are compared with."""
-    if unknown := [name for name in names if name not in defences]:
-        raise ValueError(f"defences has {', '.join(unknown)}; this testbed has {', '.join(defences)}")
-    wanted = {"replace", CONTROL, *(names or defences)}
-    return {name: one for name, one in defences.items() if name in wanted}
+def _chosen(mitigations: dict[str, cj.Mitigation], names: tuple[str, ...]) -> dict[str, cj.Mitigation]:
+    """Return the mitigations of these names, all if there are none, with those that they are compared with."""
+    if unknown := [name for name in names if name not in mitigations]:
+        raise ValueError(f"defences has {', '.join(unknown)}; this testbed has {', '.join(mitigations)}")
+    wanted = {"replace", CONTROL, *(names or mitigations)}
+    return {name: one for name, one in mitigations.items() if name in wanted}
 
 
 def _described(dataset: xr.Dataset, testbed: Testbed, generations: int, samples: int) -> xr.Dataset:
@@ -147,7 +147,7 @@ def _described(dataset: xr.Dataset, testbed: Testbed, generations: int, samples:
     for name in ("coverage", "risk"):
         dataset[f"minority_{name}"] = dataset[f"group_{name}"].isel(rare).mean("group")
     dataset["true_share"] = ("group", testbed.shares)
-    spent = [cj.loop.data_spent(one, generations, samples) for one in testbed.defences.values()]
+    spent = [cj.loop.data_spent(one, generations, samples) for one in testbed.mitigations.values()]
     for name in cj.loop.Spent._fields:
         dataset[name] = ("mitigation", [float(getattr(one, name)) for one in spent])
     for name, value in testbed.facts.items():
@@ -155,16 +155,16 @@ def _described(dataset: xr.Dataset, testbed: Testbed, generations: int, samples:
     # Forward passes of an example; candidates are written and, where there are several, scored.
     passes = [
         testbed.training_passes * generations * samples
-        + one.written * (1.0 if defence.curate is None else 2.0)
-        + (samples * generations if defence.reweigh is not None else 0.0)
-        for one, defence in zip(spent, testbed.defences.values(), strict=True)
+        + one.written * (1.0 if mitigation.curate is None else 2.0)
+        + (samples * generations if mitigation.reweigh is not None else 0.0)
+        for one, mitigation in zip(spent, testbed.mitigations.values(), strict=True)
     ]
-    dataset["compute"] = ("mitigation", np.array(passes) / passes[list(testbed.defences).index("replace")])
+    dataset["compute"] = ("mitigation", np.array(passes) / passes[list(testbed.mitigations).index("replace")])
     return dataset.drop_vars(["diverged", "row"], errors="ignore")
 
 
 def profile(dataset: xr.Dataset) -> xr.Dataset:
-    """Return the collapse profile of the defences of one testbed against the control."""
+    """Return the collapse profile of the mitigations of one testbed against the control."""
     names = [name for name in ("risk", "variance", "modes", "tail", "off_support") if name in dataset]
     kept = dataset[names]
     others = [one for one in dataset["mitigation"].to_numpy() if one != CONTROL]
@@ -219,20 +219,20 @@ def table(dataset: xr.Dataset) -> str:
         columns = COLUMNS | own
         lines += [
             f"\n{testbed}, generation {int(last['generation'])}: mean over {last.sizes['seed']} seeds ± two standard "
-            f"errors; {last.sizes['defence']} defences in {programs} programs",
-            f"{'defence':<22}"
+            f"errors; {last.sizes['mitigation']} mitigations in {programs} programs",
+            f"{'mitigation':<22}"
             + "".join(f"{head:>16}" for head in columns.values())
             + f"{'holds':>7}{'real':>7}{'shown':>8}{'made':>8}{'written':>9}{'compute':>9}",
         ]
         holds = profile(one)["holds"].isel(generation=-1)
-        for defence in last["mitigation"].to_numpy():
-            row = last.sel(mitigation=defence)
+        for mitigation in last["mitigation"].to_numpy():
+            row = last.sel(mitigation=mitigation)
             cells = "".join(f"{interval(row[name], *_FORMS):>16}" for name in columns)
             # How many of the definitions of collapse hold against the control.
-            held = "-" if defence == CONTROL else str(int((holds.sel(mitigation=defence) == 1).sum()))
+            held = "-" if mitigation == CONTROL else str(int((holds.sel(mitigation=mitigation) == 1).sum()))
             counts = [f"{int(row[name])}" for name in ("real", "real_shown", "generated_shown", "written")]
             lines.append(
-                f"{defence:<22}{cells}{held:>7}{counts[0]:>7}{counts[1]:>8}{counts[2]:>8}{counts[3]:>9}"
+                f"{mitigation:<22}{cells}{held:>7}{counts[0]:>7}{counts[1]:>8}{counts[2]:>8}{counts[3]:>9}"
                 f"{float(row['compute']):>9.2f}"
             )
         if "detected" in last and np.isfinite(last["detected"]).any():
@@ -244,10 +244,4 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run from the command line."""
-    launch("defences", Config(), SMALL, run, draw, table, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)

@@ -48,7 +48,7 @@ from experiments.shared.language_population import (
     require_ways,
     texts,
 )
-from experiments.shared.launch import launch
+from experiments.shared.launch import script
 
 METRICS = {
     "distinct_2": "distinct-2",
@@ -194,10 +194,4 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run from the command line."""
-    launch("diversity", Config(), SMALL, run, draw, table, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)

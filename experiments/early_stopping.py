@@ -24,7 +24,7 @@ from collapse_jax.reward.calculus import on_host
 from experiments.reward_collapse import make_schemes
 from experiments.shared.bounds import check_config
 from experiments.shared.free_rewards import free_rankings
-from experiments.shared.launch import launch
+from experiments.shared.launch import script
 from experiments.shared.text_population import TextConfig, train_on_text
 
 
@@ -123,10 +123,4 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run from the command line."""
-    launch("early_stopping", Config(), SMALL, run, draw, table, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)

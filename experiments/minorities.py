@@ -2,10 +2,10 @@
 
 Groups of several shares live in one corpus, so that every lineage shows the whole curve: tokens of a categorical model,
 components of a mixture of Gaussians, classes of digits with Zipf's shares. By generation and group: its share, whether
-it is still there, its coverage, its error, and the time to disappearance against its share, under twelve defences. For
-tokens nearly all of it has an exact law: chains of the group's count, by regime (Wright and Fisher). That time is the
-first generation without the group, one past the last standing for all that come later, in the law as in the measure.
-The error of a group is a mean over the lineages that still have it.
+it is still there, its coverage, its error, and the time to disappearance against its share, under twelve mitigations.
+For tokens nearly all of it has an exact law: chains of the group's count, by regime (Wright and Fisher). That time is
+the first generation without the group, one past the last standing for all that come later, in the law as in the
+measure. The error of a group is a mean over the lineages that still have it.
 
     python -m experiments.minorities     3.6 minutes of one core; 8 minutes on two cores busy with other work
 
@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import launch
+from experiments.shared.launch import script
 from experiments.testbeds.minority_samples import make_images, make_points
 from experiments.testbeds.minority_testbeds import MEASURES, ImagesConfig, Minorities, PointsConfig, TokensConfig
 from experiments.testbeds.minority_tokens import make_tokens
@@ -45,7 +45,7 @@ TESTBEDS = {"tokens": make_tokens, "points": make_points, "images": make_images}
 
 @dataclasses.dataclass(frozen=True)
 class Config(Minorities):
-    """Groups of several shares in one corpus, under every defence, in one testbed or several."""
+    """Groups of several shares in one corpus, under every mitigation, in one testbed or several."""
 
     testbeds: tuple[Literal["tokens", "points", "images"], ...] = ("tokens", "points", "images")
     """Where the groups live."""
@@ -99,12 +99,12 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
             # Shares span two orders of magnitude, and so do errors in nats.
             scale = "log" if measure == "share" or (name, measure) == ("points", "error") else "linear"
             rows = {
-                str(defence): plotting.Curve(
-                    found[measure].sel(mitigation=defence),
-                    None if law is None else law.sel(mitigation=defence),
+                str(mitigation): plotting.Curve(
+                    found[measure].sel(mitigation=mitigation),
+                    None if law is None else law.sel(mitigation=mitigation),
                     scale,
                 )
-                for defence in found["mitigation"].to_numpy()
+                for mitigation in found["mitigation"].to_numpy()
             }
             figures[f"{name}_{measure}.png"] = plotting.curves(rows, x="generation", hue="group")
     return figures
@@ -129,14 +129,14 @@ def table(dataset: xr.Dataset) -> str:
 
 
 def grid(title: str, measured: xr.DataArray, law: xr.DataArray | None, form: str) -> list[str]:
-    """Return a table of defences by groups, means over the seeds that have a value."""
+    """Return a table of mitigations by groups, means over the seeds that have a value."""
     mean = measured.mean("seed")
     lines = [f"\n{title}\n{'':<16}" + "".join(f"{group!s:>15}" for group in measured["group"].to_numpy())]
-    for defence in measured["mitigation"].to_numpy():
-        line = f"{defence!s:<16}"
+    for mitigation in measured["mitigation"].to_numpy():
+        line = f"{mitigation!s:<16}"
         for group in measured["group"].to_numpy():
-            cell = format(float(mean.sel(mitigation=defence, group=group)), form)
-            expected = np.nan if law is None else float(law.sel(mitigation=defence, group=group))
+            cell = format(float(mean.sel(mitigation=mitigation, group=group)), form)
+            expected = np.nan if law is None else float(law.sel(mitigation=mitigation, group=group))
             line += f"{cell if np.isnan(expected) else f'{cell} ({expected:{form}})':>15}"
         lines.append(line)
     return lines
@@ -154,12 +154,12 @@ def scores(found: xr.Dataset) -> list[str]:
     }
     lines = ["\nz against the law: root mean square over the groups, largest"]
     lines += [f"{'':<16}" + "".join(f"{name:>15}" for name in known)]
-    for defence in found["mitigation"].to_numpy():
-        line = f"{defence!s:<16}"
+    for mitigation in found["mitigation"].to_numpy():
+        line = f"{mitigation!s:<16}"
         for name, (law, variance, chance) in known.items():
             measured = (found if name == "time" else last)[name].mean("seed")
             scored = (measured - law) / np.sqrt(variance / n)
-            z = scored.where((variance > 0) & (chance * n > 1)).sel(mitigation=defence)
+            z = scored.where((variance > 0) & (chance * n > 1)).sel(mitigation=mitigation)
             none = bool(z.isnull().all())
             line += f"{'-' if none else f'{float(np.sqrt((z**2).mean())):.2f}, {float(abs(z).max()):.2f}':>15}"
         if line.count("-") < len(known):
@@ -167,10 +167,4 @@ def scores(found: xr.Dataset) -> list[str]:
     return lines
 
 
-def main() -> None:
-    """Run from the command line."""
-    launch("minorities", Config(), SMALL, run, draw, table, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)

@@ -25,7 +25,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.mixture import Mixture
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, launch
+from experiments.shared.launch import Options, script
 
 REGIMES = ("replace", "augment", "real_fraction_replayed")
 HELD_OUT = 2000
@@ -167,10 +167,4 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run from the command line."""
-    launch("mixture", Config(), SMALL, run, draw, table, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)

@@ -26,7 +26,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.gaussian import Gaussian
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, launch
+from experiments.shared.launch import Options, script
 
 REGIMES = ("replace", "accumulate", "accumulate_subsample")
 
@@ -149,10 +149,4 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run from the command line."""
-    launch("recursion_gaussian", Config(), SMALL, run, draw, table, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)

@@ -37,7 +37,7 @@ import collapse_jax as cj
 from collapse_jax import metrics, plotting
 from collapse_jax.generative.families.image_classes import LabelledImages
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, launch
+from experiments.shared.launch import Options, script
 from experiments.testbeds.image_groups import read_images
 
 COMPONENTS = 32
@@ -257,10 +257,4 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run from the command line."""
-    launch("recursion_images", Config(), SMALL, run, draw, table, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)

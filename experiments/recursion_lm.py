@@ -36,7 +36,7 @@ from experiments.shared.language_population import (
     require_ways,
     texts,
 )
-from experiments.shared.launch import interval, launch
+from experiments.shared.launch import interval, script
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,4 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run from the command line."""
-    launch("recursion_lm", Config(), SMALL, run, draw, table, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)

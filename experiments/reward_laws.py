@@ -20,7 +20,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
 from experiments.shared.free_rewards import free_rankings
-from experiments.shared.launch import Options, launch
+from experiments.shared.launch import Options, script
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,4 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run from the command line."""
-    launch("reward_laws", Config(), SMALL, run, draw, table, description=__doc__)
-
-
-if __name__ == "__main__":
-    main()
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments import reward_collapse
-from experiments.shared.launch import launch
+from experiments.shared.launch import script
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,13 @@ class Config(reward_collapse.Config):
 
 SMALL = {"steps": 300, "records": 2}
 
-
-def main() -> None:
-    """Run from the command line."""
-    launch(
-        "text_reward_collapse",
-        Config(),
-        SMALL,
-        reward_collapse.run,
-        reward_collapse.draw,
-        reward_collapse.table,
-        description=__doc__,
-    )
-
-
-if __name__ == "__main__":
-    main()
+main = script(
+    __name__,
+    __file__,
+    Config(),
+    SMALL,
+    reward_collapse.run,
+    reward_collapse.draw,
+    reward_collapse.table,
+    description=__doc__,
+)

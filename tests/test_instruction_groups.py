@@ -1,4 +1,4 @@
-"""Data evolution as a testbed: its groups, measures and defences against plain Python, and a run on real seeds."""
+"""Data evolution as a testbed: its groups, measures and mitigations against plain Python, and a run on real seeds."""
 
 import os
 from pathlib import Path
@@ -171,7 +171,7 @@ def ran(tmp_path_factory):
         path=SEEDS, samples=12, generations=2, steps=2, pretraining=2, batch_size=4, layers=1, width=16, heads=2
     )
     config = defences.Config(testbeds=("instructions",), seeds=2, instructions=options, progress=False)
-    return defences.run(config, tmp_path_factory.mktemp("defences"))
+    return defences.run(config, tmp_path_factory.mktemp("mitigations"))
 
 
 @pytest.mark.slow
@@ -195,6 +195,6 @@ def test_all_ways_run_from_real_seeds_in_three_programs(ran):
 @pytest.mark.slow
 def test_its_table_and_figures_are_drawn(ran):
     printed = defences.table(ran)
-    assert "11 defences in 3 programs" in printed
+    assert "11 mitigations in 3 programs" in printed
     assert "copied" in printed
     assert {"instructions.png", "instructions_pareto.png", "instructions_profile.png"} <= set(defences.draw(ran))

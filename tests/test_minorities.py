@@ -148,13 +148,13 @@ def test_a_selection_by_group_is_that_of_a_simulation_with_its_minorities():
         training = np.where(first, pairs[..., 0], pairs[..., 1])
 
 
-def test_defences_of_a_categorical_model_follow_their_laws():
+def test_mitigations_of_a_categorical_model_follow_their_laws():
     seeds, truth = 400, np.array([0.55, 0.35, 0.1])
     family = cj.families.categorical(3, exponent=0.0)
     fresh = cj.with_share(cj.REGIMES["real_fraction_fresh"], 0.34, "fresh")
     detector = selections.importance_resampled(selections.empirical_detector())
     curated = selections.curated(lambda tokens: (tokens == 0).astype(float))
-    defences = {
+    mitigations = {
         "replayed": cj.Mitigation(cj.with_share(cj.REGIMES["real_fraction_replayed"], 0.34, "replayed")),
         "fresh": cj.Mitigation(fresh),
         "subsample": cj.Mitigation(cj.REGIMES["accumulate_subsample"]),
@@ -162,9 +162,11 @@ def test_defences_of_a_categorical_model_follow_their_laws():
         "curated": cj.Mitigation(curate=curated._replace(defaults={"strength": 0.8})),
     }
     options = {"truth": jnp.asarray(truth, jnp.float32)}
-    found = cj.compare_mitigations(family, defences, generations=3, samples=M, seeds=seeds, progress=False, **options)
+    found = cj.compare_mitigations(
+        family, mitigations, generations=3, samples=M, seeds=seeds, progress=False, **options
+    )
     p = found["mean"].transpose("mitigation", "seed", "generation", "dim")
-    survival = {name: REGIMES[name][0](truth) for name in defences if name != "curated"}
+    survival = {name: REGIMES[name][0](truth) for name in mitigations if name != "curated"}
     plan = cj.make_plan(cj.generative.ecosystem(2), 3, M)
     together = cj.sweep(cj.make_recursion(family, plan, **options), {"seed": range(seeds)}, progress=False)
     scores = []
@@ -255,13 +257,13 @@ def test_misses_and_coverage_of_groups_are_those_of_brute_force():
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [minority_samples.make_points, minority_samples.make_images])
 def test_a_testbed_measures_dead_groups_and_living_ones(make, monkeypatch, tmp_path):
-    """Each with few defences: what it records must be in range, and NaN where a group is dead."""
+    """Each with few mitigations: what it records must be in range, and NaN where a group is dead."""
     kept = ("replace", "fresh") if make is minority_samples.make_points else ("replace",)
 
     def make_few(config, is_majority):
-        return {name: one for name, one in testbeds.make_defences(config, is_majority).items() if name in kept}
+        return {name: one for name, one in testbeds.make_mitigations(config, is_majority).items() if name in kept}
 
-    monkeypatch.setattr(minority_samples, "make_defences", make_few)
+    monkeypatch.setattr(minority_samples, "make_mitigations", make_few)
     config = testbeds.Minorities(
         progress=False,
         shares=(0.8, 0.1, 0.1),

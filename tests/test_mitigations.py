@@ -22,10 +22,10 @@ def measure(key, p):
     return {"diversity": 1.0 - p @ p, "p": p}
 
 
-def compare(defences, seeds=2, **options):
+def compare(mitigations, seeds=2, **options):
     return cj.compare_mitigations(
         FAMILY,
-        defences,
+        mitigations,
         generations=GENERATIONS,
         samples=SAMPLES,
         seeds=seeds,
@@ -64,7 +64,7 @@ def z_of(values, want):
     return float((values.mean("seed") - want) / (values.std("seed", ddof=1) / np.sqrt(values.sizes["seed"])))
 
 
-def test_defences_share_programs_where_they_emit_alike(found):
+def test_mitigations_share_programs_where_they_emit_alike(found):
     assert list(found["mitigation"].to_numpy()) == list(DEFENCES)
     programs = dict(zip(DEFENCES, found["program"].to_numpy().tolist(), strict=True))
     assert programs["soft"] == programs["best"]
@@ -72,7 +72,7 @@ def test_defences_share_programs_where_they_emit_alike(found):
     assert len(set(programs.values())) == 3
 
 
-def test_each_defence_follows_its_own_law(found):
+def test_each_mitigation_follows_its_own_law(found):
     last = found.isel(generation=-1)
     start = 1.0 - TRUTH @ TRUTH
     plain = cj.generative.laws.replace_heterozygosity(start, SAMPLES, GENERATIONS)[-1]
@@ -113,7 +113,7 @@ def test_only_what_selects_records(found):
     )
 
 
-def test_a_defence_alone_is_the_recursion_itself():
+def test_a_mitigation_alone_is_the_recursion_itself():
     alone = compare({"half fresh": DEFENCES["half fresh"]})
     plan = cj.make_plan(cj.with_share(FRESH, 0.5, "half fresh"), GENERATIONS, SAMPLES)
     process = cj.make_recursion(FAMILY, plan, measure=measure, dims={"p": ("token",)})
@@ -150,7 +150,7 @@ def spent(regime, **options):
     return cj.loop.data_spent(cj.Mitigation(regime, **options), 4, 100)
 
 
-def test_what_a_defence_spends_is_counted():
+def test_what_a_mitigation_spends_is_counted():
     assert spent(cj.REGIMES["replace"]) == cj.loop.Spent(100, 100, 300, 300)
     assert spent(cj.with_share(FRESH, 1.0, "control")) == cj.loop.Spent(400, 400, 0, 0)
     assert spent(cj.with_share(FRESH, 0.1, "tenth")) == cj.loop.Spent(130, 130, 270, 270)
@@ -175,8 +175,8 @@ def test_every_family_takes_selections(family):
     weighed = selections.importance_resampled(detector)
     half = cj.with_share(FRESH, 0.5, "half")
     # One program, with everything in it that a selection may do.
-    defences = {one.name: cj.Mitigation(half, one, weighed) for one in chosen}
-    found = cj.compare_mitigations(family, defences, generations=2, samples=24, seeds=1, progress=False)
+    mitigations = {one.name: cj.Mitigation(half, one, weighed) for one in chosen}
+    found = cj.compare_mitigations(family, mitigations, generations=2, samples=24, seeds=1, progress=False)
     assert not found["diverged"].any()
 
 

@@ -41,6 +41,28 @@ class Options:
 C = TypeVar("C", bound=Options)
 
 
+def script(
+    module: str,
+    file: str,
+    config: C,
+    small: Mapping[str, Any],
+    run: Callable[[C, Path], xr.Dataset],
+    draw: Callable[[xr.Dataset], Mapping[str, Figure]],
+    table: Callable[[xr.Dataset], str],
+    *,
+    description: str,
+) -> Callable[[], None]:
+    """Return the command of an experiment, and run it if its module is the one that Python was started on.
+
+    `module` and `file` are the script's `__name__` and `__file__`, whose stem names the experiment; the rest as in
+    `launch`. It is the last line of a script, since everything above it has to be there when it runs.
+    """
+    command = partial(launch, Path(file).stem, config, small, run, draw, table, description=description)
+    if module == "__main__":
+        command()
+    return command
+
+
 def launch(
     name: str,
     config: C,

@@ -13,7 +13,7 @@ from jaxtyping import Array
 import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.generative.families.image_classes import LabelledImages
-from experiments.testbeds.testbed import Senses, Testbed, make_defences, make_judge, nearness
+from experiments.testbeds.testbed import Senses, Testbed, make_judge, make_mitigations, nearness
 
 _COMPONENTS = 32
 _MIXED = (0.0, 0.2, 0.4, 0.6)
@@ -104,7 +104,7 @@ def make_images(config: ImageConfig, data_dir: Path | None = None) -> Testbed:
         {"group_share": group, "group_risk": group, "group_coverage": group},
         {"group": list(names)},
         {},
-        make_defences(senses, family),
+        make_mitigations(senses, family),
         shares,
         3.0 * config.steps * 64 / config.samples,
         {

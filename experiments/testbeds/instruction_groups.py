@@ -87,7 +87,7 @@ def make_instructions(config: InstructionConfig, directory: Path) -> Testbed:
         {"group_share": group, "group_risk": group, "group_coverage": group, "row": ("sample", "token")},
         {"group": list(seeds.names)},
         {"warm_start": config.start == "warm"},
-        _make_defences(
+        _make_mitigations(
             config, language, templates, lambda rows: (surprise(rows) > usual[0]) & (surprise(rows) < usual[1])
         ),
         shares,
@@ -177,7 +177,7 @@ def _imitating(
     return family._replace(name="imitating", sample=sample, respond=None)
 
 
-def _make_defences(
+def _make_mitigations(
     config: InstructionConfig,
     language: Language,
     templates: Sequence[cj.data.Template],

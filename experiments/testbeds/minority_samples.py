@@ -20,7 +20,7 @@ from experiments.testbeds.minority_testbeds import (
     Minorities,
     compare,
     group_names,
-    make_defences,
+    make_mitigations,
     require_groups,
     with_laws,
 )
@@ -61,14 +61,16 @@ def make_points(config: Minorities, directory: Path) -> xr.Dataset:
             "error": jnp.where(alive, worse.mean(axis=1), jnp.nan),
         }
 
-    defences = make_defences(config, lambda points: nearest(points) == 0)
+    mitigations = make_mitigations(config, lambda points: nearest(points) == 0)
     detector = selections.learned_detector(features, folds=2)
-    defences["importance"] = cj.Mitigation(defences["fresh"].regime, reweigh=selections.importance_resampled(detector))
-    defences["novel"] = cj.Mitigation(
+    mitigations["importance"] = cj.Mitigation(
+        mitigations["fresh"].regime, reweigh=selections.importance_resampled(detector)
+    )
+    mitigations["novel"] = cj.Mitigation(
         curate=selections.novel(lambda x, y: jnp.linalg.norm(x - y), threshold=0.1, oversample=2)
     )
     options = {"truth": truth, "measure": measure, "dims": dict.fromkeys(MEASURES, ("group",))}
-    found = compare(family, defences, own, config.progress, directory, options)
+    found = compare(family, mitigations, own, config.progress, directory, options)
     dataset = found[list(MEASURES)].assign_coords(group=group_names(shares))
     law = laws.survival_probability(shares, [own.samples] * own.generations)
     replaced = {
@@ -114,7 +116,7 @@ def make_images(config: Minorities, directory: Path) -> xr.Dataset:
 
     found = compare(
         family,
-        make_defences(config, lambda examples: examples.labels == 0),
+        make_mitigations(config, lambda examples: examples.labels == 0),
         own,
         config.progress,
         directory,

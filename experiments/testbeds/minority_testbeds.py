@@ -1,6 +1,6 @@
-"""What the testbeds of minorities share: settings, defences, and how measures meet their laws.
+"""What the testbeds of minorities share: settings, mitigations, and how measures meet their laws.
 
-A testbed returns, by `defence`, `seed`, `generation` and `group`, the `share` of a group in the model, whether it is
+A testbed returns, by `mitigation`, `seed`, `generation` and `group`, the `share` of a group in the model, whether it is
 `alive`, the `coverage` of what is real of it and its `error`, NaN for a dead group; and laws of these where there are
 exact ones, else NaN.
 """
@@ -35,7 +35,7 @@ class TokensConfig:
     generations: int = 50
     """Models in a row."""
     seeds: int = 100
-    """Lineages for each defence."""
+    """Lineages for each mitigation."""
     models: int = 4
     """Models of the ecosystem."""
     threshold: float = 0.05
@@ -53,7 +53,7 @@ class PointsConfig:
     generations: int = 30
     """Models in a row."""
     seeds: int = 12
-    """Lineages for each defence."""
+    """Lineages for each mitigation."""
     drawn: int = 2000
     """Points drawn of each model, to measure it."""
     held_out: int = 200
@@ -71,14 +71,14 @@ class ImagesConfig:
     generations: int = 8
     """Models in a row."""
     seeds: int = 4
-    """Lineages for each defence."""
+    """Lineages for each mitigation."""
     steps: int = 400
     """Optimiser steps of an autoencoder."""
 
 
 @dataclass(frozen=True)
 class Minorities(Options):
-    """Groups of several shares in one corpus, under every defence."""
+    """Groups of several shares in one corpus, under every mitigation."""
 
     shares: tuple[float, ...] = (0.5, 0.25, 0.12, 0.06, 0.03, 0.02, 0.012, 0.008)
     """Shares of the groups of tokens and of points, the majority first."""
@@ -96,8 +96,8 @@ class Minorities(Options):
     """The images."""
 
 
-def make_defences(config: Minorities, is_majority: Callable[[Any], Array]) -> dict[str, cj.Mitigation]:
-    """Return the defences that every testbed has; `is_majority` tells which examples are of the first group."""
+def make_mitigations(config: Minorities, is_majority: Callable[[Any], Array]) -> dict[str, cj.Mitigation]:
+    """Return the mitigations that every testbed has; `is_majority` tells which examples are of the first group."""
     replayed, fresh = (cj.REGIMES[f"real_fraction_{kind}"] for kind in ("replayed", "fresh"))
     curated = selections.curated(lambda examples: is_majority(examples).astype(float))
     verified = selections.verified(is_majority, oversample=2)
@@ -115,16 +115,16 @@ def make_defences(config: Minorities, is_majority: Callable[[Any], Array]) -> di
 
 def compare(
     family: cj.generative.Family,
-    defences: Mapping[str, cj.Mitigation],
+    mitigations: Mapping[str, cj.Mitigation],
     own: TokensConfig | PointsConfig | ImagesConfig,
     progress: bool,
     directory: Path,
     options: dict[str, Any],
 ) -> xr.Dataset:
-    """Return the records of all defences; those that store every generation run in a program of their own."""
+    """Return the records of all mitigations; those that store every generation run in a program of their own."""
     parts, programs = [], 0
-    stored = {label: one for label, one in defences.items() if label in STORED}
-    last = {label: one for label, one in defences.items() if label not in STORED}
+    stored = {label: one for label, one in mitigations.items() if label in STORED}
+    last = {label: one for label, one in mitigations.items() if label not in STORED}
     for name, chosen in (("last", last), ("stored", stored)):
         if not chosen:
             continue
@@ -142,20 +142,20 @@ def compare(
         programs = int(found["program"].max()) + 1
         parts.append(found)
     merged: xr.Dataset = xr.concat(parts, "mitigation", data_vars="all", join="outer", combine_attrs="drop")
-    return merged.sel(mitigation=list(defences))
+    return merged.sel(mitigation=list(mitigations))
 
 
 def with_laws(
     dataset: xr.Dataset, found: Mapping[str, Mapping[str, np.ndarray]], shares: np.ndarray, programs: np.ndarray
 ) -> xr.Dataset:
     """Return the measures with their laws, the real shares, and the times to disappearance."""
-    defences = list(dataset["mitigation"].to_numpy())
+    mitigations = list(dataset["mitigation"].to_numpy())
     for name in ("share", "share_variance", "alive", "coverage", "time", "time_variance", "time_lost"):
         over = ("group",) if name.startswith("time") else ("generation", "group")
-        law = np.full((len(defences), *(dataset.sizes[one] for one in over)), np.nan)
-        for i, defence in enumerate(defences):
-            if name in found.get(defence, {}):
-                law[i] = found[defence][name]
+        law = np.full((len(mitigations), *(dataset.sizes[one] for one in over)), np.nan)
+        for i, mitigation in enumerate(mitigations):
+            if name in found.get(mitigation, {}):
+                law[i] = found[mitigation][name]
         dataset[f"{name}_law"] = (("mitigation", *over), law)
     # The first generation without the group; one past the last stands for all that come later.
     dataset["time"] = 1.0 + dataset["alive"].cumprod("generation").sum("generation")

@@ -17,7 +17,7 @@ from experiments.testbeds.minority_testbeds import (
     Minorities,
     compare,
     group_names,
-    make_defences,
+    make_mitigations,
     require_groups,
     with_laws,
 )
@@ -30,18 +30,18 @@ def make_tokens(config: Minorities, directory: Path) -> xr.Dataset:
     group_of = np.repeat(np.arange(len(shares)), own.tokens)
     truth = shares[group_of] / own.tokens
     family = cj.families.categorical(len(truth), exponent=0.0)
-    defences = make_defences(config, lambda tokens: tokens < own.tokens)
-    defences["importance"] = cj.Mitigation(
-        defences["fresh"].regime,
+    mitigations = make_mitigations(config, lambda tokens: tokens < own.tokens)
+    mitigations["importance"] = cj.Mitigation(
+        mitigations["fresh"].regime,
         reweigh=selections.importance_resampled(selections.empirical_detector()),
     )
-    defences["novel"] = cj.Mitigation(
+    mitigations["novel"] = cj.Mitigation(
         curate=selections.novel(lambda x, y: (x != y).astype(float), threshold=0.5, oversample=2)
     )
     edited = cj.families.token_edited(family, threshold=own.threshold)
-    defences["edited"] = cj.Mitigation(respond=True, family=edited)
+    mitigations["edited"] = cj.Mitigation(respond=True, family=edited)
     options: dict[str, Any] = {"truth": jnp.asarray(truth, jnp.float32)}
-    found = compare(family, defences, own, config.progress, directory, options)
+    found = compare(family, mitigations, own, config.progress, directory, options)
     ecosystem, plan = (
         f"ecosystem({own.models})",
         cj.make_plan(cj.generative.ecosystem(own.models), own.generations, own.samples),
@@ -81,7 +81,7 @@ def make_tokens(config: Minorities, directory: Path) -> xr.Dataset:
 
 
 def tokens_laws(config: Minorities) -> dict[str, dict[str, np.ndarray]]:
-    """Return the exact laws of the categorical testbed by defence, as (generation, group)."""
+    """Return the exact laws of the categorical testbed by mitigation, as (generation, group)."""
     own, shares = config.tokens, np.array(config.shares)
     m, t = own.samples, own.generations
     # A group, and one token of it: all tokens of a group are alike.
@@ -125,10 +125,10 @@ def tokens_laws(config: Minorities) -> dict[str, dict[str, np.ndarray]]:
 
 
 def share_variances(config: Minorities) -> dict[str, np.ndarray]:
-    """Return the exact variance of the shares by defence, as (generation, group), where nothing is selected."""
+    """Return the exact variance of the shares by mitigation, as (generation, group), where nothing is selected."""
     own, shares = config.tokens, np.array(config.shares)
     m, t = own.samples, own.generations
-    every = make_defences(config, jnp.isnan)
+    every = make_mitigations(config, jnp.isnan)
     regimes = {name: one.regime for name, one in every.items() if one.curate is None}
     errors = cj.predict_moments(cj.make_plan(regimes.values(), t, m))["mean_error"].isel(samples=0, ratio=0)
     apart = (shares * (1 - shares))[None]

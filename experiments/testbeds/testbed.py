@@ -1,4 +1,4 @@
-"""What defences are compared on: a family with real examples in groups, what is recorded of it, and the defences."""
+"""What mitigations are compared on: a family, real examples in groups, what is recorded of it, and the mitigations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ class Testbed(NamedTuple):
     dims: dict[str, tuple[str, ...]]
     coords: dict[str, Any]
     options: dict[str, Any]
-    defences: dict[str, cj.Mitigation]
+    mitigations: dict[str, cj.Mitigation]
     shares: np.ndarray
     training_passes: float
     facts: dict[str, float]
@@ -54,8 +54,8 @@ class Senses(NamedTuple):
     judge: selections.LearnedReward
 
 
-def make_defences(senses: Senses, answering: cj.generative.Family) -> dict[str, cj.Mitigation]:
-    """Return the defences that every testbed has; `answering` is the family that answers real prompts."""
+def make_mitigations(senses: Senses, answering: cj.generative.Family) -> dict[str, cj.Mitigation]:
+    """Return the mitigations that every testbed has; `answering` is the family that answers real prompts."""
     replayed, fresh = (cj.REGIMES[f"real_fraction_{kind}"] for kind in ("replayed", "fresh"))
     half = cj.with_share(replayed, 0.5, "half replayed")
     detector = selections.learned_detector(senses.evidence, ridge=1e-2, folds=2)

@@ -14,7 +14,7 @@ import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.generative import selections
 from experiments.shared.language_population import Language, LanguageSettings, make_family, pretrain, token_classes
-from experiments.testbeds.testbed import CANDIDATES, Senses, Testbed, make_defences, make_judge, nearness
+from experiments.testbeds.testbed import CANDIDATES, Senses, Testbed, make_judge, make_mitigations, nearness
 
 SOURCES = {"prose": cj.data.python_docs, "code": cj.data.python_code, "names": cj.data.character_names}
 # A token of this probability counts as known to the model.
@@ -102,11 +102,11 @@ def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None)
         distance=nearness(np.asarray(embed(jnp.asarray(language.train[:512])))),
         judge=make_judge(lambda rows: embed_by_model(pretrained, rows), _spoil, lambda rows: -surprise(rows)),
     )
-    defences = make_defences(senses, make_family(config, language, prompt=_PROMPT))
-    defences["long documents"] = cj.Mitigation(
+    mitigations = make_mitigations(senses, make_family(config, language, prompt=_PROMPT))
+    mitigations["long documents"] = cj.Mitigation(
         curate=selections.best_of(_longest(language.tokenizer.end, config.length), CANDIDATES)
     )
-    defences["edited"] = cj.Mitigation(respond=True, family=cj.families.token_edited(family, threshold=0.9))
+    mitigations["edited"] = cj.Mitigation(respond=True, family=cj.families.token_edited(family, threshold=0.9))
     return Testbed(
         family,
         cj.resample(language.train),
@@ -115,7 +115,7 @@ def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None)
         {"group_share": ("group",), "group_risk": ("group",), "group_coverage": ("group",), "row": ("sample", "token")},
         {"group": list(config.shares)},
         {"warm_start": config.start == "warm"},
-        defences,
+        mitigations,
         shares,
         3.0 * config.steps * config.batch_size / config.samples,
         {"rows told apart by group": float((told_apart == np.repeat(np.arange(len(shares)), _HELD_OUT)).mean())},
