@@ -256,3 +256,17 @@ def test_names_that_clash_are_refused(change, options, message):
     plan = cj.make_plan(cj.REGIMES["replace"], 2, 4)
     with pytest.raises(ValueError, match=message):
         cj.make_recursion(cj.families.gaussian()._replace(**change), plan, **options)
+
+
+def test_a_plan_that_draws_from_unequal_weights_gets_no_law():
+    uneven = cj.generative.Regime(
+        "uneven",
+        cj.REGIMES["accumulate"].counts,
+        draws=lambda generation, samples, ratio: samples,
+        weights=lambda generation, source, samples, ratio: 1.0 + source,
+    )
+    with pytest.raises(ValueError, match="draws with unequal weights .* no exact law"):
+        cj.predict_moments(cj.make_plan(uneven, 3, samples=5))
+    even = uneven._replace(weights=lambda generation, source, samples, ratio: 2.0)
+    known = cj.predict_moments(cj.make_plan(cj.REGIMES["accumulate_subsample"], 3, samples=5))
+    np.testing.assert_allclose(cj.predict_moments(cj.make_plan(even, 3, samples=5))["variance"], known["variance"])

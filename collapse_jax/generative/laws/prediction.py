@@ -15,7 +15,8 @@ def predict_moments(plan: Plan, *, unbiased: bool = False, bias: float = 1.0) ->
     Both are in units of the true total variance, with the dimensions `regime`, `samples`, `ratio`, `generation`; for
     families that match moments, as in `moment_law`, which takes the rest of the arguments.
 
-    Raises ValueError for an ecosystem of several models and as `moment_law` does.
+    Raises ValueError for an ecosystem of several models, and as `moment_law` does: a regime that draws from unequally
+    weighted examples has no exact law.
     """
     if plan.models > 1:
         raise ValueError(f"predict_moments is for one model, this plan has {plan.models}: see ecosystem_heterozygosity")
@@ -23,15 +24,10 @@ def predict_moments(plan: Plan, *, unbiased: bool = False, bias: float = 1.0) ->
     variance, mean_error = np.empty(shape), np.empty(shape)
     for i, j, k in np.ndindex(shape[:3]):
         one = plan.table[i][j][k]
-        # Unequal weights have a law only where nothing is drawn, equal ones are none.
+        # A regime that keeps all that it counts draws nothing, and then its weights may be unequal.
         everything = (one.draws == one.counts.sum(axis=1)).all()
-        law = moment_law(
-            one.counts,
-            draws=None if everything else one.draws,
-            weights=one.weights if everything else None,
-            unbiased=unbiased,
-            bias=bias,
-        )
+        draws = None if everything else one.draws
+        law = moment_law(one.counts, draws=draws, weights=one.weights, unbiased=unbiased, bias=bias)
         variance[i, j, k], mean_error[i, j, k] = law.variance, law.mean_error
     over = ("regime", "samples", "ratio", "generation")
     return xr.Dataset(
