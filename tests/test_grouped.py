@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from collapse_jax.data import Passage, character_names, corpus, mix_groups, pack, python_code, train_bpe
+from collapse_jax.data.code_and_names import definitions
 from collapse_jax.data.grouped import Grouped
-from collapse_jax.data.languages import definitions
 
 
 def made_up(sizes):

@@ -6,6 +6,7 @@ The TFDS builders among these names are imported when they are asked for, and wi
 from typing import TYPE_CHECKING, Any
 
 from collapse_jax.data.blocks import pack, pad, tokenize, unpack
+from collapse_jax.data.code_and_names import character_names, python_code
 from collapse_jax.data.corpus import Corpus, CorpusSplits, corpus
 from collapse_jax.data.features import featurize, hashed_ngrams
 from collapse_jax.data.grouped import Grouped, mix_groups
@@ -26,7 +27,6 @@ from collapse_jax.data.instructions import (
     seed_instructions,
     tokenize_templates,
 )
-from collapse_jax.data.languages import character_names, python_code
 from collapse_jax.data.longform import longform
 from collapse_jax.data.passages import Passage, Source, python_docs, text_files
 from collapse_jax.data.prefixes import tokenize_prefixes

@@ -97,7 +97,7 @@ def _clipped_matches(codes: Array) -> Array:
     number, size = len(codes), codes.size
     rows = jnp.broadcast_to(jnp.arange(number)[:, None], codes.shape)
     code, row = jax.lax.sort((codes.ravel(), rows.ravel()), num_keys=2)
-    # A run is one kind of n-gram in one sequence, and speaks where it starts.
+    # Equal n-grams of one sequence now stand side by side, as a run. What counts once a run is counted at its start.
     start = jnp.pad((jnp.diff(code) != 0) | (jnp.diff(row) != 0), (1, 0), constant_values=True)
     count = jax.ops.segment_sum(jnp.ones_like(code), jnp.cumsum(start) - 1, size, indices_are_sorted=True)
     count = count[jnp.cumsum(start) - 1]
@@ -105,7 +105,8 @@ def _clipped_matches(codes: Array) -> Array:
     def over_kind(reduce: Callable[..., Array], values: Array) -> Array:
         return reduce(values, code, size, indices_are_sorted=True)[code]
 
-    # The most that any other has is the most of all, but the second most for the only one that has the most.
+    # Another sequence has at most the largest count of all. Only the sequence that alone has that largest count must be
+    # compared with the second largest.
     most = over_kind(jax.ops.segment_max, count)
     is_most = count == most
     second = over_kind(jax.ops.segment_max, jnp.where(is_most, 0, count))
@@ -118,7 +119,8 @@ def _closest_lengths(lengths: Array) -> Array:
     """Return the length nearest to each among the other positive ones; of two equally near, the shorter."""
     order = jnp.argsort(lengths)
     ascending = lengths[order]
-    # Nearest others are neighbours in order. What isn't there is far away.
+    # In ascending order the nearest other length is that of a neighbour. Neighbours that don't exist (before the first,
+    # after the last, of length 0) get the largest distance, so that they are never the nearest.
     far = 4 * lengths.max()
     below = jnp.concatenate([-far[None], jnp.where(ascending > 0, ascending, -far)[:-1]])
     above = jnp.concatenate([ascending[1:], far[None]])

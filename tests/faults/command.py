@@ -46,25 +46,8 @@ class Config(Options):
 
     kills: int = 100
     """Moments at which a run is killed."""
-    faults: tuple[
-        Literal[
-            "all",
-            "limit",
-            "full",
-            "sealed",
-            "checkpoint",
-            "record",
-            "description",
-            "results",
-            "race",
-            "interrupt",
-            "terminate",
-            "memory",
-            "hosts",
-        ],
-        ...,
-    ] = ("all",)
-    """Other faults; none if empty."""
+    faults: tuple[str, ...] = ("all",)
+    """Other faults, by their names in `injections.FAULTS`; none if empty."""
     times: int = 5
     """How often each of them is injected, at another moment each time."""
     works: tuple[Literal["walk", "training", "recursion"], ...] = ("walk", "training", "recursion")
@@ -82,6 +65,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         raise ValueError(f"kills is {config.kills} and times {config.times}; they must be at least 0")
     if not config.works:
         raise ValueError("works is empty; name at least one sweep to hit")
+    if unknown := set(config.faults) - {"all", *FAULTS}:
+        raise ValueError(f"faults has {', '.join(sorted(unknown))}; there are all, {', '.join(FAULTS)}")
     names = tuple(FAULTS) if "all" in config.faults else config.faults
     injections = [FAULTS[name] for name in names] * config.times
     # Orbax warns of every checkpoint that is read by itself.

@@ -120,11 +120,6 @@ def remove(path: Path, generator: random.Random) -> None:
     path.unlink()
 
 
-def remove_folder(path: Path, generator: random.Random) -> None:
-    """Remove the folder that a file lies in, with all there is in it."""
-    shutil.rmtree(path.parent)
-
-
 DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
     "truncated": truncate,
     "with a byte changed": flip,

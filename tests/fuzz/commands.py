@@ -28,13 +28,15 @@ _NUMBERS: dict[Any, tuple[Any, ...]] = {
     str: ("", _UNKNOWN),
     Path: (Path("/no such place/at all"),),
 }
-# What the machine has is looked at before anything else, and depends on it.
-_LEFT_OUT = ("benchmark", "scaling", "faults")
+# The benchmark measures the machine before it looks at its settings.
+_LEFT_OUT = ("benchmark",)
 
 
-# Where the first program of the experiments with a language model would be compiled.
-_PRETRAIN = tuple(
-    f"experiments.{module}.pretrain" for module in ("language_population", "text_groups", "instruction_groups")
+# The first program that an experiment with a language model compiles trains the model that all members start from.
+_PRETRAIN = (
+    "experiments.shared.language_population.pretrain",
+    "experiments.testbeds.text_groups.pretrain",
+    "experiments.testbeds.instruction_groups.pretrain",
 )
 
 

@@ -1,4 +1,4 @@
-"""Texts in other languages than prose, at hand offline in every CPython: program code, and the names of characters."""
+"""Program code and the names of characters: texts of other kinds than prose, at hand offline in every CPython."""
 
 import ast
 import sysconfig
@@ -146,7 +146,7 @@ def definitions(code: str) -> Iterator[str]:
 
 
 def character_names() -> Source:
-    """Return the names of Unicode characters in lower case, a comma after each: some 14,000 of 90 blocks, the titles.
+    """Return the names of Unicode characters in lower case, a comma after each: some 9,000 of 51 blocks, the titles.
 
     Names are joined until they have 100 words, and a short rest is lost. The names that the running Python knows differ
     between its versions, and the fingerprint with them. Source: `unicodedata`.
