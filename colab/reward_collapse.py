@@ -36,7 +36,7 @@ SMALL = bool(os.environ.get("COLLAPSE_SMALL"))  # a quick pass, for automatic ch
 # %% [markdown]
 # ## The law
 # A utility `U(gap)` says what the objective pays for the gap between a better and a worse completion's rewards. With
-# eight completions a prompt, these are the rewards that every prompt will get, worst first, and a certified bound on
+# eight completions a prompt, these are the rewards that every prompt will get, best first, and a certified bound on
 # what they miss of the optimum:
 
 # %%

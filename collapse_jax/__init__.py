@@ -2,7 +2,7 @@
 
 >>> import collapse_jax as cj
 >>> cj.finite_law(cj.UTILITIES["log"], 4).rewards.round(4).tolist()
-[0.0, 0.2764, 0.7236, 1.0]
+[1.0, 0.7236, 0.2764, 0.0]
 
 The names below are those of README's examples; everything else is reached through its submodule, which says its domain:
 `cj.reward.certified_gap`, `cj.generative.count_matrix`, `cj.engine.make_mesh`, `cj.plotting.reward_curves`.

@@ -101,7 +101,7 @@ def test_a_prompt_with_fewer_items_has_the_law_of_its_own_number():
     rewards = cj.sweep(process, {}, progress=False)["rewards"].isel(step=-1)
     assert np.isnan(rewards[1, 3:]).all()
     for prompt, n in ((0, N), (1, 3)):
-        law = cj.finite_law(cj.UTILITIES["log"], n, offset=0.1).rewards[::-1]
+        law = cj.finite_law(cj.UTILITIES["log"], n, offset=0.1).rewards
         np.testing.assert_allclose(rewards[prompt, :n], law, atol=0.01)
 
 

@@ -100,11 +100,11 @@ def probes() -> Sequence[Probe]:
         of(
             cj.reward.objective,
             utility=cj.UTILITIES["linear"],
-            rewards=np.array([0.0, 0.5, 1.0]),
+            rewards=np.array([1.0, 0.5, 0.0]),
             pairs="all",
             centring=0.0,
         ),
-        of(cj.reward.certified_gap, utility=cj.UTILITIES["linear"], rewards=np.array([0.0, 0.5, 1.0]), pairs="chain"),
+        of(cj.reward.certified_gap, utility=cj.UTILITIES["linear"], rewards=np.array([1.0, 0.5, 0.0]), pairs="chain"),
         of(cj.limit_law, utility=cj.UTILITIES["linear"], closed_form=True),
         of(cj.predict_rewards, schemes=schemes, n_items=3, pairs="all", centring=0.0)._replace(strategies=whole),
         of(cj.reward.limit_values, schemes=schemes)._replace(strategies=whole),

@@ -2,7 +2,7 @@
 
 A reward model that can fit every prompt by itself gives all of them the same rewards, those that maximise
 
-    S(r) = Σ U(r_j - r_i) - centring · Σ (r_i + r_j - 1)²    over pairs, j better than i, 0 <= r_1 <= … <= r_n <= 1,
+    S(r) = Σ U(r_i - r_j) - centring · Σ (r_i + r_j - 1)²    over pairs, i better than j, 1 >= r_1 >= … >= r_n >= 0,
 
 with U as trained: `offset` included, and continued by its tangent below `min_gap`. Source: Song, Cai, Lee, Su, Reward
 Collapse in Aligning Large Language Models, arXiv 2305.17608, theorem 1.
@@ -25,7 +25,7 @@ _TOLERANCE = 1e-9
 
 
 class FiniteLaw(NamedTuple):
-    """Optimal rewards, worst item first, their objective S, and a bound on how far S may be below the maximum."""
+    """Optimal rewards, best item first, their objective S, and a bound on how far S may be below the maximum."""
 
     rewards: Rewards
     value: float
@@ -40,7 +40,7 @@ class FiniteLaw(NamedTuple):
 def finite_law(
     utility: Utility, n_items: int, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
 ) -> FiniteLaw:
-    """Return the optimal rewards of n items, ascending in [0, 1].
+    """Return the optimal rewards of n items in [0, 1], best item first.
 
     `pairs`: "all", "chain" (neighbours) or "star" (the best against each of the rest). `centring` >= 0 weights a
     penalty that draws the centre of each pair to ½. `params` are the utility's, `offset` and `min_gap`.
@@ -56,7 +56,7 @@ def finite_law(
 
     >>> from collapse_jax.reward.utilities import UTILITIES
     >>> finite_law(UTILITIES["log"], 4)  # doctest: +ELLIPSIS
-    FiniteLaw(rewards=[0.    , 0.2764, 0.7236, 1.    ], value=-4.023594781, gap=...)
+    FiniteLaw(rewards=[1.    , 0.7236, 0.2764, 0.    ], value=-4.023594781, gap=...)
     """
     program = RankingProgram(as_trained(utility, params), n_items, pairs, centring)
     if pairs == "star":
@@ -81,9 +81,9 @@ def finite_law(
 def objective(
     utility: Utility, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
 ) -> float:
-    """Return the objective S of rewards in [0, 1], worst item first, in any order.
+    """Return the objective S of rewards in [0, 1], best item first.
 
-    A wrongly ordered pair has a negative gap, where U goes on by its tangent at 0 (at `min_gap` if that is positive):
+    The items are in order of rank; their rewards need not be. A wrongly ordered pair has a negative gap, where U goes on by its tangent at 0 (at `min_gap` if that is positive):
     -inf if that is vertical. Raises ValueError as `finite_law` does, and for rewards that aren't numbers in [0, 1].
     """
     return _program(utility, rewards, pairs, centring, params).objective(_slacks(rewards))
@@ -93,9 +93,9 @@ def objective(
 def certified_gap(
     utility: Utility, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
 ) -> float:
-    """Return a bound on max S - S(rewards) for any rewards in [0, 1], worst item first, in any order.
+    """Return a bound on max S - S(rewards) for any rewards in [0, 1], best item first.
 
-    For a concave U it is max(0, max_k Σ_{i>=k} g_i) - g·r, with g a supergradient of S: no optimum is searched for, and
+    The items are in order of rank; their rewards need not be. For a concave U the bound is max(0, max_k Σ_{i<=k} g_i) - g·r, with g a supergradient of S: no optimum is searched for, and
     at the optimum it is zero, up to the resolution of float64 rewards near 1 (for √t at n = 512, 1e-5 of S). Where g
     doesn't exist or isn't unique (ties with an infinite slope, kinks) it is the value of `finite_law` plus its own gap,
     less S. inf if S is -inf, nan for a convex U. Raises ValueError as `objective` and `finite_law` do.
@@ -120,16 +120,17 @@ def _program(
 
 
 def _slacks(rewards: Rewards) -> Slacks:
-    return np.diff(np.asarray(rewards, np.float64), prepend=0.0, append=1.0)
+    # The solver counts items from the worst, so that rewards are cumulative sums of slacks.
+    return np.diff(np.asarray(rewards, np.float64)[::-1], prepend=0.0, append=1.0)
 
 
 def _symmetric(slacks: Slacks) -> Rewards:
     n = slacks.size - 1
     # Half of the slacks add up to a half, or more by rounding: the middle items would then stand in the wrong order.
     lower = np.minimum(slacks[:-1].cumsum()[: n // 2], 0.5)
-    return np.concatenate([lower, [0.5] * (n % 2), 1 - lower[::-1]])
+    return np.concatenate([1 - lower, [0.5] * (n % 2), lower[::-1]])
 
 
 def _two_points(program: RankingProgram, ones: int, gap: float) -> FiniteLaw:
-    rewards = np.repeat([0.0, 1.0], [program.n_items - ones, ones])
+    rewards = np.repeat([1.0, 0.0], [ones, program.n_items - ones])
     return FiniteLaw(rewards, program.objective(_slacks(rewards)), gap)

@@ -28,7 +28,7 @@ def predict_rewards(schemes: Schemes, n_items: int, *, pairs: Pairs = "all", cen
     for row, choices in enumerate(schemes.choices.values()):
         for kind, choice in enumerate(choices):
             law = finite_law(choice.utility, n_items, pairs=pairs, centring=centring, **choice.params)
-            rewards[row, kind], value[row, kind], gap[row, kind] = law.rewards[::-1], law.value, law.gap
+            rewards[row, kind], value[row, kind], gap[row, kind] = law.rewards, law.value, law.gap
     n_pairs = len(pair_indices(n_items, pairs)[0])
     over = ("utility", "type")
     return xr.Dataset(

@@ -173,7 +173,7 @@ def _perceptron(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
 
 def _optimum(dataset: xr.Dataset) -> float:
     """Return how far the last rewards lie from the law's, a hundredth being one."""
-    law = cj.finite_law(_CHOICE.utility, _ITEMS, offset=_OFFSET).rewards[::-1]
+    law = cj.finite_law(_CHOICE.utility, _ITEMS, offset=_OFFSET).rewards
     return float(abs(dataset["rewards"].isel(step=-1).to_numpy() - law).max() / 0.01)
 
 
