@@ -107,10 +107,10 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 
 
 def _missed(limit_value: float, value: float, value_at_zero: float, n: int) -> float:
-    """Return I* - I_n, U shifted to U(0) = 0, or nan where U(0) is not finite."""
+    """Return I* - I_n, where I_n = (1 - 1/n) value counts each item's zero gap to itself, U shifted to U(0) = 0, or nan where U(0) is not finite."""
     if not np.isfinite(value_at_zero):
         return np.nan
-    return limit_value - value_at_zero - (2 * value - n * (n - 1) * value_at_zero) / n**2
+    return limit_value - value_at_zero - (1 - 1 / n) * (value - value_at_zero)
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:

@@ -10,6 +10,7 @@ import pytest
 from scipy.optimize import LinearConstraint, linprog, minimize
 
 from collapse_jax.reward.laws.finite_law import FiniteLaw, _symmetric, certified_gap, finite_law, objective
+from collapse_jax.reward.laws.limit_law import limit_law
 from collapse_jax.reward.laws.ranking_program import RankingProgram, as_trained
 from collapse_jax.reward.utilities import UTILITIES, Utility
 
@@ -50,18 +51,22 @@ def pairs_of(n, pairs):
     return [(i, j) for i, j in combinations(range(n), 2) if better_than(i, j)]
 
 
-# The oracles below are written as the theory is, worst item first: converted here and nowhere else.
+# The oracles below are written as the theory is, worst item first and in sums over pairs: converted here and nowhere else.
+def number_of_pairs(n, pairs="all", **_):
+    return n * (n - 1) // 2 if pairs == "all" else n - 1
+
+
 def law_of(utility, n, **options):
-    law = finite_law(utility, n, **options)
-    return law._replace(rewards=law.rewards[::-1])
+    law, number = finite_law(utility, n, **options), number_of_pairs(n, **options)
+    return FiniteLaw(law.rewards[::-1], number * law.value, number * law.gap)
 
 
 def sum_of(utility, rewards, **options):
-    return objective(utility, rewards[::-1], **options)
+    return number_of_pairs(len(rewards), **options) * objective(utility, rewards[::-1], **options)
 
 
 def bound_of(utility, rewards, **options):
-    return certified_gap(utility, rewards[::-1], **options)
+    return number_of_pairs(len(rewards), **options) * certified_gap(utility, rewards[::-1], **options)
 
 
 COMPILED = {}
@@ -369,10 +374,29 @@ def test_rewards_of_a_law_are_best_first_and_certify_themselves(case):
         assert certified_gap(case[0], law.rewards[::-1]) > 0.05
 
 
+@pytest.mark.parametrize(("pairs", "value"), [("all", (2 * 0.5 + 1) / 3), ("chain", 0.5), ("star", 1.0)])
+def test_objectives_are_means_over_pairs(pairs, value):
+    law = finite_law(UTILITIES["linear"], 3, pairs=pairs)
+    assert law.value == pytest.approx(value, abs=1e-15)
+    assert objective(UTILITIES["linear"], law.rewards, pairs=pairs) == pytest.approx(value, abs=1e-15)
+    # Nothing is gained by a pair of equal rewards, wherever they are.
+    short = certified_gap(UTILITIES["linear"], np.full(3, 0.3), pairs=pairs)
+    assert short == pytest.approx(value, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", ["linear", "exponential", "log_sigmoid", "sine", "hinge"])
+def test_means_over_pairs_near_the_energy_of_the_limit_law(name):
+    n, zero = 64, chosen((UTILITIES[name], {})).shape.value_at_zero
+    # An energy counts each item beside itself, at gap 0; a law's atoms can't do better than the limit of all laws.
+    energy = (1 - 1 / n) * finite_law(UTILITIES[name], n).value + zero / n
+    limit = limit_law(UTILITIES[name]).value
+    assert limit - 2 / n**2 < energy <= limit + 1e-9
+
+
 def test_repr_is_compact():
     law = finite_law(UTILITIES["linear"], 100)
     assert isinstance(law, FiniteLaw)
-    assert repr(law) == "FiniteLaw(rewards=[1., 1., 1., ..., 0., 0., 0.], value=2500, gap=0)"
+    assert repr(law) == "FiniteLaw(rewards=[1., 1., 1., ..., 0., 0., 0.], value=0.5050505051, gap=0)"
 
 
 @pytest.mark.parametrize(

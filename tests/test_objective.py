@@ -53,11 +53,11 @@ def test_the_certificate_bounds_the_distance_to_the_exact_optimum(name):
         law = cj.finite_law(choice.utility, 6, **choice.params)
         for rewards in RNG.uniform(size=(20, 6)):  # in any order
             value, gap = value_and_gap(objective, jnp.array(rewards))
-            assert float(law.value / 15 - value) <= float(gap) + 1e-12
+            assert float(law.value - value) <= float(gap) + 1e-12
     kinked = choice.shape.kinks.size > 0  # there jax.grad picks one of many supergradients, not the optimal one
     with jax.enable_x64(True):
         value, gap = value_and_gap(objective, jnp.array(law.rewards))
-    assert float(value) == pytest.approx(law.value / 15, abs=1e-8)
+    assert float(value) == pytest.approx(law.value, abs=1e-8)
     assert kinked or float(gap) < 1e-7 * (1 + abs(float(value)))
 
 

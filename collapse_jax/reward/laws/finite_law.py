@@ -2,7 +2,7 @@
 
 A reward model that can fit every prompt by itself gives all of them the same rewards, those that maximise
 
-    S(r) = Σ U(r_i - r_j) - centring · Σ (r_i + r_j - 1)²    over pairs, i better than j, 1 >= r_1 >= … >= r_n >= 0,
+    S(r) = mean of U(r_i - r_j) - centring · (r_i + r_j - 1)²    over pairs, i better than j, 1 >= r_1 >= … >= r_n >= 0,
 
 with U as trained: `offset` included, and continued by its tangent below `min_gap`. Source: Song, Cai, Lee, Su, Reward
 Collapse in Aligning Large Language Models, arXiv 2305.17608, theorem 1.
@@ -25,7 +25,11 @@ _TOLERANCE = 1e-9
 
 
 class FiniteLaw(NamedTuple):
-    """Optimal rewards, best item first, their objective S, and a bound on how far S may be below the maximum."""
+    """Optimal rewards of n items, best item first, their objective, and how much a better one could gain at most.
+
+    `value` is the objective S, a mean over pairs: the energies of limit laws are means too, of all n² pairs of points,
+    so that they compare with (1 - 1/n) value + U(0)/n. `gap` bounds max S - value.
+    """
 
     rewards: Rewards
     value: float
@@ -56,7 +60,7 @@ def finite_law(
 
     >>> from collapse_jax.reward.utilities import UTILITIES
     >>> finite_law(UTILITIES["log"], 4)  # doctest: +ELLIPSIS
-    FiniteLaw(rewards=[1.    , 0.7236, 0.2764, 0.    ], value=-4.023594781, gap=...)
+    FiniteLaw(rewards=[1.    , 0.7236, 0.2764, 0.    ], value=-0.6705991302, gap=...)
     """
     program = RankingProgram(as_trained(utility, params), n_items, pairs, centring)
     if pairs == "star":
@@ -65,7 +69,7 @@ def finite_law(
     if not program.trained.choice.shape.concave:
         law = _two_points(program, ones=n_items // 2, gap=np.nan)
         gap = program.two_point_gap_bound(_slacks(law.rewards))
-        if gap > _TOLERANCE * (1 + abs(law.value)):
+        if gap / program.n_pairs > _TOLERANCE * (1 + abs(law.value)):
             raise ValueError(
                 f"utility {program.trained.choice.label!r} is convex and centring is {centring:g}: two points are then "
                 "not known to be optimal, and nothing else is"
@@ -74,19 +78,23 @@ def finite_law(
     optimum = solve(program)
     # Reflection r -> 1 - r maps optima onto optima, hence so does the mean with the reflected.
     slacks = 0.5 * (optimum.slacks + optimum.slacks[::-1])
-    return FiniteLaw(_symmetric(slacks), program.objective(slacks), program.gap_bound(slacks, optimum.shares))
+    value, gap = program.objective(slacks), program.gap_bound(slacks, optimum.shares)
+    return FiniteLaw(_symmetric(slacks), value / program.n_pairs, gap / program.n_pairs)
 
 
 @checked
 def objective(
     utility: Utility, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
 ) -> float:
-    """Return the objective S of rewards in [0, 1], best item first.
+    """Return the objective S, a mean over pairs, of rewards in [0, 1], best item first.
 
-    The items are in order of rank; their rewards need not be. A wrongly ordered pair has a negative gap, where U goes on by its tangent at 0 (at `min_gap` if that is positive):
-    -inf if that is vertical. Raises ValueError as `finite_law` does, and for rewards that aren't numbers in [0, 1].
+    Items are in order of rank, their rewards need not be: a wrongly ordered pair has a negative gap, where U goes on by
+    its tangent at 0 (at `min_gap` if that is positive), and S is -inf if that is vertical.
+
+    Raises ValueError as `finite_law` does, and for rewards that aren't numbers in [0, 1].
     """
-    return _program(utility, rewards, pairs, centring, params).objective(_slacks(rewards))
+    program = _program(utility, rewards, pairs, centring, params)
+    return program.objective(_slacks(rewards)) / program.n_pairs
 
 
 @checked
@@ -95,19 +103,20 @@ def certified_gap(
 ) -> float:
     """Return a bound on max S - S(rewards) for any rewards in [0, 1], best item first.
 
-    The items are in order of rank; their rewards need not be. For a concave U the bound is max(0, max_k Σ_{i<=k} g_i) - g·r, with g a supergradient of S: no optimum is searched for, and
-    at the optimum it is zero, up to the resolution of float64 rewards near 1 (for √t at n = 512, 1e-5 of S). Where g
-    doesn't exist or isn't unique (ties with an infinite slope, kinks) it is the value of `finite_law` plus its own gap,
-    less S. inf if S is -inf, nan for a convex U. Raises ValueError as `objective` and `finite_law` do.
+    Items are in order of rank, their rewards need not be. For a concave U the bound is max(0, max_k Σ_{i<=k} g_i) - g·r,
+    with g a supergradient of S: no optimum is searched for, and at the optimum it is zero, up to the resolution of
+    float64 rewards near 1 (for √t at n = 512, 1e-5 of S). Where g doesn't exist or isn't unique (ties with an infinite
+    slope, kinks) it is the value of `finite_law` plus its own gap, less S. The bound is inf if S is -inf, and nan for a
+    convex U. Raises ValueError as `objective` and `finite_law` do.
     """
     program = _program(utility, rewards, pairs, centring, params)
     slacks = _slacks(rewards)
     if program.trained.choice.shape.concave and not program.kinks.size:
         bound = program.gap_bound(slacks, np.zeros((0, len(program.ends[0]))))
         if np.isfinite(bound):
-            return bound
+            return bound / program.n_pairs
     law = finite_law(utility, len(rewards), pairs=pairs, centring=centring, **params)
-    return float(np.maximum(0.0, law.value + law.gap - program.objective(slacks)))
+    return float(np.maximum(0.0, law.value + law.gap - program.objective(slacks) / program.n_pairs))
 
 
 def _program(
@@ -133,4 +142,4 @@ def _symmetric(slacks: Slacks) -> Rewards:
 
 def _two_points(program: RankingProgram, ones: int, gap: float) -> FiniteLaw:
     rewards = np.repeat([1.0, 0.0], [ones, program.n_items - ones])
-    return FiniteLaw(rewards, program.objective(_slacks(rewards)), gap)
+    return FiniteLaw(rewards, program.objective(_slacks(rewards)) / program.n_pairs, gap)

@@ -11,7 +11,7 @@ from collapse_jax.reward.laws.closed_forms import LimitLaw
 from collapse_jax.reward.laws.finite_law import finite_law
 from collapse_jax.reward.laws.limit_law import limit_law
 from collapse_jax.reward.laws.ranking_program import require_items
-from collapse_jax.reward.rankings import Pairs, pair_indices
+from collapse_jax.reward.rankings import Pairs
 from collapse_jax.reward.schemes import Schemes
 
 
@@ -29,10 +29,9 @@ def predict_rewards(schemes: Schemes, n_items: int, *, pairs: Pairs = "all", cen
         for kind, choice in enumerate(choices):
             law = finite_law(choice.utility, n_items, pairs=pairs, centring=centring, **choice.params)
             rewards[row, kind], value[row, kind], gap[row, kind] = law.rewards, law.value, law.gap
-    n_pairs = len(pair_indices(n_items, pairs)[0])
     over = ("utility", "type")
     return xr.Dataset(
-        {"rewards": ((*over, "item"), rewards), "value": (over, value / n_pairs), "gap": (over, gap / n_pairs)},
+        {"rewards": ((*over, "item"), rewards), "value": (over, value), "gap": (over, gap)},
         {"utility": list(schemes.choices), "type": list(schemes.type_names), "item": np.arange(1, n_items + 1)},
     )
 

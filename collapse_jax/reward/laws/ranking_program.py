@@ -92,6 +92,11 @@ class RankingProgram:
         return worse, better
 
     @property
+    def n_pairs(self) -> int:
+        """The number of pairs: sums over pairs become means at the laws' door."""
+        return len(self.ends[0])
+
+    @property
     def slope_at_zero(self) -> float:
         """The slope's limit at gap 0 from above, inf where it is unbounded."""
         return self.trained.slope_at_zero
