@@ -82,8 +82,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     parts = []
     for label, (name, params) in SCHEMES.items():
         choice = cj.choose(cj.UTILITIES[name], **params)
-        limit = cj.limit_law(choice.utility, closed_form=True, **params)
-        optima = [cj.finite_law(choice.utility, n, pairs="all", centring=0.0, **params) for n in config.sizes]
+        limit = cj.limit_law(choice)
+        optima = [cj.finite_law(choice, n) for n in config.sizes]
         zero = choice.shape.value_at_zero
         missed = [_missed(limit.value, law.value, zero, n) for law, n in zip(optima, config.sizes, strict=True)]
         # The rate is that of rounding a density to n rewards; a law of atoms alone is missed periodically in n.
@@ -107,7 +107,10 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 
 
 def _missed(limit_value: float, value: float, value_at_zero: float, n: int) -> float:
-    """Return I* - I_n, where I_n = (1 - 1/n) value counts each item's zero gap to itself, U shifted to U(0) = 0, or nan where U(0) is not finite."""
+    """Return I* - I_n, U shifted to U(0) = 0, or nan where U(0) is not finite.
+
+    `value` is a mean over pairs; I_n counts each item beside itself too, at gap 0.
+    """
     if not np.isfinite(value_at_zero):
         return np.nan
     return limit_value - value_at_zero - (1 - 1 / n) * (value - value_at_zero)

@@ -51,8 +51,8 @@ def pairs_of(n, pairs):
     return [(i, j) for i, j in combinations(range(n), 2) if better_than(i, j)]
 
 
-# The oracles below are written as the theory is, worst item first and in sums over pairs: converted here and nowhere else.
-def number_of_pairs(n, pairs="all", **_):
+# The oracles below are written as the theory is, worst item first and in sums over pairs: converted here alone.
+def number_of_pairs(n, pairs="all", **others):
     return n * (n - 1) // 2 if pairs == "all" else n - 1
 
 

@@ -41,7 +41,7 @@ def candidates_of(rows, weights=None):
 
 def finite_law(choice):
     """Return the rewards of a utility's law, the best first."""
-    return cj.finite_law(choice.utility, ANSWERS, **choice.params).rewards
+    return cj.finite_law(choice, ANSWERS).rewards
 
 
 def scheme(label):

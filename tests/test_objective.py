@@ -9,7 +9,7 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.reward.calculus import extend
-from collapse_jax.reward.objective import make_objective, value_and_gap
+from collapse_jax.reward.prompt_objective import make_objective, value_and_gap
 from collapse_jax.reward.rankings import pair_indices
 
 RNG = np.random.default_rng(1)
@@ -50,7 +50,7 @@ def test_the_certificate_bounds_the_distance_to_the_exact_optimum(name):
     choice = cj.choose(cj.UTILITIES[name], min_gap=1e-3)
     with jax.enable_x64(True):
         objective = make_objective(extend(choice.fn, 0.0, 1e-3), jnp.ones(6, bool))
-        law = cj.finite_law(choice.utility, 6, **choice.params)
+        law = cj.finite_law(choice, 6)
         for rewards in RNG.uniform(size=(20, 6)):  # in any order
             value, gap = value_and_gap(objective, jnp.array(rewards))
             assert float(law.value - value) <= float(gap) + 1e-12

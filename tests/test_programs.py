@@ -16,7 +16,7 @@ from collapse_jax import metrics
 from collapse_jax.generative import selections
 from collapse_jax.generative.selection import Candidates
 from collapse_jax.loop.learned_rewards import learned_reward
-from collapse_jax.reward.objective import make_objective, value_and_gap
+from collapse_jax.reward.prompt_objective import make_objective, value_and_gap
 from experiments.benchmark import speed
 from experiments.benchmark.family_workloads import EXAMPLES, STATISTICS
 from tests.jaxprs import inside

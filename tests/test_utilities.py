@@ -99,12 +99,61 @@ def test_a_plateau_in_float64_is_neither_convex_nor_a_kink(steepness):
     assert shape.kinks.size == 0
 
 
-@pytest.mark.parametrize("given", ["log", cj.choose(cj.UTILITIES["log"])])
-def test_what_is_no_utility_is_named(given):
-    for call in (cj.choose, cj.limit_law, lambda u: cj.finite_law(u, 8)):
-        with pytest.raises(Exception, match="utility") as caught:
-            getattr(call, "__wrapped__", call)(given)
-        assert "record such as" in str(caught.value) or "type" in str(caught.value)
+def finite_law_of_eight(utility, **params):
+    return cj.finite_law.__wrapped__(utility, 8, **params)
+
+
+def objective_of_eight(utility, **params):
+    return cj.reward.objective.__wrapped__(utility, np.linspace(1, 0, 8), **params)
+
+
+def gap_of_eight(utility, **params):
+    return cj.reward.certified_gap.__wrapped__(utility, np.linspace(1, 0, 8), **params)
+
+
+LAWS = [finite_law_of_eight, objective_of_eight, gap_of_eight, cj.limit_law.__wrapped__, cj.reward.closed_form]
+
+
+@pytest.mark.parametrize("call", [cj.choose, *LAWS])
+def test_what_is_no_utility_is_named(call):
+    # Past the type checker, which would refuse the string first.
+    with pytest.raises(Exception, match="utility") as caught:
+        getattr(call, "__wrapped__", call)("log")
+    assert "record such as" in str(caught.value) or "type" in str(caught.value)
+
+
+@pytest.mark.parametrize("call", LAWS)
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [("power", {"gamma": 0.3}), ("log", {"offset": 0.2}), ("log_sigmoid", {"scale": 0.5, "min_gap": 0.1})],
+)
+def test_laws_take_a_choice_as_they_take_a_utility_with_parameters(call, name, params):
+    utility = cj.UTILITIES[name]
+    ours, theirs = call(cj.choose(utility, **params)), call(utility, **params)
+
+    def shown(law):
+        if hasattr(law, "quantile"):
+            return law.quantile(np.linspace(0, 1, 9)).tolist(), law.value
+        return (law.rewards.tolist(), law.value) if hasattr(law, "rewards") else law
+
+    assert shown(ours) == shown(theirs)
+
+
+def test_the_objective_of_reward_is_a_function():
+    # A module of the same name once stood in its place.
+    assert cj.reward.objective(cj.UTILITIES["linear"], np.array([1.0, 0.0])) == 1.0
+
+
+@pytest.mark.parametrize("call", LAWS)
+def test_parameters_beside_a_choice_are_an_error_that_names_them(call):
+    with pytest.raises(ValueError, match=r"offset can't be set beside the choice 'power\(gamma=0.3\)'"):
+        call(cj.choose(cj.UTILITIES["power"], gamma=0.3), offset=0.1)
+
+
+def test_a_choice_is_not_chosen_from_again():
+    with pytest.raises(Exception, match="utility") as caught:
+        cj.choose(cj.choose(cj.UTILITIES["log"]))
+    assert "record such as" in str(caught.value) or "type" in str(caught.value)
 
 
 @pytest.mark.parametrize(

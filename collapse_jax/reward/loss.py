@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from collapse_jax.reward.models import Model
-from collapse_jax.reward.objective import Objective, make_objective
+from collapse_jax.reward.prompt_objective import Objective, make_objective
 from collapse_jax.reward.rankings import Pairs
 from collapse_jax.reward.schemes import Row, apply_utility
 from collapse_jax.reward.utilities import Utility

@@ -22,7 +22,7 @@ from collapse_jax.nets.accumulation import Total, count_parts, mean_gradient
 from collapse_jax.reward.loss import RankingData, by_prompt, draw_batch, ranking_loss
 from collapse_jax.reward.metrics import ranking_accuracy
 from collapse_jax.reward.models import Model
-from collapse_jax.reward.objective import value_and_gap
+from collapse_jax.reward.prompt_objective import value_and_gap
 from collapse_jax.reward.rankings import Pairs, Rankings, pair_indices
 from collapse_jax.reward.schemes import Schemes
 

@@ -86,12 +86,28 @@ def choose(utility: Utility, **params: float) -> Choice:
     return Choice(utility, full, _shape(utility.fn, utility.name, tuple(full.items())))
 
 
+def as_choice(utility: Utility | Choice, params: Mapping[str, float]) -> Choice:
+    """Return the choice itself, or the one that `choose` makes of a utility: what laws are asked with.
+
+    Raises ValueError as `choose` does, and for params beside a choice, which has its own.
+    """
+    if not isinstance(utility, Choice):
+        return choose(utility, **params)
+    require_utility(utility.utility)
+    if params:
+        raise ValueError(
+            f"{', '.join(params)} can't be set beside the choice {utility.label!r}, whose parameters are fixed; make "
+            "another choice by cj.choose"
+        )
+    return choose(utility.utility, **utility.params)
+
+
 def require_utility(utility: Any) -> None:
     """Raise ValueError unless it is a `Utility` with a function, numbers as defaults, and a law that is one."""
     if not isinstance(utility, Utility):
         raise ValueError(
-            f"utility is {utility!r}; it must be a record such as cj.UTILITIES['log'] (of a Choice, pass its "
-            "`utility` and `**params`)"
+            f"utility is {utility!r:.100}; it must be a record such as cj.UTILITIES['log'], or, where a law is asked "
+            "for, a choice made by cj.choose"
         )
     for field, fits, needed in (
         ("name", isinstance(utility.name, str), "a string"),

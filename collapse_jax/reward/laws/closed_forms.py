@@ -17,7 +17,7 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
-from collapse_jax.reward.utilities import UTILITIES, Law, Utility
+from collapse_jax.reward.utilities import COMMON, UTILITIES, Choice, Law, Utility, as_choice
 
 Elementwise = Callable[[Float[np.ndarray, "*shape"]], Float[np.ndarray, "*shape"]]
 
@@ -228,10 +228,15 @@ _OF_THE_TABLE: dict[Callable[..., Any], Law] = {
 }
 
 
-def closed_form(utility: Utility, **params: float) -> LimitLaw | None:
+def closed_form(utility: Utility | Choice, **params: float) -> LimitLaw | None:
     """Return the closed form of a utility's limit law, its own `law` if it has one; None where none is known.
 
-    `params` are all parameters of the utility's function.
+    `params` are those of `choose`, a `Choice` has them already; with an `offset` or a `min_gap` no closed form is known.
+    Raises ValueError as `choose` does.
     """
-    law = utility.law or _OF_THE_TABLE.get(utility.fn)
-    return None if law is None else law(**params)
+    choice = as_choice(utility, params)
+    law = choice.utility.law or _OF_THE_TABLE.get(choice.utility.fn)
+    if law is None or any(choice.params[name] for name in COMMON):
+        return None
+    found: LimitLaw | None = law(**{name: value for name, value in choice.params.items() if name not in COMMON})
+    return found

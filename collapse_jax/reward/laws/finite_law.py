@@ -17,7 +17,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.reward.laws.exact_optimum import solve
 from collapse_jax.reward.laws.ranking_program import RankingProgram, Slacks, as_trained
 from collapse_jax.reward.rankings import Pairs
-from collapse_jax.reward.utilities import Utility
+from collapse_jax.reward.utilities import Choice, Utility
 
 Rewards = Float[np.ndarray, " item"]
 
@@ -42,12 +42,13 @@ class FiniteLaw(NamedTuple):
 
 @checked
 def finite_law(
-    utility: Utility, n_items: int, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
+    utility: Utility | Choice, n_items: int, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
 ) -> FiniteLaw:
     """Return the optimal rewards of n items in [0, 1], best item first.
 
     `pairs`: "all", "chain" (neighbours) or "star" (the best against each of the rest). `centring` >= 0 weights a
-    penalty that draws the centre of each pair to ½. `params` are the utility's, `offset` and `min_gap`.
+    penalty that draws the centre of each pair to ½. `params` are the utility's, `offset` and `min_gap`; a `Choice` has
+    them already.
 
     Rewards are right to about 1e-12 where U is strictly concave, and ties are exact. Where optima are many, as for
     U = t and odd n, they are symmetric about ½ (middle reward ½). A convex U has two points, ⌊n/2⌋ ones and the rest
@@ -84,7 +85,7 @@ def finite_law(
 
 @checked
 def objective(
-    utility: Utility, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
+    utility: Utility | Choice, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
 ) -> float:
     """Return the objective S, a mean over pairs, of rewards in [0, 1], best item first.
 
@@ -99,7 +100,7 @@ def objective(
 
 @checked
 def certified_gap(
-    utility: Utility, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
+    utility: Utility | Choice, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
 ) -> float:
     """Return a bound on max S - S(rewards) for any rewards in [0, 1], best item first.
 
@@ -120,7 +121,7 @@ def certified_gap(
 
 
 def _program(
-    utility: Utility, rewards: Rewards, pairs: Pairs, centring: float, params: dict[str, float]
+    utility: Utility | Choice, rewards: Rewards, pairs: Pairs, centring: float, params: dict[str, float]
 ) -> RankingProgram:
     rewards = np.asarray(rewards)
     if not ((rewards >= 0) & (rewards <= 1)).all():

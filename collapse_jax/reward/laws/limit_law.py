@@ -9,15 +9,15 @@ from collapse_jax.reward.calculus import on_host
 from collapse_jax.reward.laws import closed_forms
 from collapse_jax.reward.laws.closed_forms import LimitLaw, atomic, uniform
 from collapse_jax.reward.laws.limit_solver import growth, solve
-from collapse_jax.reward.utilities import COMMON, Utility, choose
+from collapse_jax.reward.utilities import Choice, Utility, as_choice
 
 
 @checked
-def limit_law(utility: Utility, *, closed_form: bool = True, **params: float) -> LimitLaw:
+def limit_law(utility: Utility | Choice, *, closed_form: bool = True, **params: float) -> LimitLaw:
     """Return the law on [0, 1] that the rewards of n ranked items follow at the optimum as n -> ∞.
 
-    Params are those of `choose`, `offset` and `min_gap` included. Known closed forms are used unless `closed_form` is
-    False. Otherwise
+    `params` are those of `choose`, `offset` and `min_gap` included; a `Choice` has them already. Known closed forms are
+    used unless `closed_form` is False. Otherwise
 
     - a concave utility is solved numerically, in about half a second. The energy of the law is below the best by at
       most its `gap`: about 1e-13 for a smooth U with a bounded slope, 1e-11 to 1e-7 for a singular or very steep one,
@@ -34,14 +34,10 @@ def limit_law(utility: Utility, *, closed_form: bool = True, **params: float) ->
 
     Raises ValueError as `choose` does: for unknown params, or a U that is not increasing and concave or convex.
     """
-    choice = choose(utility, **params)
+    choice = as_choice(utility, params)
     offset, min_gap = choice.params["offset"], choice.params["min_gap"]
-    if closed_form and offset == 0 and min_gap == 0:
-        law = closed_forms.closed_form(
-            utility, **{name: value for name, value in choice.params.items() if name not in COMMON}
-        )
-        if law is not None:
-            return law
+    if closed_form and (law := closed_forms.closed_form(choice)) is not None:
+        return law
     function, shape = on_host(choice.fn, offset, min_gap), choice.shape
     if shape.convex:
         top = float(function.value(np.array(1.0)))

@@ -27,7 +27,7 @@ def predict_rewards(schemes: Schemes, n_items: int, *, pairs: Pairs = "all", cen
     rewards, value, gap = np.empty((*shape, n_items)), np.empty(shape), np.empty(shape)
     for row, choices in enumerate(schemes.choices.values()):
         for kind, choice in enumerate(choices):
-            law = finite_law(choice.utility, n_items, pairs=pairs, centring=centring, **choice.params)
+            law = finite_law(choice, n_items, pairs=pairs, centring=centring)
             rewards[row, kind], value[row, kind], gap[row, kind] = law.rewards, law.value, law.gap
     over = ("utility", "type")
     return xr.Dataset(
@@ -40,8 +40,8 @@ def predict_rewards(schemes: Schemes, n_items: int, *, pairs: Pairs = "all", cen
 def limit_values(schemes: Schemes) -> xr.Dataset:
     """Return, by utility and type, the limit law's value I* and U(0), as `summarize_rewards` takes them."""
     over = ("utility", "type")
-    laws = [[limit_law(c.utility, closed_form=True, **c.params).value for c in row] for row in schemes.choices.values()]
-    zeros = [[c.shape.value_at_zero for c in row] for row in schemes.choices.values()]
+    laws = [[limit_law(choice).value for choice in row] for row in schemes.choices.values()]
+    zeros = [[choice.shape.value_at_zero for choice in row] for row in schemes.choices.values()]
     coords: dict[str, Any] = {"utility": list(schemes.choices), "type": list(schemes.type_names)}
     return xr.Dataset({"limit_value": (over, np.array(laws)), "value_at_zero": (over, np.array(zeros))}, coords)
 

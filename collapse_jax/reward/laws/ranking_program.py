@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from collapse_jax.reward.calculus import HostFunction, on_host
 from collapse_jax.reward.rankings import Pairs
-from collapse_jax.reward.utilities import Choice, Utility, choose, require_utility
+from collapse_jax.reward.utilities import Choice, Utility, as_choice, choose
 
 Slacks = Float[np.ndarray, " slack"]
 Gaps = Float[np.ndarray, " pair"]
@@ -44,10 +44,11 @@ def require_items(n_items: int) -> None:
         raise ValueError(f"n_items is {n_items}; it must be an integer >= 2, at most {_MOST_ITEMS} (see limit_law)")
 
 
-def as_trained(utility: Utility, params: Mapping[str, float]) -> Trained:
-    """Return the utility as trained with these parameters; raises ValueError as `choose` does."""
-    require_utility(utility)
-    return _as_trained(utility.name, utility.fn, tuple(utility.defaults.items()), tuple(params.items()))
+def as_trained(utility: Utility | Choice, params: Mapping[str, float]) -> Trained:
+    """Return the choice, or the utility with these parameters, as trained; raises ValueError as `as_choice` does."""
+    choice = as_choice(utility, params)
+    name, fn, defaults, _, _ = choice.utility
+    return _as_trained(name, fn, tuple(defaults.items()), tuple(choice.params.items()))
 
 
 # Examining and compiling a utility takes longer than the optimum of a few items.

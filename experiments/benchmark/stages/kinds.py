@@ -157,8 +157,7 @@ def _regression_law(dataset: xr.Dataset) -> float:
     return _errors(wrong, float(law))
 
 
-_OFFSET = 0.1
-_CHOICE = cj.choose(cj.UTILITIES["log"], offset=_OFFSET)
+_CHOICE = cj.choose(cj.UTILITIES["log"], offset=0.1)
 _ITEMS = 4
 
 
@@ -173,7 +172,7 @@ def _perceptron(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
 
 def _optimum(dataset: xr.Dataset) -> float:
     """Return how far the last rewards lie from the law's, a hundredth being one."""
-    law = cj.finite_law(_CHOICE.utility, _ITEMS, offset=_OFFSET).rewards
+    law = cj.finite_law(_CHOICE, _ITEMS).rewards
     return float(abs(dataset["rewards"].isel(step=-1).to_numpy() - law).max() / 0.01)
 
 
