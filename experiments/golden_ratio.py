@@ -79,13 +79,13 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     error = xr.concat(list(errors.values()), xr.DataArray(list(errors), dims="estimator", name="estimator"))
     error = error.rename(regime="weight").assign_coords(weight=list(config.weights))
     late = error.isel(generation=slice(config.generations // 2, None)).mean("generation")
-    law = [cj.generative.laws.weighted_error(w, 1.0) for w in config.weights]
+    law = [cj.generative.laws.weighted_error(w, 0.5) for w in config.weights]
     return xr.Dataset(
         {
             "error": late / late.sel(weight=1.0).mean("seed"),
             "law": ("weight", law),
-            "pooling": cj.generative.laws.pooled_error(1.0),
-            "best": cj.generative.laws.golden_weight(1.0),
+            "pooling": cj.generative.laws.pooled_error(0.5),
+            "best": cj.generative.laws.golden_weight(0.5),
         }
     )
 

@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from collapse_jax.generative.laws import density, gaussian, mixing, regression
+from collapse_jax.generative.recursion import regimes
 
 REPLICAS = 20_000
 
@@ -57,15 +58,21 @@ def test_accumulated_variance_tends_to_its_limit(samples):
     assert gaussian.accumulate_variance_limit(samples) == pytest.approx(product, rel=1.1e-6 / samples, abs=1e-15)
 
 
-@pytest.mark.parametrize("ratio", [0.05, 0.5, 1.0, 2.0, 30.0])
-def test_the_golden_weight_is_the_best_and_equals_its_error(ratio):
-    best = minimize_scalar(lambda w: mixing.weighted_error(w, ratio), bounds=(1e-6, 1), options={"xatol": 1e-10})
+@pytest.mark.parametrize("odds", [0.05, 0.5, 1.0, 2.0, 30.0])
+def test_the_golden_weight_is_the_best_and_equals_its_error(odds):
+    share = odds / (1 + odds)
+    best = minimize_scalar(lambda w: mixing.weighted_error(w, share), bounds=(1e-6, 1), options={"xatol": 1e-10})
     # A minimum is located to the root of rounding.
-    assert mixing.golden_weight(ratio) == pytest.approx(best.x, abs=1e-7)
-    assert mixing.golden_weight(ratio) == pytest.approx((math.sqrt(ratio**2 + 4 * ratio) - ratio) / 2, rel=1e-12)
-    assert mixing.golden_weight(ratio) == pytest.approx(best.fun, rel=1e-12)
-    assert mixing.pooled_error(ratio) == pytest.approx(mixing.weighted_error(ratio / (1 + ratio), ratio), rel=1e-12)
-    assert mixing.pooled_error(ratio) > best.fun
+    assert mixing.golden_weight(share) == pytest.approx(best.x, abs=1e-7)
+    assert mixing.golden_weight(share) == pytest.approx((math.sqrt(odds**2 + 4 * odds) - odds) / 2, rel=1e-12)
+    assert mixing.golden_weight(share) == pytest.approx(best.fun, rel=1e-12)
+    assert mixing.pooled_error(share) == pytest.approx(mixing.weighted_error(share, share), rel=1e-12)
+    assert mixing.pooled_error(share) > best.fun
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_the_golden_weight_of_the_law_is_that_of_the_regime(share):
+    assert mixing.golden_weight(share) == pytest.approx(regimes.golden_weight(share), rel=1e-12)
 
 
 @pytest.mark.parametrize(("weight", "real", "synthetic"), [(0.618, 4, 4), (0.3, 5, 2)])
@@ -75,7 +82,7 @@ def test_the_error_of_simulated_weighted_estimates(weight, real, synthetic):
     for _ in range(60):
         emitted = (estimate[:, None] + rng.standard_normal((REPLICAS, synthetic))).mean(1)
         estimate = weight * rng.standard_normal((REPLICAS, real)).mean(1) + (1 - weight) * emitted
-    check(estimate**2, mixing.weighted_error(weight, real / synthetic) / real)
+    check(estimate**2, mixing.weighted_error(weight, real / (real + synthetic)) / real)
 
 
 def test_the_error_of_simulated_weighted_fits():
@@ -150,11 +157,11 @@ def test_simulated_kernel_densities(rule):
         (lambda: gaussian.replace_wasserstein([]), "samples"),
         (lambda: gaussian.replace_wasserstein([4, 1]), "samples = 1"),
         (lambda: gaussian.accumulate_variance_limit(0), "samples = 0"),
-        (lambda: mixing.golden_weight(0.0), "ratio = 0.0"),
-        (lambda: mixing.golden_weight(math.nan), "ratio = nan"),
+        (lambda: mixing.golden_weight(1.5), "share = 1.5"),
+        (lambda: mixing.golden_weight(math.nan), "share = nan"),
         (lambda: mixing.weighted_error(0.0, 1.0), "weight = 0.0"),
-        (lambda: mixing.weighted_error(0.5, math.inf), "ratio = inf"),
-        (lambda: mixing.pooled_error(-1.0), "ratio = -1.0"),
+        (lambda: mixing.weighted_error(0.5, 1.0), "share = 1.0"),
+        (lambda: mixing.pooled_error(0.0), "share = 0.0"),
         (lambda: mixing.weighted_fit_error(0.5, 0, 3), "real = 0"),
         (lambda: mixing.weighted_fit_error(0.5, 3, 0), "synthetic = 0"),
         (lambda: mixing.fresh_share_error(0.0, 10), "share = 0.0"),

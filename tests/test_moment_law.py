@@ -69,17 +69,17 @@ def test_a_stationary_share_of_real_examples(share, samples):
 @pytest.mark.parametrize(("real", "synthetic"), [(10, 10), (5, 20), (40, 10)])
 def test_a_stationary_weight_of_fresh_examples(real, synthetic):
     counts = matrix(lambda t, s: real * (s == -1) + synthetic * (s == t - 1), 300)
-    ratio = real / synthetic
-    for weight in (golden_weight(ratio), ratio / (1 + ratio), 0.3):
+    share = real / (real + synthetic)
+    for weight in (golden_weight(share), share, 0.3):
         weights = np.full((300, 301), (1 - weight) / synthetic)
         weights[:, 0] = weight / real
         error = moment_law(counts, weights=weights).mean_error[-1]
         assert error == pytest.approx(weighted_fit_error(weight, real, synthetic), rel=1e-10)
         # With 1e6 times the examples the fitted variance is the true one, to 1e-6.
         many = moment_law(counts * 1_000_000, weights=weights).mean_error[-1] * 1e6 * real
-        assert many == pytest.approx(weighted_error(weight, ratio), rel=1e-5)
+        assert many == pytest.approx(weighted_error(weight, share), rel=1e-5)
     plain = moment_law(counts * 1_000_000).mean_error[-1] * 1e6 * real
-    assert plain == pytest.approx(pooled_error(ratio), rel=1e-5)
+    assert plain == pytest.approx(pooled_error(share), rel=1e-5)
 
 
 def arbitrary(seed, generations=6, largest=6):

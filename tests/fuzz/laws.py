@@ -48,7 +48,7 @@ def probes() -> Sequence[Probe]:
         of(laws.fresh_share_heterozygosity, truth=0.8, share=0.5, mixed=True, **common),
         of(laws.fresh_share_heterozygosity_limit, truth=0.8, share=0.5, samples=10, mixed=False),
         of(laws.fresh_share_survival, shares=_SHARES, real_share=0.5, **common)._replace(words={"shares": ["share"]}),
-        of(laws.golden_weight, ratio=1.0),
+        of(laws.golden_weight, share=0.5),
         of(laws.heterozygosity, truth=_P),
         of(laws.importance_resampled, truth=_P, model=_P[::-1].copy(), real_share=0.5, power=1.0)._replace(
             words={"truth": ["model"], "model": ["truth"]}
@@ -63,7 +63,7 @@ def probes() -> Sequence[Probe]:
         of(laws.moment_law, counts=np.array([[0, 10, 0], [0, 5, 5]]), draws=np.array([10, 10]), bias=1.0)._replace(
             words={"counts": ["draws", "weights"], "draws": ["unbiased"]}
         ),
-        of(laws.pooled_error, ratio=1.0),
+        of(laws.pooled_error, share=0.5),
         of(laws.ranked_quality, quality=_REWARDS, noise=0.5),
         of(laws.regression_accumulate, samples=23, dim=2, noise=1.0, generations=3)._replace(
             words={"dim": ["samples"]}
@@ -93,7 +93,7 @@ def probes() -> Sequence[Probe]:
         of(laws.verified, right=0.5, keep_right=0.9, keep_wrong=0.1),
         of(laws.verified_and_refilled, right=0.5, keep_right=0.9, keep_wrong=0.1, refill=1.0),
         of(laws.verified_gaussian, mean=0.0, variance=1.0, centre=1.0, width=1.0, generations=2),
-        of(laws.weighted_error, weight=0.5, ratio=1.0),
+        of(laws.weighted_error, weight=0.5, share=0.5),
         of(laws.weighted_fit_error, weight=0.5, real=50, synthetic=50),
         of(laws.zipf_missing_mass, exponent=2.0, samples=100),
         of(cj.finite_law, utility=cj.UTILITIES["linear"], n_items=4, pairs="all", centring=0.0),

@@ -10,49 +10,51 @@ from collapse_jax.generative.laws.arguments import check_whole, check_within
 
 
 @checked
-def golden_weight(ratio: float) -> float:
+def golden_weight(share: float) -> float:
     """Return the weight w* = (√(k² + 4k) - k) / 2 of the real estimate that minimises `weighted_error`.
 
-    `ratio` is k = n_real / n_synthetic > 0; at k = 1 the weight is the inverse golden ratio.
+    `share` is that of the real among all examples, n_real / (n_real + n_synthetic), and k = share / (1 - share) their
+    odds; at a share of one half the weight is the inverse golden ratio.
 
-    >>> round(golden_weight(1.0), 6)
+    >>> round(golden_weight(0.5), 6)
     0.618034
 
-    Raises ValueError unless k > 0. Source: He, Xu, Cheng, arXiv 2502.18049.
+    Raises ValueError unless 0 <= share <= 1. Source: He, Xu, Cheng, arXiv 2502.18049.
     """
-    check_within("ratio", ratio, 0, math.inf, ends="()")
-    # The conjugate of the published form, which cancels for large k.
-    return 2 / (1 + math.sqrt(1 + 4 / ratio))
+    check_within("share", share, 0, 1)
+    # The conjugate of the published form, which cancels for large k; k = 0 has a weight of 0.
+    return 2 / (1 + math.sqrt(1 + 4 * (1 - share) / share)) if share else 0.0
 
 
 @checked
-def weighted_error(weight: float, ratio: float) -> float:
+def weighted_error(weight: float, share: float) -> float:
     """Return the stationary E |θ_t - θ|², in units of σ²/n_real, of θ_t = w θ̂(fresh real) + (1-w) θ̂(emitted).
 
-    The emitted examples scatter with the known σ² about θ_(t-1); `ratio` is k = n_real / n_synthetic. The least value,
-    taken at w = `golden_weight(k)`, is that weight itself.
+    The emitted examples scatter with the known σ² about θ_(t-1); `share` is n_real / (n_real + n_synthetic). The least
+    value, taken at w = `golden_weight(share)`, is that weight itself.
 
-    >>> round(weighted_error(0.5, 1.0), 6)
+    >>> round(weighted_error(0.5, 0.5), 6)
     0.666667
 
-    Raises ValueError unless 0 < w <= 1 and k > 0. Source: He, Xu, Cheng, arXiv 2502.18049.
+    Raises ValueError unless 0 < w <= 1 and 0 < share < 1. Source: He, Xu, Cheng, arXiv 2502.18049.
     """
     check_within("weight", weight, 0, 1, ends="(]")
-    check_within("ratio", ratio, 0, math.inf, ends="()")
-    return (weight**2 + ratio * (1 - weight) ** 2) / (weight * (2 - weight))
+    check_within("share", share, 0, 1, ends="()")
+    odds = share / (1 - share)
+    return (weight**2 + odds * (1 - weight) ** 2) / (weight * (2 - weight))
 
 
 @checked
-def pooled_error(ratio: float) -> float:
-    """Return `weighted_error` of plain pooling, where w = k / (1 + k): (1 + k) / (2 + k).
+def pooled_error(share: float) -> float:
+    """Return `weighted_error` of plain pooling, where the weight is the share of real examples: 1 / (2 - share).
 
-    >>> round(pooled_error(1.0), 6)
+    >>> round(pooled_error(0.5), 6)
     0.666667
 
-    Raises ValueError unless k > 0. Source: He, Xu, Cheng, arXiv 2502.18049.
+    Raises ValueError unless 0 < share < 1. Source: He, Xu, Cheng, arXiv 2502.18049.
     """
-    check_within("ratio", ratio, 0, math.inf, ends="()")
-    return (1 + ratio) / (2 + ratio)
+    check_within("share", share, 0, 1, ends="()")
+    return 1 / (2 - share)
 
 
 @checked

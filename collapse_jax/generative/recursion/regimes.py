@@ -239,15 +239,17 @@ def real_fraction_fresh(generation: int, source: int, samples: int, ratio: float
     return {FRESH: _real(samples, ratio), generation - 1: samples - _real(samples, ratio)}.get(source, 0)
 
 
-def golden_weight(ratio: float) -> float:
-    """Return w* = (√(k² + 4k) - k)/2, k = ratio/(1 - ratio): the best total weight of fresh real examples.
+def golden_weight(share: float) -> float:
+    """Return the best total weight of fresh real examples, of which there is a share: w* = (√(k² + 4k) - k)/2.
+
+    k = share/(1 - share) are the odds of a real example.
 
     >>> round(golden_weight(0.5), 3)
     0.618
     """
-    if ratio == 1.0:
+    if share == 1.0:
         return 1.0
-    k = ratio / (1.0 - ratio)
+    k = share / (1.0 - share)
     return (math.sqrt(k * k + 4.0 * k) - k) / 2.0
 
 

@@ -231,8 +231,8 @@ _OF_THE_TABLE: dict[Callable[..., Any], Law] = {
 def closed_form(utility: Utility | Choice, **params: float) -> LimitLaw | None:
     """Return the closed form of a utility's limit law, its own `law` if it has one; None where none is known.
 
-    `params` are those of `choose`, a `Choice` has them already; with an `offset` or a `min_gap` no closed form is known.
-    Raises ValueError as `choose` does.
+    `params` are those of `choose`; a `Choice` has them already. With an `offset` or a `min_gap` no closed form is
+    known. Raises ValueError as `choose` does.
     """
     choice = as_choice(utility, params)
     law = choice.utility.law or _OF_THE_TABLE.get(choice.utility.fn)

@@ -104,11 +104,11 @@ def certified_gap(
 ) -> float:
     """Return a bound on max S - S(rewards) for any rewards in [0, 1], best item first.
 
-    Items are in order of rank, their rewards need not be. For a concave U the bound is max(0, max_k Σ_{i<=k} g_i) - g·r,
-    with g a supergradient of S: no optimum is searched for, and at the optimum it is zero, up to the resolution of
-    float64 rewards near 1 (for √t at n = 512, 1e-5 of S). Where g doesn't exist or isn't unique (ties with an infinite
-    slope, kinks) it is the value of `finite_law` plus its own gap, less S. The bound is inf if S is -inf, and nan for a
-    convex U. Raises ValueError as `objective` and `finite_law` do.
+    Items are in order of rank, their rewards need not be. For a concave U it is max(0, max_k Σ_{i<=k} g_i) - g·r, with
+    g a supergradient of S: no optimum is searched for, and at the optimum it is zero, up to the resolution of float64
+    rewards near 1 (for √t at n = 512, 1e-5 of S). Where g doesn't exist or isn't unique (ties with an infinite slope,
+    kinks) it is the value of `finite_law` plus its own gap, less S. The bound is inf if S is -inf, and nan for a convex
+    U. Raises ValueError as `objective` and `finite_law` do.
     """
     program = _program(utility, rewards, pairs, centring, params)
     slacks = _slacks(rewards)
