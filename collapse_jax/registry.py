@@ -16,6 +16,7 @@ class Named(Protocol):
 
 
 R = TypeVar("R", bound=Named)
+F = TypeVar("F", bound=Callable[..., object])
 
 
 class Table(Mapping[str, R]):
@@ -47,6 +48,34 @@ class Table(Mapping[str, R]):
             )
         self._records[record.name] = lambda: record
         return record
+
+    def enter(
+        self,
+        function: F | None,
+        make: Callable[[F, str], R],
+        check: Callable[[R], object],
+        *,
+        name: str = "",
+        overwrite: bool = False,
+    ) -> R | Callable[[F], R]:
+        """Make a record of a function, check it, enter it, and return it; of None, return the decorator that does so.
+
+        This is what decorators such as `@utility` do, which are written bare or with keywords. `make(function, name)`
+        returns the record, under the function's own name unless another is given; `check(record)` raises for one that
+        is no good, which is then not entered.
+
+        Raises ValueError for a function without a name if none is given, and as `check` and `add` do.
+        """
+
+        def decorate(function: F) -> R:
+            own = name or getattr(function, "__name__", "")
+            if not own:
+                raise ValueError(f"{function!r} has no name of its own: pass the {self._kind}'s as name=...")
+            record = make(function, own)
+            check(record)
+            return self.add(record, overwrite=overwrite)
+
+        return decorate if function is None else decorate(function)
 
     def promise(self, name: str, make: Callable[[], R]) -> None:
         """Enter a record that is made when it is first looked up.

@@ -71,8 +71,8 @@ def _fits(value: Any, option: Any, lengths: Lengths, may_be_empty: bool) -> bool
     origin = typing.get_origin(option)
     if origin is typing.Literal:
         return isinstance(value, str | int) and value in typing.get_args(option)
-    if origin is Callable:
-        return takes(value, typing.get_args(option)[0])
+    if origin is Callable or _is_function_type(option):
+        return takes(value, _arguments(option))
     members = typing.get_args(option)
     if origin in (Sequence, tuple):
         is_sequence = isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim == 1)
@@ -130,6 +130,20 @@ def takes(value: Any, arguments: Any) -> bool:
     return True
 
 
+def _is_function_type(option: Any) -> bool:
+    """Return whether an annotation is a protocol of functions."""
+    return getattr(option, "_is_protocol", False) and "__call__" in vars(option)
+
+
+def _arguments(option: Any) -> Any:
+    """Return the arguments of a type of functions, as a list; what is no list stands for any arguments."""
+    if not _is_function_type(option):
+        return typing.get_args(option)[0]
+    own = list(inspect.signature(option.__call__).parameters.values())[1:]
+    free = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in own)
+    return ... if free else [parameter.name for parameter in own]
+
+
 def _is_whole(value: Any) -> bool:
     if isinstance(value, np.ndarray | jax.Array):
         return value.shape == () and bool(jnp.issubdtype(value.dtype, jnp.integer))
@@ -159,8 +173,8 @@ def _described(option: Any) -> str:
         return f"an array ({axes}) of {kind}, axes of one name alike" if axes else "a number"
     if option in (int, float):
         return "a whole number" if option is int else "a number"
-    if typing.get_origin(option) is Callable:
-        arguments = typing.get_args(option)[0]
+    if typing.get_origin(option) is Callable or _is_function_type(option):
+        arguments = _arguments(option)
         return f"a function of {len(arguments)} arguments" if isinstance(arguments, list) else "a function"
     if typing.get_origin(option) in (Sequence, tuple):
         return f"a sequence, such as a list, each {problem(object(), typing.get_args(option)[0], {})}"

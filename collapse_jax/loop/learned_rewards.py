@@ -1,7 +1,6 @@
 """Where the halves meet: a reward model, trained on rankings, that chooses what a generator trains on."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -26,14 +25,29 @@ from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, check_tra
 REFITS = Axis(np.arange(3, dtype=np.int32), ["frozen", "own choice", "true quality"])
 """The axis `refit`: trained once; in each generation also on its own choices; or on candidates by true quality."""
 
-Read: TypeAlias = Callable[[Examples], tuple[PyTree, Int[Array, " n"]]]
-"""Maps examples to the features that a reward model reads, one completion an example, and their types of prompt."""
 
-Rank: TypeAlias = Callable[[Key[Array, ""], Examples], RankingData]
-"""Makes rankings of the real set."""
+@runtime_checkable
+class Read(Protocol):
+    """What a reward model sees of examples."""
 
-Quality: TypeAlias = Callable[[Key[Array, ""], Examples], Float[Array, " n"]]
-"""The true quality of examples, or a noisy view of it: what rankings are made by."""
+    def __call__(self, examples: Examples, /) -> tuple[PyTree, Int[Array, " n"]]:
+        """Return the features that the model reads, one completion an example, and each one's type of prompt."""
+
+
+@runtime_checkable
+class Rank(Protocol):
+    """Rankings of the real set."""
+
+    def __call__(self, key: Key[Array, ""], examples: Examples, /) -> RankingData:
+        """Return rankings, best first, for a model to be trained on when a lineage begins."""
+
+
+@runtime_checkable
+class Quality(Protocol):
+    """The true quality of examples, or a noisy view of it: what rankings are made by."""
+
+    def __call__(self, key: Key[Array, ""], examples: Examples, /) -> Float[Array, " n"]:
+        """Return one number an example, the higher the better."""
 
 
 @checked

@@ -1,7 +1,7 @@
 """Reward models: pure functions from the features of completions to rewards in [0, 1]."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -9,7 +9,29 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from collapse_jax.checks.annotations import checked
 
-Link = Callable[[Array], Array]
+
+@runtime_checkable
+class Link(Protocol):
+    """What maps the real line onto rewards."""
+
+    def __call__(self, x: Float[Array, "*shape"], /) -> Float[Array, "*shape"]:
+        """Return rewards in [0, 1], elementwise and in jax.numpy."""
+
+
+@runtime_checkable
+class Init(Protocol):
+    """Parameters to start training from."""
+
+    def __call__(self, key: Key[Array, ""], features: PyTree, /) -> PyTree:
+        """Return parameters for features such as these, (prompt, item, ...), of which only the shapes should matter."""
+
+
+@runtime_checkable
+class Apply(Protocol):
+    """The rewards that a model gives."""
+
+    def __call__(self, params: PyTree, features: PyTree, /) -> Float[Array, "*prompt item"]:
+        """Return rewards in [0, 1], one for each item: the features have the same leading axes, prompts and items."""
 
 
 class Model(NamedTuple):
@@ -19,8 +41,8 @@ class Model(NamedTuple):
     hold, an array or several with the same leading axes: (..., item, feature) for `mlp`.
     """
 
-    init: Callable[[Key[Array, ""], PyTree], PyTree]
-    apply: Callable[[PyTree, PyTree], Float[Array, "... item"]]
+    init: Init
+    apply: Apply
 
 
 @checked

@@ -14,7 +14,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from numbers import Real
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -31,16 +31,31 @@ Law = Callable[..., Any]
 """Maps a utility's parameters, by name, to the `LimitLaw` that it leads to, or to None where no formula covers them."""
 
 
-class Utility(NamedTuple):
-    """An increasing function of the reward gap.
+@runtime_checkable
+class UtilityFn(Protocol):
+    """What a pair pays: an increasing function of the gap between the better and the worse reward."""
 
-    `fn(gap, **parameters)` is elementwise, written in jax.numpy, for gaps in (0, 1]. `law(**parameters)` returns the
+    # Type checkers take `*_: Any, **params: Any` for `...`: a utility has the parameters that it names, or none.
+    def __call__(self, gap: Float[Array, "*gaps"], /, *_: Any, **params: Any) -> Float[Array, "*gaps"]:
+        """Return U at gaps in (0, 1], elementwise and in jax.numpy, as it is traced and differentiated.
+
+        `params` are numbers or traced scalars, one for each name in the utility's `defaults`, and keyword arguments.
+        """
+
+    def __hash__(self) -> int:
+        """Return a hash, as every function has one: what was found out about U is kept under it."""
+
+
+class Utility(NamedTuple):
+    """An increasing function of the reward gap, with the defaults of its parameters.
+
+    `law(**parameters)` returns the
     closed form of the limit law, or None where there is none for those parameters; those of the table below are
     attached where the laws are, in `reward.laws.closed_forms`, so that nothing which trains reaches them.
     """
 
     name: str
-    fn: Callable[..., Array]
+    fn: UtilityFn
     defaults: Mapping[str, float] = {}
     law: Law | None = None
     source: str = ""
@@ -123,7 +138,7 @@ def require_utility(utility: Any) -> None:
 
 
 @functools.lru_cache(maxsize=1024)  # the laws, schemes and experiments choose the same few utilities again and again
-def _shape(fn: Callable[..., Array], name: str, params: tuple[tuple[str, float], ...]) -> Shape:
+def _shape(fn: UtilityFn, name: str, params: tuple[tuple[str, float], ...]) -> Shape:
     own = {parameter: value for parameter, value in params if parameter not in COMMON}
     label = f"utility {name!r} with {', '.join(f'{parameter}={value:g}' for parameter, value in params)}"
     try:
@@ -138,20 +153,20 @@ UTILITIES: Table[Utility] = Table("utility")
 
 
 @overload
-def utility(fn: Callable[..., Array], /) -> Utility: ...
+def utility(fn: UtilityFn, /) -> Utility: ...
 @overload
 def utility(
     *, name: str = "", law: Law | None = None, source: str = "", overwrite: bool = False
-) -> Callable[[Callable[..., Array]], Utility]: ...
+) -> Callable[[UtilityFn], Utility]: ...
 def utility(
-    fn: Callable[..., Array] | None = None,
+    fn: UtilityFn | None = None,
     /,
     *,
     name: str = "",
     law: Law | None = None,
     source: str = "",
     overwrite: bool = False,
-) -> Utility | Callable[[Callable[..., Array]], Utility]:
+) -> Utility | Callable[[UtilityFn], Utility]:
     """Enter a function gap -> U(gap, **parameters) in `UTILITIES` and return its record (a decorator).
 
     Parameters are keywords with numbers as defaults. The name is the function's own unless given.
@@ -165,16 +180,12 @@ def utility(
     Raises ValueError if the name is taken (unless `overwrite`), or as `choose` does for the default parameters.
     """
 
-    def enter(function: Callable[..., Array]) -> Utility:
-        record = _record(function, name, law, source)
-        choose(record)
-        return UTILITIES.add(record, overwrite=overwrite)
-
-    return enter if fn is None else enter(fn)
+    return UTILITIES.enter(
+        fn, lambda function, name: _record(function, name, law, source), choose, name=name, overwrite=overwrite
+    )
 
 
-def _record(fn: Callable[..., Array], name: str, law: Law | None, source: str) -> Utility:
-    name = name or fn.__name__
+def _record(fn: UtilityFn, name: str, law: Law | None, source: str) -> Utility:
     defaults: dict[str, float] = {}
     for parameter in list(inspect.signature(fn).parameters.values())[1:]:
         if parameter.name in COMMON or parameter.name in _RESERVED:
@@ -189,7 +200,7 @@ def _record(fn: Callable[..., Array], name: str, law: Law | None, source: str) -
 
 def _builtin(*, source: str = "") -> Callable[[Callable[..., Array]], Utility]:
     # Examining a utility compiles it: for those below the tests do so, not every import.
-    return lambda fn: UTILITIES.add(_record(fn, "", None, source))
+    return lambda fn: UTILITIES.add(_record(fn, fn.__name__, None, source))
 
 
 _PAPER = "Song, Cai, Lee, Su, Reward Collapse in Aligning Large Language Models, arXiv 2305.17608"

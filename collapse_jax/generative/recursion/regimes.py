@@ -8,7 +8,7 @@ all regimes, sizes and real shares run in one program. Add your own with `@regim
 import math
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,24 +22,47 @@ FRESH = -1
 REAL = 0
 """The source of the fixed real set, the same examples whenever they are asked for."""
 
-Counts = Callable[[int, int, int, float], int]
+
+@runtime_checkable
+class Counts(Protocol):
+    """How many examples of a source train a generation."""
+
+    def __call__(self, generation: int, source: int, samples: int, ratio: float, /) -> int:
+        """Return a whole number from 0 on: so many of the first examples of the source.
+
+        Generations count from 1; `source` is FRESH = -1, REAL = 0 or an earlier generation, `samples` the size M of the
+        sweep, and `ratio` in [0, 1] the real share, or what the regime takes it for.
+        """
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """How many of all counted examples a generation keeps."""
+
+    def __call__(self, generation: int, samples: int, ratio: float, /) -> int:
+        """Return a whole number from 1 to all counted ones: so many are drawn uniformly without replacement."""
+
+
+@runtime_checkable
+class Weights(Protocol):
+    """What an example of a source weighs in a generation's training."""
+
+    def __call__(self, generation: int, source: int, samples: int, ratio: float, /) -> float:
+        """Return a finite number from 0 on, not 0 for all sources; only weights relative to each other matter."""
 
 
 class Regime(NamedTuple):
     """How many examples of each source train a generation.
 
-    `counts(generation, source, samples, ratio)` is called with whole numbers: generations from 1, `source` FRESH = -1,
-    REAL = 0 or a generation, `samples` the size M of the sweep; `ratio` in [0, 1] is the real share, or what the regime
-    takes it for. A count of k means the first k examples of the source: the same ones in every generation that asks.
-    `draws(generation, samples, ratio)` keeps that many of all counted, uniformly without replacement (None: all);
-    `weights(generation, source, samples, ratio)` weighs each example of a source (None: equally). With several `models`
-    each is trained so, and they emit in turn into shared sources.
+    A count of k means the first k examples of the source: the same ones in every generation that asks. Without `draws`
+    all counted examples are kept, without `weights` they weigh the same. With several `models` each is trained so, and
+    they emit in turn into shared sources.
     """
 
     name: str
     counts: Counts
-    draws: Callable[[int, int, float], int] | None = None
-    weights: Callable[[int, int, int, float], float] | None = None
+    draws: Draws | None = None
+    weights: Weights | None = None
     models: int = 1
     source: str = ""
 
@@ -151,8 +174,8 @@ def regime(counts: Counts, /) -> Regime: ...
 def regime(
     *,
     name: str = "",
-    draws: Callable[[int, int, float], int] | None = None,
-    weights: Callable[[int, int, int, float], float] | None = None,
+    draws: Draws | None = None,
+    weights: Weights | None = None,
     models: int = 1,
     source: str = "",
     overwrite: bool = False,
@@ -162,8 +185,8 @@ def regime(
     /,
     *,
     name: str = "",
-    draws: Callable[[int, int, float], int] | None = None,
-    weights: Callable[[int, int, int, float], float] | None = None,
+    draws: Draws | None = None,
+    weights: Weights | None = None,
     models: int = 1,
     source: str = "",
     overwrite: bool = False,
@@ -184,14 +207,15 @@ def regime(
     samples at ratio 1/2.
     """
 
-    def enter(function: Counts) -> Regime:
-        if isinstance(models, bool) or not isinstance(models, int) or models < 1:
-            raise ValueError(f"models is {models!r}; it must be a whole number from 1 on")
-        record = Regime(name or function.__name__, function, draws, weights, models, source)
-        rows(record, 3, 100, 0.5)
-        return REGIMES.add(record, overwrite=overwrite)
-
-    return enter if counts is None else enter(counts)
+    if isinstance(models, bool) or not isinstance(models, int) or models < 1:
+        raise ValueError(f"models is {models!r}; it must be a whole number from 1 on")
+    return REGIMES.enter(
+        counts,
+        lambda function, name: Regime(name, function, draws, weights, models, source),
+        lambda record: rows(record, 3, 100, 0.5),
+        name=name,
+        overwrite=overwrite,
+    )
 
 
 def _real(samples: int, ratio: float) -> int:
