@@ -62,7 +62,7 @@ def learned_reward(
     training: Training = Training(steps=500, records=1),
     refit_steps: int = 50,
 ) -> LearnedReward:
-    """Return the judge that scores examples by a reward model, trained on rankings when a lineage begins.
+    """Return the scores of examples by a reward model, which is trained on rankings when a lineage begins.
 
     Give it to `selections.curated`, `best_of` or `top_share`, and sweep over `utility` (`schemes.axis`) and `refit`
     (`REFITS`): a model is frozen, or trained on for `refit_steps` in every generation, on the candidates in groups of

@@ -52,8 +52,9 @@ def _sides(values: Shaped[Array, " item"], pairs: Pairs) -> tuple[Shaped[Array, 
 def value_and_gap(objective: Objective, rewards: Float[Array, " item"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Return the objective and a certified bound on how much more any ordered rewards in [0, 1] could reach.
 
-    Best item first. With g the gradient: max(0, largest sum of g over the k best items) - g·rewards, by concavity and
-    because step vectors are the corners of the ordered box. Zero at the optimum; it says nothing if U is not concave.
+    Best item first. With g the gradient, the bound is max(0, largest sum of g over the k best items) - g·rewards: a
+    concave objective lies below its tangent, whose maximum over ordered rewards in [0, 1] is at k ones followed by
+    zeros. It is zero at the optimum, and no bound if U is not concave.
     """
     value, slope = jax.value_and_grad(objective)(rewards)
     # Not a product of matrices, which accelerators round to fewer digits.

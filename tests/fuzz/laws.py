@@ -22,7 +22,7 @@ def probes() -> Sequence[Probe]:
     plan = cj.make_plan(cj.REGIMES["accumulate"], 3, 10)
     schemes = cj.make_schemes({"a": cj.choose(cj.UTILITIES["linear"])})
     uniform = cj.limit_law(cj.UTILITIES["linear"])
-    # Records that only this library makes: another thing in their place, not another inside.
+    # Only this library makes these records: something else is put in their place, but their fields are left alone.
     whole = dict.fromkeys(("law", "schemes", "plan"), st.sampled_from(STRANGE))
     return [
         of(laws.absorption_time, samples=8),

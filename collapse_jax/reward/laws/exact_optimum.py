@@ -50,7 +50,8 @@ def _finish(path: Path, point: Point) -> Optimum:
     best = Optimum(slacks, shares, np.inf)
     for _ in range(_MAX_STEPS):
         gap = program.gaps(slacks)
-        # Less the level, so that the prices of equations that depend on one another are small, not arbitrary.
+        # At the optimum all free slacks have the same slope, near `level`. What is left without it is small, and so are
+        # the prices by which least squares explains it where equations depend on one another.
         gradient = program.gradient(slacks, program.slopes(gap, shares))[free] / path.scale - point.level
         hessian = program.hessian(gap)[np.ix_(free, free)] / path.scale
         size = slacks[free]
@@ -60,7 +61,8 @@ def _finish(path: Path, point: Point) -> Optimum:
         weighted = constraints * size
         matrix = np.block([[size[:, None] * hessian * size, weighted.T], [weighted, corner]])
         target = np.concatenate([size * gradient, missing])
-        # Least squares: a linear stretch leaves rewards free, and then they stay in the middle of where the path led.
+        # Where U is linear many steps are as good. Least squares takes the shortest: rewards stay about where the path
+        # led them, in the middle of all optima.
         solution = scipy.linalg.lstsq(matrix, target, cond=1e-15, lapack_driver="gelsy")[0]
         step, prices = solution[: size.size], solution[size.size :]
         slacks = slacks.copy()
@@ -80,7 +82,8 @@ def _untied(path: Path, point: Point) -> tuple[Bool[np.ndarray, " slack"], Slack
     vanishing = slacks <= path.full(point.duals)
     tied = vanishing.copy()
     if np.isinf(program.slope_at_zero):
-        # Neighbours that form a pair never tie then: so small a slack is known far better than it has to be, and stays.
+        # A tie of two neighbours that form a pair would then have an infinite slope: their slack is positive, however
+        # small it is, and is not put to zero.
         worse, better = program.ends
         tied[better[better == worse + 1]] = False
     slacks[tied] = 0.0
