@@ -26,7 +26,7 @@ GROUND = {"checks", "numerics", "packages", "registry", "io"}
 EXPERIMENTS = [{"shared"}, {"testbeds"}, {"benchmark"}]
 # The laws of a plan read its tables of integers, which are data and not code that recurses.
 READS_PLANS = "collapse_jax.generative.laws.prediction"
-TRAINS = ("encoders", "loss", "metrics", "models", "objective", "summary", "training")
+TRAINS = ("encoders", "loss", "metrics", "models", "prompt_objective", "summary", "training")
 USES_FLAX = {
     "collapse_jax.reward.models",
     "collapse_jax.generative.families.vae",

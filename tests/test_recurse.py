@@ -265,7 +265,7 @@ def test_a_plan_that_draws_from_unequal_weights_gets_no_law():
         draws=lambda generation, samples, ratio: samples,
         weights=lambda generation, source, samples, ratio: 1.0 + source,
     )
-    with pytest.raises(ValueError, match="draws with unequal weights .* no exact law"):
+    with pytest.raises(ValueError, match=r"draws with unequal weights .* no exact law"):
         cj.predict_moments(cj.make_plan(uneven, 3, samples=5))
     even = uneven._replace(weights=lambda generation, source, samples, ratio: 2.0)
     known = cj.predict_moments(cj.make_plan(cj.REGIMES["accumulate_subsample"], 3, samples=5))
