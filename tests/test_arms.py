@@ -31,6 +31,18 @@ def test_each_arm_is_the_member_of_the_product_that_it_names():
         np.testing.assert_array_equal(found.sel(arm=arm), alone)
 
 
+def test_arms_take_the_place_of_the_axes_that_they_vary():
+    axes = {"rate": cj.engine.Axis([0.5, 1.0]), "other": cj.engine.Axis([0.0, 3.0])}
+    armed, axis = cj.engine.with_arms(process()._replace(axes=axes), {"a": {}, "b": {"rate": 2.0}})
+    whole = cj.sweep(armed, {"seed": 3}, progress=False)["value"]
+    assert whole.dims == ("other", "arm", "seed", "step")
+    named = cj.sweep(armed, {"arm": axis, "seed": [3]}, progress=False)["value"]
+    np.testing.assert_array_equal(whole, named.transpose(*whole.dims))
+    np.testing.assert_array_equal(
+        cj.sweep(armed, {"arm": "b", "seed": 3}, progress=False)["value"], whole.sel(arm=["b"])
+    )
+
+
 @pytest.mark.parametrize(
     ("arms", "name", "message"),
     [

@@ -56,11 +56,83 @@ def test_labels_default_to_values_and_else_to_places():
     assert make_population(process, {"shift": Axis(SHIFTS)}).labels["shift"].tolist() == [0, 1]
 
 
+def carrying(**axes):
+    return make_walk()._replace(axes=axes)
+
+
+RATES = Axis(np.array([0.5, 2.0, 1.0]), ["a", "b", "c"])
+
+
+def test_a_process_runs_all_values_of_its_axes_before_those_of_the_call():
+    population = make_population(carrying(shift=Axis(SHIFTS), rate=RATES), {"seed": range(2)})
+    assert {name: labels.tolist() for name, labels in population.labels.items()} == {
+        "shift": [0, 1],
+        "rate": ["a", "b", "c"],
+        "seed": [0, 1],
+    }
+    assert population.hyper["rate"].tolist() == [0.5, 0.5, 2, 2, 1, 1] * 2
+    assert population.hyper["shift"]["start"].tolist() == [0.0] * 6 + [1.0] * 6
+
+
+@pytest.mark.parametrize(
+    ("given", "labels", "values"),
+    [
+        (["c", "a"], ["c", "a"], [1.0, 0.5]),
+        ("b", ["b"], [2.0]),
+        (RATES, ["a", "b", "c"], [0.5, 2.0, 1.0]),
+        (Axis([7.0], ["new"]), ["new"], [7.0]),
+        (Axis(7.0), [7.0], [7.0]),
+    ],
+)
+def test_a_call_chooses_of_an_axis_by_label_or_gives_another(given, labels, values):
+    population = make_population(carrying(rate=RATES), {"seed": [5], "rate": given})
+    assert list(population.labels) == ["seed", "rate"]
+    assert population.labels["rate"].tolist() == labels
+    assert population.hyper["rate"].tolist() == values
+
+
+def test_labels_of_an_axis_without_them_are_its_values_or_places():
+    process = carrying(rate=Axis([0.5, 2.0]), shift=Axis(SHIFTS))
+    population = make_population(process, {"rate": 2, "shift": [1]})
+    assert population.hyper["rate"].tolist() == [2.0]
+    assert population.hyper["shift"]["sides"].tolist() == [[1, -1]]
+    # What has the structure of the hyperparameter is its values.
+    assert make_population(process, {"shift": SHIFTS}).hyper["shift"]["start"].tolist() == [0.0, 1.0] * 2
+
+
+def test_the_only_value_of_an_axis_is_run_and_adds_no_dimension_unless_it_is_named():
+    process = carrying(rate=Axis([3.0], ["only"]))
+    unnamed, named = make_population(process, {"seed": [0, 1]}), make_population(process, {"rate": "only"})
+    assert list(unnamed.labels) == ["seed"]
+    assert unnamed.hyper["rate"].tolist() == [3.0, 3.0]
+    assert named.labels["rate"].tolist() == ["only"]
+
+
+def test_a_number_is_a_dimension_of_length_one():
+    population = make_population(make_walk(), {"seed": 3, "rate": 0.5})
+    assert population.shape == (1, 1)
+    assert (population.seeds.tolist(), population.hyper["rate"].tolist()) == ([3], [0.5])
+    assert {name: labels.tolist() for name, labels in population.labels.items()} == {"seed": [3], "rate": [0.5]}
+
+
+@pytest.mark.parametrize("given", [["a", "d"], "d", 0, [[0.5]], 2.0, None])
+def test_unknown_labels_are_refused_with_the_known_ones(given):
+    with pytest.raises(ValueError, match=r"axis 'rate' has no label .*; this process has 'a', 'b', 'c'"):
+        make_population(carrying(rate=RATES), {"rate": given})
+
+
+def test_an_axis_of_the_process_that_is_no_hyperparameter_is_refused():
+    with pytest.raises(ValueError, match="unknown axis 'size'; this process has rate, shift, seed"):
+        make_population(carrying(size=Axis([1.0, 2.0])), {})
+
+
 REFUSED_AXES = {
     "unknown": ({"size": [1]}, "unknown axis 'size'; this process has rate, shift, seed"),
     "empty": ({"rate": []}, "axis 'rate' is empty; it needs at least one value"),
     "empty pytree": ({"shift": {"start": np.zeros(0), "sides": np.zeros((0, 2), int)}}, "'shift' is empty"),
-    "a number": ({"seed": 3}, "axis 'seed' needs leaves with one common leading length"),
+    "a number in a pytree": ({"shift": SHIFTS | {"start": 1.0}}, "axis 'shift' needs leaves with one common leading"),
+    "a number for a pytree": ({"shift": 3}, "axis 'shift' has the structure"),
+    "a string": ({"rate": "log"}, "expected numbers of shape () (names become records"),
     "too few labels": ({"rate": Axis([1.0, 2.0], ["a"])}, "axis 'rate' has 2 values but 1 labels"),
     "too many labels": ({"rate": Axis([1.0], ["a", "b"])}, "axis 'rate' has 1 values but 2 labels"),
     "one string as labels": ({"rate": Axis([1.0, 2.0], "ab")}, "axis 'rate' has the labels 'ab'; expected a sequence"),

@@ -237,7 +237,13 @@ def test_embeddings_ignore_padding():
     np.testing.assert_allclose(embedded[1], short.embed(PARAMS, padded[:, :2])[0], atol=1e-5)
 
 
-AXES = {"regime": [0, 1, 2], "temperature": [0.5, 1.0], "steps": [2, 4], "learning_rate": [0.01], "seed": [0]}
+AXES = {
+    "regime": ["replace", "accumulate", "accumulate_subsample"],
+    "temperature": [0.5, 1.0],
+    "steps": [2, 4],
+    "learning_rate": [0.01],
+    "seed": [0],
+}
 
 
 def population():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import collapse_jax as cj
 from collapse_jax.generative import families, selections
@@ -85,11 +86,31 @@ def test_a_biased_start_is_only_where_it_starts():
 def test_a_padded_member_runs_beside_a_larger_one():
     wide = cj.make_plan(REPLACE, 3, samples=[5, 9])
     alone = cj.make_plan(REPLACE, 3, samples=5)
-    large = sweep(cj.make_recursion(families.gaussian(1), wide), {"samples": wide.axes["samples"]}).sel(samples=5)
+    large = sweep(cj.make_recursion(families.gaussian(1), wide), {"samples": 5}).squeeze("samples")
     small = sweep(cj.make_recursion(families.gaussian(1), alone))
     # Random numbers are drawn for the padded shape: the law is the same, and with it the spread of generation 1.
     assert large["variance"].shape == small["variance"].shape
     assert not large["diverged"].any()
+
+
+def test_a_recursion_runs_all_that_its_plan_lists_unless_the_call_chooses(tmp_path):
+    plan = cj.make_plan([REPLACE, cj.REGIMES["accumulate"]], generations=3, samples=[10, 100])
+    process = cj.make_recursion(families.gaussian(1), plan)
+    whole = cj.sweep(process, {"seed": range(2)}, directory=tmp_path, segment=1, progress=False)
+    assert whole["mean"].dims == ("regime", "samples", "seed", "generation", "dim")
+    assert whole["regime"].to_numpy().tolist() == ["replace", "accumulate"]
+    assert whole["samples"].to_numpy().tolist() == [10, 100]
+    assert len(np.unique(whole["mean"].isel(generation=-1))) == 8
+    by_axes = {"regime": plan.axes["regime"], "samples": [10, 100], "seed": range(2)}
+    xr.testing.assert_identical(
+        whole.drop_attrs(), cj.sweep(process, by_axes, directory=tmp_path, segment=1, progress=False).drop_attrs()
+    )
+    chosen = cj.sweep(process, {"regime": ["accumulate"], "samples": 10, "seed": range(2)}, progress=False)
+    xr.testing.assert_identical(chosen.drop_attrs(), whole.sel(regime=["accumulate"], samples=[10]).drop_attrs())
+    statistics = cj.sweep(cj.generative.make_fused_recursion(families.gaussian(1), plan), {"seed": 0}, progress=False)
+    assert statistics["mean"].dims == whole["mean"].dims
+    with pytest.raises(ValueError, match="axis 'samples' has no label 50; this process has 10, 100"):
+        cj.sweep(process, {"samples": [50]}, progress=False)
 
 
 def test_one_trace_for_all_regimes_sizes_and_ratios():
@@ -195,7 +216,7 @@ def test_what_does_not_fit_is_refused_by_name(call, message):
     ("axes", "message"),
     [
         ({"bias": [-0.5]}, "axis 'bias' has the value -0.5; it must lie in \\[0, inf\\]"),
-        ({"samples": [100]}, "axis 'samples' has the value 100; it must lie in \\[0, 0\\]"),
+        ({"samples": [100]}, "axis 'samples' has no label 100; this process has 5"),
         ({"temprature": [1.0]}, "unknown axis 'temprature'"),
     ],
 )

@@ -57,7 +57,8 @@ def test_fixed_utilities_collapse_and_a_prompt_aware_one_does_not():
     schemes = cj.make_schemes({"fixed": inverse, "aware": {"open": inverse, "closed": linear}})
     rankings = free_rankings(((True,) * N,) * 2, (0, 1), ("open", "closed"))
     process = cj.make_training(rankings, cj.mlp(()), schemes, training=TRAINING, hyper=FREE)
-    dataset = cj.sweep(process, {"utility": schemes.axis}, progress=False)
+    dataset = cj.sweep(process, {}, progress=False)
+    assert dataset["utility"].to_numpy().tolist() == ["fixed", "aware"]
     metrics = cj.summarize_rewards(dataset, cj.predict_rewards(schemes, N), cj.reward.limit_values(schemes)).isel(
         step=-1, split=0
     )

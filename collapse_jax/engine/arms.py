@@ -15,7 +15,8 @@ from collapse_jax.engine.process import Axis, Hyper, Process, Record, State
 def with_arms(process: Process, arms: Mapping[str, Mapping[str, Any]], name: str = "arm") -> tuple[Process, Axis]:
     """Return the process with one axis `name` in the place of all hyperparameters that the labelled arms mention.
 
-    What an arm doesn't mention has its default. Sweep the process over the axis that comes with it.
+    What an arm doesn't mention has its default. The process carries the axis, which comes with it: a sweep runs every
+    arm unless it chooses some by label.
 
     >>> process = Process(lambda key, hyper: 0.0, lambda state, hyper, index: (hyper["a"] + hyper["b"], {}), 1,
     ...                   {"a": 1.0, "b": 2.0, "c": 3.0})
@@ -52,10 +53,12 @@ def with_arms(process: Process, arms: Mapping[str, Mapping[str, Any]], name: str
         key: jax.tree.map(lambda *leaves: np.stack(leaves), *(arm.get(key, default) for arm in arms.values()))
         for key, default in defaults.items()
     }
+    axis = Axis(values, list(arms))
     armed = process._replace(
         init=init,
         step=step,
         hyper={**{key: value for key, value in process.hyper.items() if key not in varied}, name: defaults},
         ranges={key: bounds for key, bounds in process.ranges.items() if key not in varied},
+        axes={**{key: own for key, own in process.axes.items() if key not in varied}, name: axis},
     )
-    return armed, Axis(values, list(arms))
+    return armed, axis

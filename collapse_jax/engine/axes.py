@@ -38,42 +38,79 @@ class Population(NamedTuple):
 
 
 def make_population(process: Process, axes: Mapping[str, Any]) -> Population:
-    """Return the product of `axes`, each a sequence of values or an `Axis`, over the hyperparameters of `process`.
+    """Return the product over the hyperparameters of `process` of its own axes and of `axes`.
+
+    `axes` maps names to values, one or a sequence, or to an `Axis`; where the process has an axis of that name, to
+    labels of it. The axes of the process that `axes` doesn't name come first, whole; if they have one value, that value
+    is run and adds no dimension.
 
     Raises ValueError, naming the axis, for one that the process doesn't know, that is empty, whose values and labels
-    differ in number, whose values are not finite, out of range or don't have the shape of the default, or whose labels
-    repeat.
+    differ in number, whose values are not finite, out of range or don't have the shape of the default, whose labels
+    repeat, or a label that the process's axis doesn't have.
     """
     _check_defaults(process.hyper)
     reserved = {process.time, "diverged", *(name for names in process.dims.values() for name in names)}
+    unnamed = {name: axis for name, axis in process.axes.items() if name not in axes}
+    asked = {name: _as_axis(process, name, given) for name, given in axes.items()}
+    defaults: dict[str, PyTree] = {SEED: np.uint32(0), **process.hyper}
     labels: dict[str, np.ndarray] = {}
     values: dict[str, PyTree] = {}
-    for name, given in axes.items():
-        if name != SEED and name not in process.hyper:
+    for name, axis in {**unnamed, **asked}.items():
+        if name not in defaults:
             known = ", ".join([*process.hyper, SEED])
             raise ValueError(f"unknown axis {name!r}; this process has {known}")
         if name in reserved:
             raise ValueError(f"axis {name!r} has the name of an axis of the records ({', '.join(sorted(reserved))})")
-        axis = given if isinstance(given, Axis) else Axis(given)
-        default = np.uint32(0) if name == SEED else process.hyper[name]
-        if jax.tree_util.treedef_is_leaf(jax.tree.structure(default)) and not isinstance(axis.values, Mapping):
-            axis = axis._replace(values=_array(f"axis {name!r} has values", axis.values))
-        values[name], length = _conform(name, axis.values, default)
+        axis = _in_arrays(name, axis, defaults[name])
+        found, length = _conform(name, axis.values, defaults[name])
         if name in process.ranges:
-            _check_range(name, values[name], *process.ranges[name])
-        labels[name] = _labels(name, axis, length)
+            _check_range(name, found, *process.ranges[name])
+        if name in unnamed and length == 1:
+            defaults[name] = jax.tree.map(lambda leaf: leaf[0], found)
+        else:
+            values[name], labels[name] = found, _labels(name, axis, length)
 
     shape = tuple(len(one) for one in labels.values())
     size = int(np.prod(shape))
     place = dict(zip(labels, np.indices(shape).reshape(len(shape), size), strict=True))
 
-    def spread(name: str, default: PyTree) -> PyTree:
+    def spread(name: str) -> PyTree:
         if name in values:
             return jax.tree.map(lambda leaf: leaf[place[name]], values[name])
-        return jax.tree.map(lambda leaf: np.broadcast_to(_strong(leaf), (size, *np.shape(leaf))), default)
+        return jax.tree.map(lambda leaf: np.broadcast_to(_strong(leaf), (size, *np.shape(leaf))), defaults[name])
 
-    hyper: Hyper = {name: spread(name, default) for name, default in process.hyper.items()}
-    return Population(labels, dict(hyper), spread(SEED, np.uint32(0)))
+    return Population(labels, {name: spread(name) for name in process.hyper}, spread(SEED))
+
+
+def _as_axis(process: Process, name: str, given: Any) -> Axis:
+    """Return what a call gives for one axis as an `Axis`: labels of the process's own axis with their values."""
+    if isinstance(given, Axis):
+        return given
+    default = process.hyper.get(name)
+    if name not in process.axes or (not _is_leaf(default) and _structure(given) == _structure(default)):
+        return Axis(given)
+    axis = _in_arrays(name, process.axes[name], default)
+    known = _labels(name, axis, len(jax.tree.leaves(axis.values)[0])).tolist()
+    chosen = np.atleast_1d(_array(f"axis {name!r} has labels", given)).tolist()
+    if unknown := [label for label in chosen if label not in known]:
+        raise ValueError(f"axis {name!r} has no label {unknown[0]!r}; this process has {', '.join(map(repr, known))}")
+    places = np.array([known.index(label) for label in chosen], int)
+    return Axis(jax.tree.map(lambda leaf: np.asarray(leaf)[places], axis.values), [known[i] for i in places])
+
+
+def _in_arrays(name: str, axis: Axis, default: PyTree) -> Axis:
+    """Return the axis of a hyperparameter that is one array with its values in an array: a number is one value."""
+    if not _is_leaf(default) or isinstance(axis.values, Mapping):
+        return axis
+    return axis._replace(values=np.atleast_1d(_array(f"axis {name!r} has values", axis.values)))
+
+
+def _is_leaf(value: PyTree) -> bool:
+    return bool(jax.tree_util.treedef_is_leaf(jax.tree.structure(value)))
+
+
+def _structure(value: PyTree) -> str:
+    return str(jax.tree.structure(value))
 
 
 def _check_defaults(hyper: Hyper) -> None:
@@ -98,7 +135,7 @@ def _strong(leaf: Any) -> np.ndarray:
 
 def _conform(name: str, values: PyTree, default: PyTree) -> tuple[PyTree, int]:
     """Return `values` with the structure, the trailing shapes and the dtypes of `default`, and their common length."""
-    given, expected = str(jax.tree.structure(values)), str(jax.tree.structure(default))
+    given, expected = _structure(values), _structure(default)
     if given != expected:
         raise ValueError(f"axis {name!r} has the structure {given}; the hyperparameter has {expected}")
     lengths = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(values)}

@@ -25,10 +25,12 @@ class Process(NamedTuple):
     comes from the key of `init` alone: a state that needs more carries a key.
 
     `hyper` names every hyperparameter with its default, a number, an array or a pytree of them: `sweep` may vary any
-    of these. `dims` names the own axes of each record entry that has some, e.g. {"rewards": ("prompt", "item")}.
-    `coords` are coordinates of the results along these axes and along `time`, the name of the axis of steps. `ranges`
-    holds the lowest and the highest value allowed of hyperparameters that have such bounds. `watch(state)` returns the
-    part of a state that is looked at, each step, to tell whether the member has diverged: by default all of it.
+    of these. `axes` holds the values of those hyperparameters of which the process was given several, e.g. the regimes
+    of a plan: `sweep` runs all of them unless its call chooses. `dims` names the own axes of each record entry that has
+    some, e.g. {"rewards": ("prompt", "item")}. `coords` are coordinates of the results along these axes and along
+    `time`, the name of the axis of steps. `ranges` holds the lowest and the highest value allowed of hyperparameters
+    that have such bounds. `watch(state)` returns the part of a state that is looked at, each step, to tell whether the
+    member has diverged: by default all of it.
     """
 
     init: Callable[[Key[Array, ""], Hyper], State]
@@ -40,3 +42,4 @@ class Process(NamedTuple):
     time: str = "step"
     ranges: Mapping[str, tuple[float, float]] = {}
     watch: Callable[[State], PyTree] | None = None
+    axes: Mapping[str, Axis] = {}

@@ -40,12 +40,15 @@ def sweep(
     vmap_members: int | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
-    """Return the records of every member of a population: the product of `axes`, run as one compiled program.
+    """Return the records of every member of a population: the product of all axes, run as one compiled program.
 
-    `axes` maps names of `process.hyper`, or "seed", to sequences of numbers or to `Axis` records. Members with equal
-    seeds share their randomness and compare pairwise. The result has the dimensions of `axes` and the time axis of the
-    process (and `diverged`: true from the step on where a member's state is not finite); its attributes tell what ran,
-    where, and for how long.
+    `axes` maps names of `process.hyper`, or "seed", to numbers, to sequences of them or to `Axis` records; a number
+    alone, as in `{"seed": 3}`, is a dimension of length one. The axes that the process carries (`process.axes`, e.g.
+    the regimes of a plan) are swept whole unless `axes` names them, with the labels to run:
+    `{"regime": ["replace"], "samples": 100}`. Members with equal seeds share their randomness and compare pairwise. The
+    result has the dimensions of the carried axes that `axes` doesn't name (if they have several values), then those of
+    `axes`, then the time axis of the process; beside the records it has `diverged`, true from the step on where a
+    member's state is not finite. Its attributes tell what ran, where, and for how long.
 
     With a `directory`, the sweep is saved after every `segment` steps (by default a twentieth of all, or up to a tenth
     to divide them); called again after a kill it goes on there and ends in the bits of an uninterrupted run: on as many

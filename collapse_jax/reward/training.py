@@ -82,7 +82,7 @@ def make_training(
     optimizer: Optimizer | None = None,
     hyper: Mapping[str, Any] = ADAMW_HYPER,
 ) -> Process:
-    """Return the process that trains `model` on `rankings`; sweep it over `utility` (`schemes.axis`) and `seed`.
+    """Return the process that trains `model` on `rankings`; a sweep runs every scheme unless it chooses.
 
     Further axes: `centring`, the coefficient of a penalty (better + worse - 1)² a pair, and every name of `hyper`,
     which `optimizer(hyper)` (by default `adamw`) reads. Each record covers all prompts, those of `test` after those of
@@ -147,6 +147,7 @@ def make_training(
         step,
         num_steps=training.records,
         hyper={"utility": jax.tree.map(lambda leaf: leaf[0], schemes.axis.values), "centring": 0.0, **hyper},
+        axes={"utility": schemes.axis},
         dims={"rewards": ("prompt", "item"), **dict.fromkeys(("objective", "gap", "accuracy"), ("prompt",))},
         coords={
             "step": every * np.arange(1, training.records + 1),

@@ -113,6 +113,7 @@ def make_fused_recursion(
         hyper=hyper,
         dims=dims,
         coords={"generation": np.arange(1, plan.generations + 1), **(coords or {})},
+        axes=plan.axes,
         time="generation",
         ranges=ranges,
     )

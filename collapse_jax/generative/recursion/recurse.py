@@ -279,6 +279,7 @@ def make_recursion(
         hyper=hyper,
         dims=all_dims,
         coords={"generation": np.arange(1, plan.generations + 1), **(coords or {})},
+        axes=plan.axes,
         time="generation",
         ranges=ranges,
         # A pool may hold a hundred thousand examples; what is wrong with them shows in the next model.
