@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.engine.program import Traced
+from collapse_jax.engine.tracing import Traced
 from tests.walks import finish, spawn
 
 PLACED = """

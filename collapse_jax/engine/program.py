@@ -1,13 +1,11 @@
-"""The compiled program of a population: one trace of `init` and one of `step`, whatever its members and segments."""
+"""The compiled program of a population: `init` and `step` over its members, a segment of steps at a time."""
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
@@ -17,54 +15,9 @@ from jaxtyping import PyTree
 from collapse_jax.checks.calling import call
 from collapse_jax.engine.axes import Population
 from collapse_jax.engine.devices import BATCH, MODEL, POPULATION, check_mesh, state_spec
-from collapse_jax.engine.hosts import on_host, put
+from collapse_jax.engine.hosts import put
 from collapse_jax.engine.process import Process
-
-_STORABLE = "biufc"  # NumPy's own kinds: neither bfloat16 nor keys
-
-
-class Traced(NamedTuple):
-    """A function as its jaxpr: traced once, the arrays that it closes over kept apart to be passed in."""
-
-    jaxpr: Any
-    consts: list[Any]
-    out: PyTree
-
-    @classmethod
-    def of(cls, fn: Callable[..., Any], *args: PyTree) -> "Traced":
-        """Trace `fn` at the shapes of `args`."""
-        closed, out = jax.make_jaxpr(fn, return_shape=True)(*args)
-        return cls(closed.jaxpr, closed.consts, out)
-
-    def evaluate(self, consts: list[Any], *args: PyTree) -> PyTree:
-        """Evaluate on `args`, with `consts` in the place of the arrays closed over."""
-        closed = jax.extend.core.ClosedJaxpr(self.jaxpr, consts)
-        flat = jax.extend.core.jaxpr_as_fun(closed)(*jax.tree.leaves(args))
-        return jax.tree.unflatten(jax.tree.structure(self.out), flat)
-
-    def digest(self) -> str:
-        """Return a hash of what is computed: the program's text and the arrays it closes over."""
-        text = re.sub(r"0x[0-9a-f]+", "", self.jaxpr.pretty_print(source_info=False, use_color=False))
-        sha = hashlib.sha256(text.encode())
-        for const in (*self.consts, *_inner_consts(self.jaxpr)):
-            if isinstance(const, jax.Array) and jnp.issubdtype(const.dtype, jax.dtypes.prng_key):
-                const = jax.random.key_data(const)
-            array = on_host(const)
-            sha.update(f"{array.dtype}{array.shape}".encode())
-            sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        return sha.hexdigest()
-
-
-def _inner_consts(jaxpr: Any) -> Iterator[Any]:
-    """Yield the arrays that functions inside a jaxpr close over: a nested `jit` keeps its own."""
-    for equation in jaxpr.eqns:
-        for given in equation.params.values():
-            for inner in given if isinstance(given, (tuple, list)) else (given,):
-                if isinstance(inner, jax.extend.core.ClosedJaxpr):
-                    yield from inner.consts
-                    inner = inner.jaxpr
-                if isinstance(inner, jax.extend.core.Jaxpr):
-                    yield from _inner_consts(inner)
+from collapse_jax.engine.tracing import Traced, check_step, trace
 
 
 class Lowered(NamedTuple):
@@ -102,11 +55,11 @@ class Compiled(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A process, traced: `compile(width)` makes it runnable for chunks of so many members, `lower(width)` stops before.
+    """A traced process: `compile(width)` makes it runnable for chunks of `width` members, `lower(width)` only lowers.
 
     `place_data()` puts the arrays that the process closes over on the devices, where they stay, and returns the bytes
-    that they take of each. `member_bytes` is what a member needs on a device at the least, `record_bytes` what it adds
-    to the results a step.
+    that they take on each device. `member_bytes` is the least that a member needs on a device, `record_bytes` what each
+    of its steps adds to the results.
     """
 
     lower: Callable[[int], Lowered]
@@ -116,6 +69,42 @@ class Program(NamedTuple):
     member_bytes: int
     record_bytes: int
     digest: str
+
+
+class _Work(NamedTuple):
+    """What is compiled: the traced functions of one member, and how members and steps are laid out.
+
+    `hyper` holds the shapes of one member's hyperparameters.
+    """
+
+    process: Process
+    population: Population
+    hyper: PyTree
+    init: Traced
+    step: Traced
+    mesh: Mesh
+    segment: int
+    vmap_members: int | None
+
+    @property
+    def by_member(self) -> NamedSharding:
+        """How arrays with a leading axis of members are spread."""
+        return NamedSharding(self.mesh, P(POPULATION))
+
+    @property
+    def everywhere(self) -> NamedSharding:
+        """How data are placed that every device holds whole."""
+        return NamedSharding(self.mesh, P())
+
+    @property
+    def specs(self) -> PyTree:
+        """How each leaf of one member's state is cut over the devices that share the member."""
+        return jax.tree.map(lambda leaf: state_spec(leaf.shape, self.mesh.shape.get(MODEL, 1)), self.init.out)
+
+    @property
+    def state_shardings(self) -> PyTree:
+        """How each leaf of the members' states is spread."""
+        return jax.tree.map(lambda spec: NamedSharding(self.mesh, P(POPULATION, *spec)), self.specs)
 
 
 def make_program(
@@ -134,150 +123,172 @@ def make_program(
     """
     check_mesh(mesh)
     hyper = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), population.hyper)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    index = jax.ShapeDtypeStruct((), np.int32)
-
-    def trace() -> tuple[Traced, Traced]:
-        init = Traced.of(_without_weak_types(partial(call, "init of the process", process.init)), key, hyper)
-        return init, Traced.of(
-            _without_weak_types(partial(call, "step of the process", process.step)), init.out, hyper, index
-        )
-
-    init, step = trace()
-    if not (isinstance(step.out, tuple) and len(step.out) == 2):
-        raise ValueError("step must return a pair (state, record)")
-    _check_state(init.out, step.out[0])
-    _check_record(process, step.out[1], taken={*population.labels, process.time, "diverged"})
+    init, step = trace(process, hyper)
+    check_step(process, init, step, taken={*population.labels, process.time, "diverged"})
     digest = hashlib.sha256((init.digest() + step.digest()).encode()).hexdigest()
     if BATCH in mesh.axis_names:
         # Where examples are spread is part of the program, and no part of what it computes.
         with jax.sharding.use_abstract_mesh(_inside(mesh)):
-            init, step = trace()
-    parts = mesh.shape.get(MODEL, 1)
-    specs = jax.tree.map(lambda leaf: state_spec(leaf.shape, parts), init.out)
-
-    # One by one, a member's bits don't depend on how many there are. XLA would compile a step in another way if it
-    # could join it with what surrounds it, or if a loop of one turn vanished: hence a branch, in a loop of two turns
-    # or more.
-    alone = vmap_members == 1
-    # The last segment may reach past the last step: idle there rather than compile a shorter program.
-    branches, turns = alone or process.num_steps % segment > 0, max(segment, 2) if alone else segment
-
-    def advance_member(consts: list[Any], start: Any, state: PyTree, hyper: PyTree) -> PyTree:
-        def running(state: PyTree, index: Any) -> PyTree:
-            return step.evaluate(consts, state, hyper, index)
-
-        # Records of steps that don't exist are zeros.
-        def idle(state: PyTree, index: Any) -> PyTree:
-            return state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), step.out[1])
-
-        def body(state: PyTree, index: Any) -> PyTree:
-            if branches:
-                # The index is not batched, so this stays a branch; it costs a copy of the state.
-                last = jnp.minimum(start + segment, process.num_steps)
-                state, record = jax.lax.cond(index < last, running, idle, state, index)
-            else:
-                state, record = running(state, index)
-            return state, (
-                record,
-                _finite(state if process.watch is None else call("watch of the process", process.watch, state)),
-            )
-
-        state, (records, finite) = jax.lax.scan(body, state, start + jnp.arange(turns, dtype=np.int32))
-        records, finite = jax.tree.map(lambda leaf: leaf[:segment], (records, finite))
-        return state, records, finite
-
-    def over_members(fn: Callable[..., PyTree], *members: PyTree) -> PyTree:
-        if vmap_members is None:
-            return jax.vmap(fn)(*members)
-        return jax.lax.map(lambda one: fn(*one), members, batch_size=None if vmap_members == 1 else vmap_members)
-
-    sharded = partial(
-        jax.shard_map, mesh=mesh, out_specs=P(POPULATION), axis_names=frozenset({POPULATION}), check_vma=False
-    )
-    init_all = sharded(
-        lambda consts, seeds, hyper: over_members(
-            lambda seed, one: init.evaluate(consts, jax.random.key(seed), one), seeds, hyper
-        ),
-        in_specs=(P(), P(POPULATION), P(POPULATION)),
-    )
-    advance_all = sharded(
-        lambda consts, start, state, hyper: over_members(partial(advance_member, consts, start), state, hyper),
-        in_specs=(P(), P(), P(POPULATION), P(POPULATION)),
-    )
-    by_member, everywhere = NamedSharding(mesh, P(POPULATION)), NamedSharding(mesh, P())
-    state_shardings = jax.tree.map(lambda spec: NamedSharding(mesh, P(POPULATION, *spec)), specs)
+            init, step = trace(process, hyper)
+    work = _Work(process, population, hyper, init, step, mesh, segment, vmap_members)
 
     @cache
     def placed() -> dict[int, jax.Array]:
         # Both functions close over the same data: one copy of it on the devices, for programs of any width.
-        return {id(const): put(const, everywhere) for const in (*init.consts, *step.consts)}
-
-    def data_bytes() -> int:
-        return _bytes(list(placed().values()))
-
-    def lower_for(width: int) -> Lowered:
-        def batched(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype, sharding=sharding)
-
-        state = jax.tree.map(batched, init.out, state_shardings)
-        hypers = jax.tree.map(lambda leaf: batched(leaf, by_member), hyper)
-        seeds = jax.ShapeDtypeStruct((width,), np.uint32, sharding=by_member)
-        start = jax.ShapeDtypeStruct((), np.int32, sharding=everywhere)
-        init_consts, step_consts = (
-            [jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=everywhere) for one in map(jax.typeof, traced.consts)]
-            for traced in (init, step)
-        )
-        outputs = (state_shardings, by_member, by_member)
-        return Lowered(
-            jax.jit(init_all, out_shardings=state_shardings).lower(init_consts, seeds, hypers),
-            jax.jit(advance_all, donate_argnums=2, out_shardings=outputs).lower(step_consts, start, state, hypers),
-            state,
-            options,
-        )
-
-    def compile_for(width: int) -> Compiled:
-        init_consts, step_consts = ([placed()[id(const)] for const in traced.consts] for traced in (init, step))
-        lowered = lower_for(width)
-        run_init, run_step = lowered.compile()
-
-        def place(members: np.ndarray) -> tuple[PyTree, jax.Array]:
-            hyper = jax.tree.map(lambda leaf: put(leaf[members], by_member), population.hyper)
-            return hyper, put(population.seeds[members], by_member)
-
-        return Compiled(
-            width=width,
-            place=place,
-            init=lambda hyper, seeds: run_init(init_consts, seeds, hyper),
-            advance=lambda state, hyper, start: run_step(step_consts, put(np.int32(start), everywhere), state, hyper),
-            state=lowered.state,
-            by_member=by_member,
-            memory=_memory(
-                [(run_init, _bytes(init_consts)), (run_step, _bytes(step_consts))],
-                data=data_bytes(),
-            ),
-        )
+        return {id(const): put(const, work.everywhere) for const in (*init.consts, *step.consts)}
 
     record_bytes = 1 + _bytes(dict(step.out[1]))
-    held = jax.tree.map(lambda leaf, spec: _bytes(leaf) // (parts if spec else 1), init.out, specs)
     return Program(
-        lower=lower_for,
-        compile=compile_for,
-        place_data=data_bytes,
+        lower=partial(_lower, work, options),
+        compile=lambda width: _compile(work, placed(), _lower(work, options, width), width),
+        place_data=lambda: _bytes(list(placed().values())),
         records=dict(step.out[1]),
-        member_bytes=sum(jax.tree.leaves(held)) + _bytes(hyper) + segment * record_bytes,
+        member_bytes=_state_bytes(work) + _bytes(hyper) + segment * record_bytes,
         record_bytes=record_bytes,
         digest=digest,
     )
 
 
+def _init_all(work: _Work) -> Callable[[list[Any], PyTree, PyTree], PyTree]:
+    """Return the function (consts, seeds, hyper) -> state of all members of a chunk."""
+
+    def init_members(consts: list[Any], seeds: PyTree, hyper: PyTree) -> PyTree:
+        return _over_members(
+            work, lambda seed, one: work.init.evaluate(consts, jax.random.key(seed), one), seeds, hyper
+        )
+
+    return _sharded(work, init_members, (P(), P(POPULATION), P(POPULATION)))
+
+
+def _advance_all(work: _Work) -> Callable[[list[Any], PyTree, PyTree, PyTree], PyTree]:
+    """Return the function (consts, start, state, hyper) -> (state, records, finite) of all members of a chunk."""
+
+    def advance_members(consts: list[Any], start: Any, state: PyTree, hyper: PyTree) -> PyTree:
+        return _over_members(work, partial(_advance_member, work, consts, start), state, hyper)
+
+    return _sharded(work, advance_members, (P(), P(), P(POPULATION), P(POPULATION)))
+
+
+def _sharded(work: _Work, fn: Callable[..., PyTree], in_specs: tuple[P, ...]) -> Callable[..., PyTree]:
+    return jax.shard_map(
+        fn,
+        mesh=work.mesh,
+        in_specs=in_specs,
+        out_specs=P(POPULATION),
+        axis_names=frozenset({POPULATION}),
+        check_vma=False,
+    )
+
+
+def _over_members(work: _Work, fn: Callable[..., PyTree], *members: PyTree) -> PyTree:
+    """Map `fn` over the members of one device: all at once, or so many at a time."""
+    if work.vmap_members is None:
+        return jax.vmap(fn)(*members)
+    batch = None if work.vmap_members == 1 else work.vmap_members
+    return jax.lax.map(lambda one: fn(*one), members, batch_size=batch)
+
+
+def _advance_member(work: _Work, consts: list[Any], start: Any, state: PyTree, hyper: PyTree) -> PyTree:
+    """Return a member's state after a segment, the records of its steps, and whether each left the state finite."""
+    segment, steps = work.segment, work.process.num_steps
+    # One by one, a member's bits don't depend on how many there are. XLA would compile a step in another way if it
+    # could join it with what surrounds it, or if a loop of one turn vanished: hence a branch, in a loop of two turns
+    # or more.
+    alone = work.vmap_members == 1
+    # The last segment may reach past the last step: idle there rather than compile a shorter program.
+    branches, turns = alone or steps % segment > 0, max(segment, 2) if alone else segment
+
+    def running(state: PyTree, index: Any) -> PyTree:
+        return work.step.evaluate(consts, state, hyper, index)
+
+    # A step after the last one leaves the state as it is and records zeros, which are cut off later.
+    def idle(state: PyTree, index: Any) -> PyTree:
+        return state, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), work.step.out[1])
+
+    def body(state: PyTree, index: Any) -> PyTree:
+        if branches:
+            # The index is not batched, so this stays a branch; it costs a copy of the state.
+            last = jnp.minimum(start + segment, steps)
+            state, record = jax.lax.cond(index < last, running, idle, state, index)
+        else:
+            state, record = running(state, index)
+        return state, (record, _finite(_watched(work.process, state)))
+
+    state, (records, finite) = jax.lax.scan(body, state, start + jnp.arange(turns, dtype=np.int32))
+    records, finite = jax.tree.map(lambda leaf: leaf[:segment], (records, finite))
+    return state, records, finite
+
+
+def _watched(process: Process, state: PyTree) -> PyTree:
+    return state if process.watch is None else call("watch of the process", process.watch, state)
+
+
+def _finite(state: PyTree) -> jax.Array:
+    leaves = [leaf for leaf in map(jnp.asarray, jax.tree.leaves(state)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in leaves])) if leaves else jnp.array(True)
+
+
+def _lower(work: _Work, options: dict[str, bool | str], width: int) -> Lowered:
+    """Return both functions for chunks of `width` members, lowered."""
+
+    def batched(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((width, *leaf.shape), leaf.dtype, sharding=sharding)
+
+    def shapes(consts: list[Any]) -> list[jax.ShapeDtypeStruct]:
+        return [jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=everywhere) for one in map(jax.typeof, consts)]
+
+    by_member, everywhere, state_shardings = work.by_member, work.everywhere, work.state_shardings
+    state = jax.tree.map(batched, work.init.out, state_shardings)
+    hyper = jax.tree.map(lambda leaf: batched(leaf, by_member), work.hyper)
+    seeds = jax.ShapeDtypeStruct((width,), np.uint32, sharding=by_member)
+    start = jax.ShapeDtypeStruct((), np.int32, sharding=everywhere)
+    init = jax.jit(_init_all(work), out_shardings=state_shardings)
+    advance = jax.jit(_advance_all(work), donate_argnums=2, out_shardings=(state_shardings, by_member, by_member))
+    return Lowered(
+        init.lower(shapes(work.init.consts), seeds, hyper),
+        advance.lower(shapes(work.step.consts), start, state, hyper),
+        state,
+        options,
+    )
+
+
+def _compile(work: _Work, placed: dict[int, jax.Array], lowered: Lowered, width: int) -> Compiled:
+    """Return both functions compiled, with the data that they close over as `placed` on the devices, by identity."""
+    init_consts, step_consts = ([placed[id(const)] for const in one.consts] for one in (work.init, work.step))
+    run_init, run_step = lowered.compile()
+    by_member, everywhere, population = work.by_member, work.everywhere, work.population
+
+    def place(members: np.ndarray) -> tuple[PyTree, jax.Array]:
+        hyper = jax.tree.map(lambda leaf: put(leaf[members], by_member), population.hyper)
+        return hyper, put(population.seeds[members], by_member)
+
+    return Compiled(
+        width=width,
+        place=place,
+        init=lambda hyper, seeds: run_init(init_consts, seeds, hyper),
+        advance=lambda state, hyper, start: run_step(step_consts, put(np.int32(start), everywhere), state, hyper),
+        state=lowered.state,
+        by_member=by_member,
+        memory=_memory(
+            [(run_init, _bytes(init_consts)), (run_step, _bytes(step_consts))], data=_bytes(list(placed.values()))
+        ),
+    )
+
+
 def _inside(mesh: Mesh) -> jax.sharding.AbstractMesh:
-    """Return the mesh as a member sees it, to whom the axis of members is out of reach."""
+    """Return the mesh as one member's trace may use it: the axis of members is not its to spread over."""
     types = [
         jax.sharding.AxisType.Manual if name == POPULATION else jax.sharding.AxisType.Auto for name in mesh.axis_names
     ]
     seen: jax.sharding.AbstractMesh = mesh.abstract_mesh.update(axis_types=tuple(types))
     return seen
+
+
+def _state_bytes(work: _Work) -> int:
+    """Return the bytes of one member's state on one of the devices that share it."""
+    parts = work.mesh.shape.get(MODEL, 1)
+    held = jax.tree.map(lambda leaf, spec: _bytes(leaf) // (parts if spec else 1), work.init.out, work.specs)
+    return sum(jax.tree.leaves(held))
 
 
 def _bytes(tree: PyTree) -> int:
@@ -289,9 +300,10 @@ def _bytes(tree: PyTree) -> int:
 
 
 def _memory(programs: list[tuple[Any, int]], *, data: int) -> int | None:
-    """Return what XLA planned for compiled programs, given with the bytes of the data that each takes, together `data`.
+    """Return the bytes of one device that the compiled programs need at most, None if the backend doesn't tell.
 
-    In bytes of one device; None where a backend doesn't tell.
+    Each program comes with the bytes of the closed-over data that it takes as arguments; `data` are the bytes of all
+    closed-over data, which stay on the device whichever program runs.
     """
     plans = [(program.memory_analysis(), own) for program, own in programs]
     if not all(plan for plan, _ in plans):
@@ -305,59 +317,3 @@ def _memory(programs: list[tuple[Any, int]], *, data: int) -> int | None:
         for plan, own in plans
     ]
     return data + int(max(needed))
-
-
-def _without_weak_types(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """Return `fn` with strongly typed array outputs: a Python number in a state would change type in the first step."""
-
-    def strong(leaf: Any) -> jax.Array:
-        leaf = jnp.asarray(leaf)
-        return (
-            leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.extended) else jax.lax.convert_element_type(leaf, leaf.dtype)
-        )
-
-    return lambda *args: jax.tree.map(strong, fn(*args))
-
-
-def _finite(state: PyTree) -> jax.Array:
-    leaves = [leaf for leaf in map(jnp.asarray, jax.tree.leaves(state)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in leaves])) if leaves else jnp.array(True)
-
-
-def _check_state(before: PyTree, after: PyTree) -> None:
-    old_structure, new_structure = str(jax.tree.structure(before)), str(jax.tree.structure(after))
-    if old_structure != new_structure:
-        raise ValueError(
-            f"step returns a state of structure {new_structure}, but init one of structure {old_structure}"
-        )
-    after_leaves = jax.tree.leaves(after)
-    for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(before), after_leaves, strict=True):
-        if (old.shape, old.dtype) != (new.shape, new.dtype):
-            raise ValueError(
-                f"step turns the state's leaf {jax.tree_util.keystr(path) or '(root)'} from {old.dtype}{old.shape} "
-                f"into {new.dtype}{new.shape}; shapes and types must stay"
-            )
-
-
-def _check_record(process: Process, record: PyTree, taken: set[str]) -> None:
-    if not (
-        isinstance(record, dict)
-        and all(isinstance(name, str) and hasattr(entry, "shape") for name, entry in record.items())
-    ):
-        raise ValueError("step must return its record as a flat dict of named arrays")
-    own = {dim for name in record for dim in process.dims.get(name, ())}
-    sizes: dict[str, int] = {}
-    for name, entry in record.items():
-        dims = process.dims.get(name, ())
-        if name in taken | own:
-            raise ValueError(f"record {name!r} has the name of an axis of the results; give it another one")
-        if getattr(entry.dtype, "kind", "V") not in _STORABLE:
-            raise ValueError(f"record {name!r} has the type {entry.dtype}, which can't be stored; convert it in step")
-        if len(dims) != len(entry.shape) or len(set(dims)) < len(dims) or taken & set(dims):
-            raise ValueError(
-                f"record {name!r} has shape {entry.shape}, but its dims are {dims}: name each axis once, and none of "
-                f"them {', '.join(sorted(taken))}"
-            )
-        for dim, size in zip(dims, entry.shape, strict=True):
-            if sizes.setdefault(dim, size) != size:
-                raise ValueError(f"record {name!r} has length {size} along {dim!r}, another record has {sizes[dim]}")
