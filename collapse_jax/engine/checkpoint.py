@@ -70,7 +70,7 @@ class Store:
         there = _read(self._directory)
         if there is not None:
             _refuse_other(self._directory, there, config)
-        # A hidden file is what a kill in the middle of the first write leaves behind.
+        # Hidden files are allowed: a kill in the middle of the first write leaves one behind.
         elif any(not entry.name.startswith(".") for entry in self._directory.iterdir()):
             raise ValueError(f"directory {self._directory} is not empty and holds no sweep; give an empty or a new one")
 
@@ -88,7 +88,10 @@ class Store:
         self._chunk = chunk
 
     def read(self, total: int) -> list[dict[str, np.ndarray]]:
-        """Return the records of the first segments, one after the other, as far as they are there and whole."""
+        """Return the records of each segment from the first one on, up to the first that is missing or damaged.
+
+        At most those of `total` segments. Warns if records of later segments exist, as these are computed again.
+        """
         known = [int(path.name[8:14]) for path in self._records.glob("segment-*.npz")]
         pieces: list[dict[str, np.ndarray]] = []
         while len(pieces) < total and (piece := self._piece(len(pieces) + 1)) is not None:
@@ -102,7 +105,8 @@ class Store:
         return pieces[: hosts.lowest(len(pieces))]
 
     def _piece(self, position: int) -> dict[str, np.ndarray] | None:
-        # Runs with other numbers of processes leave files of their own: of the same records.
+        # The number of processes is part of a file's name: a sweep that went on with another number of them may have
+        # written the same records in several sets of files. Any complete set will do.
         for path in sorted(self._records.glob(f"segment-{position:06d}.0-of-*.npz")):
             parts = int(path.stem.rpartition("-")[2])
             try:
@@ -121,7 +125,8 @@ class Store:
     ) -> None:
         """Keep the records of the segment that ends at `position`, then the state there, unless it is None.
 
-        Each process gives records of the members that it holds; the state of `width` members is spread over all.
+        Each process gives the records of those `members` that it holds; `state`, of `width` members, is spread over the
+        devices of all processes.
         """
         named = {_MEMBERS: members} | {_RECORD + name: values for name, values in records.items()}
 
@@ -142,10 +147,12 @@ class Store:
             ) from error
 
     def restore(self, first: int, last: int, program: Compiled, real: int) -> tuple[int, PyTree | None]:
-        """Return the last position after `first`, up to `last`, with a whole checkpoint, and the state there.
+        """Return the position to go on from and the state there: those of the newest undamaged checkpoint.
 
-        Of the members of `program` only the first `real` count, the others may be anything. Without a checkpoint these
-        are `first` and None. Warns of damaged ones, and removes all that lie beyond the position.
+        Only checkpoints after position `first` and up to position `last` are read; if none of them is undamaged,
+        `first` and None come back. Only the checksums of the first `real` members are compared, because the remaining
+        members of `program` just fill up the devices. Warns of every damaged checkpoint that was tried, and removes all
+        checkpoints after the position returned.
         """
         found, state = first, None
         for position in sorted(self._manage().all_steps(), reverse=True):
@@ -161,15 +168,16 @@ class Store:
         state, fault = None, ""
         try:
             plain = jax.tree.map(_as_stored, _plain(program.state) | {_CHECKSUM: sums})
-            # Not strict: members are padded to the devices, and another number of devices pads to another length.
-            # By the handler: the manager waits for all processes, and one that finds damage would not come.
+            # Not strict, because members are padded to a multiple of the devices: on another number of devices the
+            # arrays have another length. By the handler, because the manager waits for all processes, and a process
+            # that finds damage would never arrive.
             path = self._checkpoints / str(position) / "default"
             saved = self._ocp.StandardCheckpointHandler().restore(
                 path, args=self._ocp.args.StandardRestore(plain, strict=False)
             )
-        except Exception as error:  # of whatever kind: Orbax and TensorStore have many for damaged files
+        except Exception as error:  # of any kind: Orbax and TensorStore raise many different ones for damaged files
             fault = (str(error) or type(error).__name__).splitlines()[0][:120]
-        # Agreed upon at once: the processes must stay in step.
+        # All processes learn here whether one of them failed, so that they all take the same way from here on.
         if hosts.lowest(not fault):
             state = _typed(saved, program.state)
             if (hosts.whole(checksum(state, program.width)) == hosts.whole(saved[_CHECKSUM]))[:real].all():
@@ -185,7 +193,7 @@ class Store:
     def add_seconds(self, compiling: float, running: float) -> tuple[float, float, int]:
         """Add the seconds of a call that ran to its end; return the totals and the number of such calls.
 
-        A call that was killed isn't counted: its segments are, its seconds are lost.
+        A call that was killed is not counted: the segments that it saved are kept, but nothing saved its seconds.
         """
         path = self._directory / "seconds.json"
         try:
@@ -244,13 +252,13 @@ def _refuse_other(directory: Path, there: dict[str, Any], config: dict[str, Any]
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    # NumPy leaves a damaged file open that it opened itself.
+    # Opened here, because NumPy doesn't close a damaged file that it opened itself.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return dict(archive)
 
 
 def _remove_beyond(checkpoints: Path, position: int) -> None:
-    """Remove checkpoints after `position`, whole or not: Orbax writes none that is older than its newest."""
+    """Remove checkpoints after `position`, also incomplete ones, as Orbax refuses to write before its newest one."""
     for entry in checkpoints.iterdir():
         number = entry.name.partition(".")[0]
         if number.isdigit() and int(number) > position:

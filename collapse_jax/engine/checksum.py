@@ -9,10 +9,11 @@ from jaxtyping import Array, PyTree, UInt32
 
 @partial(jax.jit, static_argnames="members")
 def checksum(state: PyTree, members: int) -> UInt32[Array, " members"]:
-    """Return a number for each member (leaves lead with that axis): of two states that differ in one bit, another.
+    """Return a number for each member, which differs between two states that differ in a single bit.
 
-    A sum modulo 2^32 of the state's words by odd weights, which no order of summation changes. It finds damage, not
-    malice.
+    Every leaf of `state` has a leading axis of `members`. The number is the sum, modulo 2^32, of the state's words
+    times odd weights: it is exact, so that the order of summation doesn't matter. It finds damage by accident, not by
+    intent.
     """
     total = jnp.zeros(members, jnp.uint32)
     for number, leaf in enumerate(jax.tree.leaves(state)):

@@ -8,9 +8,10 @@ _GPU = {"gpu", "cuda", "rocm"}
 def compiler_options(platform: str, tuned: Path | None) -> dict[str, bool | str]:
     """Return the options for devices of a platform; `tuned` is a directory in which the choices of kernels are kept.
 
-    A GPU adds scattered numbers up in whatever order they come, unless that is excluded. Which of several kernels it
-    takes for a product is measured when it is compiled, so that noise decides between close ones: the bits stay only if
-    the choice does. Nothing of this holds for other platforms, which don't know the options.
+    Two things change bits on a GPU. It adds scattered numbers in whatever order they arrive, unless the compiler
+    excludes that. And the compiler times several kernels for a product and takes the fastest, so that noise decides
+    between close ones: the bits stay only if this choice is kept. Other platforms do neither, and don't know the
+    options.
     """
     if platform not in _GPU:
         return {}

@@ -1,4 +1,4 @@
-"""What the processes of a sweep agree on, and which part of an array each of them holds: all of it if there is one."""
+"""Several processes running one sweep: what they agree on, and which part of each array is on which of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ def lowest(number: int) -> int:
     """Return the lowest of the numbers that the processes give."""
     if jax.process_count() == 1:
         return number
-    # In two halves: without x64, JAX cuts larger numbers off.
+    # Sent in two halves, because JAX without x64 cuts integers to 32 bits.
     halves = np.array(divmod(number, 2**31), np.int32)
     return min(int(high) * 2**31 + int(low) for high, low in multihost_utils.process_allgather(halves))
 
@@ -30,7 +30,7 @@ def of_first(number: int) -> int:
 
 
 def in_first(act: Callable[[], None]) -> None:
-    """Let the first process act while the others wait; what it raises, all do: the others as OSError."""
+    """Let the first process act while the others wait; if that raises, the others raise OSError."""
     failure: BaseException | None = None
     if is_first():
         try:
@@ -42,7 +42,7 @@ def in_first(act: Callable[[], None]) -> None:
 
 
 def on_host(value: Any) -> np.ndarray:
-    """Return an array's values on the host. A JAX array keeps what NumPy reads of it as long as it lives; not here."""
+    """Return an array's values on the host, without the copy that a JAX array keeps of what NumPy has read of it."""
     if isinstance(value, jax.Array) and value.is_fully_addressable:
         parts = [shard.data for shard in value.addressable_shards]
         value = jax.make_array_from_single_device_arrays(value.shape, value.sharding, parts)
@@ -50,10 +50,10 @@ def on_host(value: Any) -> np.ndarray:
 
 
 def put(value: Any, sharding: NamedSharding) -> jax.Array:
-    """Return an array on the devices, of which each process copies its own part only.
+    """Return an array on the devices; each process copies only the part that its own devices hold.
 
-    What should be whole on every device, and is so on some device already, goes from there to the others, and is shared
-    with the array given where it lies: a second copy of a data set may be more than a device holds.
+    An array that every device shall hold whole, and some device holds whole already, is copied from that device to the
+    others; on that device itself no second copy is made, because a device may not have room for its data set twice.
     """
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         data = put(jax.random.key_data(value), sharding)
@@ -76,7 +76,7 @@ def whole(array: jax.Array) -> np.ndarray:
 
 
 def own_rows(array: jax.Array) -> np.ndarray:
-    """Return the numbers of the rows that this process is the one to write, ascending."""
+    """Return the numbers of the rows that this process has to write, ascending: each row is written by one process."""
     index = np.arange(array.shape[0])
     shards = [shard for shard in array.addressable_shards if shard.replica_id == 0]
     return np.sort(np.concatenate([index[shard.index[0]] for shard in shards] or [index[:0]]))

@@ -8,17 +8,19 @@ from jax.sharding import Mesh
 
 from collapse_jax.engine import hosts
 
-# Of what is free: an allocator loses some to fragments, a host to everything else that runs on it. Kernels are tried
-# out while the population isn't there yet, so that this needs no reserve.
+# The shares of the free memory that a sweep may fill: a device's allocator loses some to fragments, and a host needs
+# some for everything else that runs on it. Trying out kernels needs no reserve: it is over before the population is
+# placed.
 _OF_DEVICE, _OF_HOST = 0.95, 0.9
-_SURELY = 100  # times what a member takes at the least: networks were seen to take up to 57 times that
+_SURELY = 100  # a member takes less than this many times its least memory: networks were seen to take up to 57 times
 _TRIALS = 4
 
 
 def fitting(free: int, few: tuple[int, int], many: tuple[int, int]) -> int:
     """Return how many members fit into `free` bytes of a device, 0 if not even one does.
 
-    Given are two numbers of members and the bytes that they need: what a program needs grows linearly in between.
+    `few` and `many` are pairs of a number of members and the bytes that a program of so many needs; the answer lies on
+    the straight line through both.
     """
     slope = max((many[1] - few[1]) / (many[0] - few[0]), 1.0)
     return max(int(few[0] + (free - few[1]) // slope), 0)
@@ -29,22 +31,23 @@ def most_that_fit(
 ) -> int:
     """Return how many members of a device, up to `whole`, run at once within `limit` bytes, 0 if not even one does.
 
-    `needed(members)` compiles a program for so many and returns its bytes: dear, so it is asked rarely, and never for
-    far more members than fit, as compiling these takes longest and may itself run out of memory. `even(members)` is how
-    many run at once where chunks of at most so many are equal. A member takes `least` bytes or more, all of them `data`
-    bytes besides.
+    `needed(members)` compiles a program for so many members and returns the bytes that it needs. This is expensive, so
+    it is called rarely, and never for far more members than fit, since these take longest to compile and compiling them
+    may itself run out of memory. `even(members)` returns the size of the chunks when the population is cut into equal
+    chunks of at most `members`. Each member takes at least `least` bytes; the data that all members share take `data`.
     """
     if whole < 1:
         return 0
-    # The common case, one program: no guess about its memory is needed where there is so much more of it.
+    # The common case: memory is so plentiful that all members surely fit, and one program is compiled.
     if data + _SURELY * least * whole <= limit and needed(whole) <= limit:
         return whole
     few = min(2, whole)
     if needed(few) > limit:
-        # One alone takes less than the half of two: a loop over one holds no copies.
+        # One member may still fit: it takes less than half of what two take, as a loop over one holds no copies.
         return int(few > 1 and needed(1) <= limit)
     fits, beyond = few, whole + 1
-    # Were all but the data proportional to the members, so many would fit; a part that isn't leaves room for more.
+    # So many would fit if all memory but the data's grew in proportion to the members. What doesn't grow with them
+    # leaves room for more, so this guess is low.
     guess = max(fitting(limit, (0, data), (few, needed(few))), 2 * few)
     for _ in range(_TRIALS):
         members = even(min(guess, beyond - 1))
@@ -54,16 +57,18 @@ def most_that_fit(
         if needed(members) <= limit:
             fits = members
         else:
-            # Near the limit the line misleads: XLA keeps less there, and computes it again: the plan hardly grows.
+            # Near the limit the straight line misleads: XLA then stores less and computes it again instead, so that
+            # what a program needs hardly grows any more.
             guess = max(min(guess, (fits + 3 * members) // 4), (fits + members) // 2)
             beyond = members
     return fits
 
 
 def capacity(mesh: Mesh, results: int) -> tuple[int, int]:
-    """Return the bytes of one device that are free, less a reserve, and those that it has at all.
+    """Return the bytes of one device that are free, less a reserve, and the bytes that it has in total.
 
-    On a CPU the devices share the host's memory, which also takes the `results`. The least of all processes.
+    On a CPU the devices share the host's memory, which also holds the `results` (bytes). Both numbers are the lowest
+    over all processes.
     """
     local = list(mesh.local_devices)
     stats = [device.memory_stats() for device in local]

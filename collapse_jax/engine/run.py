@@ -19,7 +19,7 @@ from collapse_jax.engine.stopping import deferred
 
 Piece = dict[str, np.ndarray]
 """The records of one segment of one chunk: (member, step, ...) arrays."""
-_TOO_MUCH = 2**61  # the bytes that a program is said to need which can't be compiled in the memory there is
+_TOO_MUCH = 2**61  # stands for the bytes of a program that can't even be compiled in the memory there is
 
 
 class Layout(NamedTuple):
@@ -49,7 +49,11 @@ class Layout(NamedTuple):
 
 
 class Run(NamedTuple):
-    """The records of all segments of all chunks, and what it took to get them: in this call, or with those before."""
+    """The records of all segments of all chunks, and what they cost.
+
+    `programs_compiled` and `memory` (bytes of a device) are those of this call; `calls` and the seconds also count the
+    earlier calls that ran to their end in the same directory.
+    """
 
     pieces: list[Piece]
     chunk: int
@@ -107,7 +111,10 @@ def run_population(
 def _compile(
     program: Program, layout: Layout, chunk: int | None, results: int
 ) -> tuple[int, Compiled, int, dict[str, int]]:
-    """Return a chunk (the one given, or the largest that fits), its program, how many were compiled, the memory."""
+    """Return the chunk, its program, how many programs were compiled, and the memory that the program needs.
+
+    The chunk is the one given, or the largest that fits. `results` are the bytes that all records take on the host.
+    """
     parts = layout.mesh.shape[POPULATION]
     data = _place_data(program)
     free, total = capacity(layout.mesh, results)
@@ -131,7 +138,7 @@ def _compile(
 
     if chunk is None:
         whole = layout.width(layout.members) // parts
-        # What others hold now they may give back: one member is tried where the device is large enough for it.
+        # Memory that other programs hold now may be free soon: one member is tried if the whole device could hold it.
         fits = most(whole, free) or int(trials.needed(1) <= total)
         if not fits:
             raise _too_large(layout, 0, _compared(trials.needed(1), free))
@@ -172,7 +179,7 @@ class _Trials:
         return self._known[members]
 
     def needed(self, members: int) -> int:
-        """Return the bytes of a device that so many members need, in the process where they need most."""
+        """Return the bytes of a device that so many members need: the highest number over all processes."""
         compiled = self.compiled(members)
         own = _TOO_MUCH if compiled is None else compiled.memory
         return -hosts.lowest(-(members * self._program.member_bytes if own is None else own))
@@ -220,7 +227,8 @@ def _advance(
         if state is None:
             state = program.init(hyper, seeds)
         elif real < program.width:
-            # Rows that only fill the devices up may have come back as zeros, on which a step may do anything.
+            # Rows that only fill up the devices may be restored as zeros, which are perhaps no state that a step can
+            # take: they get states that `init` makes.
             state = _fill(state, program.init(hyper, seeds), real)
         del pieces[position:]
         bar.n = position
@@ -233,7 +241,7 @@ def _advance(
                 if store:
                     own = hosts.own_rows(finite)
                     own = own[own < real]
-                    # Nobody goes on from the last segment of a chunk: its records are all that is kept.
+                    # No run goes on from the end of a chunk, so the state there is not kept.
                     kept = state if done < end else None
                     store.save(done, {name: values[own] for name, values in piece.items()}, own, kept, program.width)
                 pieces.append(piece)

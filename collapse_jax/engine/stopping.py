@@ -14,9 +14,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def deferred(active: bool) -> Iterator[Callable[[], None]]:
-    """Hold SIGINT and SIGTERM back, if `active`; yield a function that lets one act that came to any process.
+    """Hold SIGINT and SIGTERM back, if `active`; yield a function that stops the run if one has come to any process.
 
-    A second signal acts at once. Python hands signals to its main thread alone: elsewhere nothing is held back.
+    A second signal stops it at once. Outside the main thread nothing is held back, as Python handles signals only
+    there.
     """
     if not active or threading.current_thread() is not threading.main_thread():
         yield lambda: None
