@@ -22,7 +22,7 @@ from collapse_jax.engine.compiler import compiler_options
 from collapse_jax.engine.devices import make_mesh
 from collapse_jax.engine.process import Process
 from collapse_jax.engine.program import Program, make_program
-from collapse_jax.engine.run import Layout, run_population
+from collapse_jax.engine.run import Layout, Run, run_population
 
 _SEGMENTS = 20
 _TUNED = ".tuned"  # hidden, as it is there before `sweep.json`
@@ -100,41 +100,17 @@ def sweep(
     finally:
         if store:
             store.close()
-    segments = layout.segments
-    per_chunk = [run.pieces[i : i + segments] for i in range(0, len(run.pieces), segments)]
-    records = {
-        name: np.concatenate([np.concatenate([piece[name] for piece in row], axis=1) for row in per_chunk])
-        for name in run.pieces[0]
-    }
-    dataset = _label(process, population, records)
+    dataset = _label(process, population, _joined(run, layout))
     dataset.attrs = {
         "config": json.dumps(config | {"chunk": run.chunk}),
-        "provenance": json.dumps(
-            {
-                "members": population.size,
-                "chunks": len(per_chunk),
-                "segments": segments,
-                "vmap_members": vmap_members or "all",
-                "programs_compiled": run.programs_compiled,
-                "calls": run.calls,
-                "compile_seconds": round(run.compile_seconds, 3),
-                "run_seconds": round(run.run_seconds, 3),
-                "memory": run.memory,
-                "devices": [device.device_kind for device in mesh.devices.flat],
-                "processes": jax.process_count(),
-                "mesh": dict(mesh.shape),
-                "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy", "xarray")},
-                "python": platform.python_version(),
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            }
-        ),
+        "provenance": json.dumps(_provenance(run, layout, vmap_members)),
     }
     _report_diverged(population, dataset)
     return dataset
 
 
 def _default_segment(steps: int) -> int:
-    """Return a twentieth of the steps, or up to a tenth if that divides them: then no step has to be left out."""
+    """Return a twentieth of the steps, or more, up to a tenth, if that divides them: no segment is then cut short."""
     least = -(-steps // _SEGMENTS)
     return next((segment for segment in range(least, 2 * least + 1) if steps % segment == 0), least)
 
@@ -144,6 +120,35 @@ def _platform(mesh: Mesh) -> str:
     platform = mesh.devices.flat[0].platform
     kinds = {device.device_kind for device in mesh.devices.flat} - {platform}
     return " ".join([platform, *sorted(kinds)])
+
+
+def _joined(run: Run, layout: Layout) -> dict[str, np.ndarray]:
+    """Return the records of all members and steps, (member, step, ...)."""
+    per_chunk = [run.pieces[i : i + layout.segments] for i in range(0, len(run.pieces), layout.segments)]
+    return {
+        name: np.concatenate([np.concatenate([piece[name] for piece in row], axis=1) for row in per_chunk])
+        for name in run.pieces[0]
+    }
+
+
+def _provenance(run: Run, layout: Layout, vmap_members: int | None) -> dict[str, Any]:
+    return {
+        "members": layout.members,
+        "chunks": len(run.pieces) // layout.segments,
+        "segments": layout.segments,
+        "vmap_members": vmap_members or "all",
+        "programs_compiled": run.programs_compiled,
+        "calls": run.calls,
+        "compile_seconds": round(run.compile_seconds, 3),
+        "run_seconds": round(run.run_seconds, 3),
+        "memory": run.memory,
+        "devices": [device.device_kind for device in layout.mesh.devices.flat],
+        "processes": jax.process_count(),
+        "mesh": dict(layout.mesh.shape),
+        "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy", "xarray")},
+        "python": platform.python_version(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def _digest(population: Population) -> str:
