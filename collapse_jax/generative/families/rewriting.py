@@ -5,6 +5,7 @@ prompt templates, which are data here; what they eliminate is for selections to 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -67,103 +68,166 @@ def rewriting(
     if not 0.0 <= deepening <= 1.0:
         raise ValueError(f"deepening is {deepening}; it must be a probability in [0, 1]")
     _require_templates(prefixes, suffixes, deepens)
-    sizes = (prefixes >= 0).sum(axis=1) + (suffixes >= 0).sum(axis=1)
-    prompt, listed = int(sizes.max()) + length, int(sizes[~deepens].max()) + 2 * length
-    writer = make_writer(length=prompt + length, prompt=prompt, end=end)
+    templates = _Templates.of(prefixes, suffixes, deepens, length, end)
+    writer = make_writer(length=templates.prompt + length, prompt=templates.prompt, end=end)
     if writer.respond is None:
         raise ValueError(f"make_writer returns {writer.name!r}; it must be a family with `respond`")
-    answer = writer.respond
-    before, after = jnp.asarray(prefixes), jnp.asarray(suffixes)
-    deeper, broader = jnp.asarray(np.flatnonzero(deepens)), jnp.asarray(np.flatnonzero(~deepens))
-    continues = jnp.asarray((suffixes < 0).all(axis=1))
-    first = prefixes[np.flatnonzero(~deepens)[0]]
-    header = first[first >= 0]
-
-    def init(key: Key[Array, ""], examples: Int[Array, "n length"], weights: Float[Array, " n"]) -> Rewriter:
-        rows = jnp.full((len(weights), listed), -1, examples.dtype)
-        return Rewriter(
-            writer.init(key, rows, weights),
-            jnp.full_like(examples, -1),
-            jnp.full(weights.shape, 1.0 / len(weights)),
-            jnp.asarray(deepening, float),
-        )
-
-    def fit(
-        key: Key[Array, ""],
-        params: Rewriter,
-        examples: Int[Array, "n length"],
-        weights: Float[Array, " n"],
-        **hyper: Array,
-    ) -> Rewriter:
-        list_key, fit_key = jax.random.split(key)
-        shares = weights / weights.sum()
-        fitted = writer.fit(fit_key, params.writer, lists(list_key, examples, shares), weights, **hyper)
-        return params._replace(writer=fitted, members=examples, shares=shares)
-
-    def lists(
-        key: Key[Array, ""], examples: Int[Array, "n length"], shares: Float[Array, " n"]
-    ) -> Int[Array, "n listed"]:
-        """Return what the writer is trained on: a prefix, in half of the rows another member and a suffix, a member."""
-        template_key, other_key, alone_key = jax.random.split(key, 3)
-        n = len(examples)
-        template = broader[jax.random.randint(template_key, (n,), 0, len(broader))]
-        others = until(end, examples)[draw_tokens(other_key, shares, n)]
-        alone = jax.random.bernoulli(alone_key, 0.5, (n, 1))
-        others, suffix = jnp.where(alone, -1, others), jnp.where(alone, -1, after[template])
-        return left_aligned(before[template], others, suffix, examples)[:, :listed]
-
-    def rewrite(key: Key[Array, ""], params: Rewriter, examples: Int[Array, "n length"]) -> Int[Array, "n length"]:
-        fate_key, deeper_key, broader_key, write_key = jax.random.split(key, 4)
-        n, parents = len(examples), until(end, examples)
-        template = jnp.where(
-            jax.random.uniform(fate_key, (n,)) < params.deepening,
-            deeper[jax.random.randint(deeper_key, (n,), 0, len(deeper))],
-            broader[jax.random.randint(broader_key, (n,), 0, len(broader))],
-        )
-        prompts = right_aligned(before[template], parents, after[template])[:, -prompt:]
-        prompts = jnp.where(prompts < 0, end, prompts)
-        rows = jnp.pad(prompts, ((0, 0), (0, length)), constant_values=end)
-        written = answer(write_key, params.writer, rows)[:, prompt:]
-        new = until(end, written)
-        is_ended, is_empty = (written == end).any(axis=1), (new < 0).all(axis=1)
-        kept = jnp.where(continues[template][:, None], parents, -1)
-        closing = jnp.where(is_ended & ~(is_empty & (kept < 0).all(axis=1)), end, -1)
-        return left_aligned(kept, new, closing[:, None])[:, :length].astype(examples.dtype)
-
-    def sample(key: Key[Array, ""], params: Rewriter, n: int) -> Int[Array, "n length"]:
-        pick_key, key = jax.random.split(key)
-        return rewrite(key, params, params.members[draw_tokens(pick_key, params.shares, n)])
-
-    def headed(examples: Int[Array, "n length"]) -> Int[Array, "n headed"]:
-        return jnp.concatenate([jnp.tile(jnp.asarray(header)[None], (len(examples), 1)), examples], axis=1)
-
-    def on_headed(read: Callable[..., Array] | None, start: int) -> Callable[..., Array] | None:
-        return None if read is None else lambda params, examples: read(params.writer, headed(examples))[:, start:]
-
-    token_log_prob = on_headed(writer.token_log_prob, len(header))
-
-    def of_writer(decoding: Decoding) -> Decoding:
-        return decoding._replace(
-            apply=lambda params, value: params._replace(writer=decoding.apply(params.writer, value))
-        )
-
-    deepening_map = Decoding(lambda params, value: params._replace(deepening=value), deepening, 0.0, 1.0)
+    rewrite = partial(_rewrite, templates, writer.respond)
+    token_log_prob = _on_headed(templates, writer.token_log_prob, drop=True)
+    own = Decoding(lambda params, value: params._replace(deepening=value), deepening, 0.0, 1.0)
     return Family(
         "rewriting",
-        init,
-        fit,
-        sample,
+        partial(_init, templates, writer, deepening),
+        partial(_fit, templates, writer),
+        partial(_sample, rewrite),
         None if token_log_prob is None else lambda params, examples: token_log_prob(params, examples).sum(axis=1),
         respond=rewrite,
-        decodings={**{name: of_writer(one) for name, one in writer.decodings.items()}, "deepening": deepening_map},
+        decodings={**{name: _of_writer(one) for name, one in writer.decodings.items()}, "deepening": own},
         truth=truth,
         hyper=writer.hyper,
         ranges=writer.ranges,
         token_log_prob=token_log_prob,
-        token_probabilities=on_headed(writer.token_probabilities, len(header)),
-        embed=on_headed(writer.embed, 0),
+        token_probabilities=_on_headed(templates, writer.token_probabilities, drop=True),
+        embed=_on_headed(templates, writer.embed, drop=False),
         source="Wang et al., arXiv 2212.10560; Xu et al., arXiv 2304.12244",
     )
+
+
+class _Templates(NamedTuple):
+    """Prompt templates by what they do, and the sizes of rows that follow from them.
+
+    A prompt is `before`, the instruction, and `after`, each a row a template and -1 to its right. `deeper` and
+    `broader` are the numbers of the templates that do either; after one that `continues` what is written is added to
+    the instruction. `header` is the first prefix that broadens. A prompt is of `prompt` tokens, what the writer is
+    trained on of `listed`, and an instruction of `length`, with the token `end` behind it.
+    """
+
+    before: Int[Array, "template before"]
+    after: Int[Array, "template after"]
+    deeper: Int[Array, " deeper"]
+    broader: Int[Array, " broader"]
+    continues: Bool[Array, " template"]
+    header: Int[np.ndarray, " header"]
+    prompt: int
+    listed: int
+    length: int
+    end: int
+
+    @classmethod
+    def of(cls, prefixes: np.ndarray, suffixes: np.ndarray, deepens: np.ndarray, length: int, end: int) -> "_Templates":
+        sizes = (prefixes >= 0).sum(axis=1) + (suffixes >= 0).sum(axis=1)
+        deeper, broader = np.flatnonzero(deepens), np.flatnonzero(~deepens)
+        first = prefixes[broader[0]]
+        return cls(
+            jnp.asarray(prefixes),
+            jnp.asarray(suffixes),
+            jnp.asarray(deeper),
+            jnp.asarray(broader),
+            jnp.asarray((suffixes < 0).all(axis=1)),
+            first[first >= 0],
+            prompt=int(sizes.max()) + length,
+            listed=int(sizes[~deepens].max()) + 2 * length,
+            length=length,
+            end=end,
+        )
+
+
+def _init(
+    templates: _Templates,
+    writer: Family,
+    deepening: float,
+    key: Key[Array, ""],
+    examples: Int[Array, "n length"],
+    weights: Float[Array, " n"],
+) -> Rewriter:
+    rows = jnp.full((len(weights), templates.listed), -1, examples.dtype)
+    return Rewriter(
+        writer.init(key, rows, weights),
+        jnp.full_like(examples, -1),
+        jnp.full(weights.shape, 1.0 / len(weights)),
+        jnp.asarray(deepening, float),
+    )
+
+
+def _fit(
+    templates: _Templates,
+    writer: Family,
+    key: Key[Array, ""],
+    params: Rewriter,
+    examples: Int[Array, "n length"],
+    weights: Float[Array, " n"],
+    **hyper: Array,
+) -> Rewriter:
+    list_key, fit_key = jax.random.split(key)
+    shares = weights / weights.sum()
+    rows = _lists(templates, list_key, examples, shares)
+    fitted = writer.fit(fit_key, params.writer, rows, weights, **hyper)
+    return params._replace(writer=fitted, members=examples, shares=shares)
+
+
+def _lists(
+    templates: _Templates, key: Key[Array, ""], examples: Int[Array, "n length"], shares: Float[Array, " n"]
+) -> Int[Array, "n listed"]:
+    """Return what the writer is trained on: a prefix, in half of the rows another member and a suffix, a member."""
+    template_key, other_key, alone_key = jax.random.split(key, 3)
+    n, broader = len(examples), templates.broader
+    template = broader[jax.random.randint(template_key, (n,), 0, len(broader))]
+    others = until(templates.end, examples)[draw_tokens(other_key, shares, n)]
+    alone = jax.random.bernoulli(alone_key, 0.5, (n, 1))
+    others, suffix = jnp.where(alone, -1, others), jnp.where(alone, -1, templates.after[template])
+    return left_aligned(templates.before[template], others, suffix, examples)[:, : templates.listed]
+
+
+def _rewrite(
+    templates: _Templates,
+    answer: Callable[..., Examples],
+    key: Key[Array, ""],
+    params: Rewriter,
+    examples: Int[Array, "n length"],
+) -> Int[Array, "n length"]:
+    """Return the instructions rewritten: each put into a template, which the writer's `answer` goes on from."""
+    fate_key, deeper_key, broader_key, write_key = jax.random.split(key, 4)
+    prompt, length, end = templates.prompt, templates.length, templates.end
+    n, parents = len(examples), until(end, examples)
+    template = jnp.where(
+        jax.random.uniform(fate_key, (n,)) < params.deepening,
+        templates.deeper[jax.random.randint(deeper_key, (n,), 0, len(templates.deeper))],
+        templates.broader[jax.random.randint(broader_key, (n,), 0, len(templates.broader))],
+    )
+    prompts = right_aligned(templates.before[template], parents, templates.after[template])[:, -prompt:]
+    prompts = jnp.where(prompts < 0, end, prompts)
+    rows = jnp.pad(prompts, ((0, 0), (0, length)), constant_values=end)
+    written = answer(write_key, params.writer, rows)[:, prompt:]
+    new = until(end, written)
+    is_ended, is_empty = (written == end).any(axis=1), (new < 0).all(axis=1)
+    kept = jnp.where(templates.continues[template][:, None], parents, -1)
+    closing = jnp.where(is_ended & ~(is_empty & (kept < 0).all(axis=1)), end, -1)
+    return left_aligned(kept, new, closing[:, None])[:, :length].astype(examples.dtype)
+
+
+def _sample(rewrite: Callable[..., Examples], key: Key[Array, ""], params: Rewriter, n: int) -> Int[Array, "n length"]:
+    pick_key, key = jax.random.split(key)
+    rows: Array = rewrite(key, params, params.members[draw_tokens(pick_key, params.shares, n)])
+    return rows
+
+
+def _on_headed(
+    templates: _Templates, read: Callable[..., Array] | None, *, drop: bool
+) -> Callable[[Rewriter, Array], Array] | None:
+    """Return how the writer reads instructions that stand after the header; if `drop`, without the header's places."""
+    if read is None:
+        return None
+    header, start = jnp.asarray(templates.header)[None], len(templates.header) if drop else 0
+
+    def read_headed(params: Rewriter, examples: Int[Array, "n length"]) -> Array:
+        rows = jnp.concatenate([jnp.tile(header, (len(examples), 1)), examples], axis=1)
+        return read(params.writer, rows)[:, start:]
+
+    return read_headed
+
+
+def _of_writer(decoding: Decoding) -> Decoding:
+    return decoding._replace(apply=lambda params, value: params._replace(writer=decoding.apply(params.writer, value)))
 
 
 def until(end: int, rows: Int[Array, "n length"]) -> Int[Array, "n length"]:
