@@ -88,7 +88,7 @@ held_out = jnp.concatenate([test[name][: round(64 * share)] for name, share in s
 
 
 def measure(key, model):
-    return {"risk": -family.token_log_prob(model, held_out).mean()}
+    return {"risk": -family.tokens.log_prob(model, held_out).mean()}
 
 
 def inspect(key, written, weights):
@@ -114,7 +114,9 @@ MITIGATIONS = {
     "tenth fresh": cj.Mitigation(cj.with_share(fresh, 0.1, "tenth fresh")),
     "accumulate": cj.Mitigation(cj.REGIMES["accumulate"]),
     # The most usual of four, by the first model.
-    "oracle": cj.Mitigation(curate=selections.best_of(lambda rows: family.token_log_prob(first, rows).mean(axis=1), 4)),
+    "oracle": cj.Mitigation(
+        curate=selections.best_of(lambda rows: family.tokens.log_prob(first, rows).mean(axis=1), 4)
+    ),
     "control": cj.Mitigation(cj.with_share(fresh, 1.0, "control")),
 }
 found = compare({name: MITIGATIONS[name] for name in ("replace", *picked, "control")})

@@ -73,10 +73,10 @@ def recurse(train, test, regimes, **rules):
     family = make_family(cj.generative.Fitting(steps, learning_rate=1e-3), first.weights)
 
     def measure(key, model):
-        return {"risk": -family.token_log_prob(model, held_out[:256]).mean()}
+        return {"risk": -family.tokens.log_prob(model, held_out[:256]).mean()}
 
     def inspect(key, written, weights):
-        surprise = -family.token_log_prob(first, written).mean(axis=1)
+        surprise = -family.tokens.log_prob(first, written).mean(axis=1)
         return {
             "surprise": cj.metrics.histogram(surprise, EDGES),
             "distinct_2": cj.metrics.distinct_n(written, n=2),

@@ -1,6 +1,6 @@
 """What every family must do, each on its own truth; a family of one's own is held to the same."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -245,3 +245,41 @@ def test_a_family_of_ones_own_can_be_entered():
     assert "exponential" in table
     with pytest.raises(ValueError, match="exists already"):
         table.add(exponential())
+
+
+def plain_family(**fields):
+    """A family whose functions are of every kind that a user may write: a function, a lambda, a partial, a method."""
+
+    def fit(key, params, examples, weights):
+        return weights @ examples / weights.sum()
+
+    class Emitter:
+        def sample(self, key, params, n):
+            return params + jax.random.normal(key, (n,))
+
+    return cj.generative.Family(
+        **{
+            "name": "plain",
+            "init": lambda *_: jnp.zeros(()),
+            "fit": fit,
+            "sample": Emitter().sample,
+            "respond": partial(lambda scale, key, params, x: scale * x, 1.0),
+            "tokens": cj.generative.Tokens(lambda params, x: 0.0 * x, lambda params, x: jnp.ones((*x.shape, 3)) / 3),
+            "truth": lambda key, n: jax.random.normal(key, (n,)),
+            **fields,
+        }
+    )
+
+
+def test_plain_functions_make_a_family():
+    edited = cj.families.token_edited(plain_family())
+    plan = cj.make_plan(cj.REGIMES["replace"], generations=1, samples=4)
+    process = cj.make_recursion(edited, plan, measure=lambda key, params: {"mean": params})
+    assert np.isfinite(cj.sweep(process, {}, progress=False)["mean"]).all()
+
+
+@pytest.mark.parametrize("field", ["init", "fit", "sample", "respond", "embed", "tokens"])
+def test_what_is_no_function_is_refused_by_the_name_of_its_field(field):
+    needed = "Tokens" if field == "tokens" else "a function"
+    with pytest.raises(ValueError, match=rf"family\.{field} is 3; Family needs .*{needed}"):
+        cj.families.token_edited(plain_family(**{field: 3}))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
-from collapse_jax.generative.family import Family
+from collapse_jax.generative.family import Family, Tokens
 from experiments import defences
 from experiments.shared.language_population import Language
 from experiments.testbeds import instruction_groups
@@ -82,7 +82,7 @@ def test_risk_and_tail_are_those_of_single_tokens():
     family = Family(
         "table",
         *[None] * 3,
-        token_log_prob=lambda params, rows: jnp.where(rows < 0, 0.0, jnp.asarray(table)[jnp.maximum(rows, 0)]),
+        tokens=Tokens(lambda params, rows: jnp.where(rows < 0, 0.0, jnp.asarray(table)[jnp.maximum(rows, 0)])),
     )
     got = instruction_groups._make_measure(family, seeds, shares)(jax.random.key(0), None)
     for group in range(2):

@@ -30,7 +30,7 @@ def noisy(family):
 
 
 PARAMS = noisy(FAMILY)
-STEPS = np.asarray(FAMILY.token_log_prob(PARAMS, ROWS), np.float64)
+STEPS = np.asarray(FAMILY.tokens.log_prob(PARAMS, ROWS), np.float64)
 
 
 def next_scores(row, place):
@@ -148,7 +148,7 @@ def test_packed_documents_do_not_see_each_other():
     params = noisy(family)
     packed = jnp.array([[0, 1, END, 1, 0, END]])
     alone = jnp.array([[0, 1, END, -1, -1, -1], [1, 0, END, -1, -1, -1]])
-    steps = family.token_log_prob(params, jnp.concatenate([packed, alone]))
+    steps = family.tokens.log_prob(params, jnp.concatenate([packed, alone]))
     np.testing.assert_allclose(steps[0], jnp.concatenate([steps[1, :3], steps[2, :3]]), atol=1e-5)
     assert (np.asarray(steps[1:, 3:]) == 0).all()
 

@@ -166,7 +166,7 @@ def test_what_is_written_has_its_probability_after_the_prompt_alone(noisy):
     prompt, kept = [2, 1], [1]
     endings = [list(one) for one in itertools.product(range(V), repeat=3)]
     plain = WRITER(length=9, end=END)
-    log_p = plain.token_log_prob(params.writer, jnp.array([prompt + one for one in endings]))[:, 2:].sum(axis=1)
+    log_p = plain.tokens.log_prob(params.writer, jnp.array([prompt + one for one in endings]))[:, 2:].sum(axis=1)
     due = {}
     for one, p in zip(endings, np.exp(log_p), strict=True):
         new = kept + one[: one.index(END) + 1 if END in one else 3]
@@ -183,11 +183,11 @@ def test_what_is_written_has_its_probability_after_the_prompt_alone(noisy):
 def test_probabilities_are_those_after_the_first_prefix_that_broadens(noisy):
     family, plain = small_family(), WRITER(length=9, end=END)
     headed = jnp.concatenate([jnp.ones((len(SEEDS), 1), jnp.int32), SEEDS], axis=1)
-    steps = family.token_log_prob(noisy, SEEDS)
-    np.testing.assert_allclose(steps, plain.token_log_prob(noisy.writer, headed)[:, 1:], atol=1e-5)
+    steps = family.tokens.log_prob(noisy, SEEDS)
+    np.testing.assert_allclose(steps, plain.tokens.log_prob(noisy.writer, headed)[:, 1:], atol=1e-5)
     np.testing.assert_allclose(family.log_prob(noisy, SEEDS), steps.sum(axis=1), atol=1e-5)
     chosen = np.take_along_axis(
-        np.asarray(family.token_probabilities(noisy, SEEDS)), np.maximum(SEEDS, 0)[..., None], -1
+        np.asarray(family.tokens.probabilities(noisy, SEEDS)), np.maximum(SEEDS, 0)[..., None], -1
     )
     np.testing.assert_allclose(np.where(SEEDS < 0, 1.0, chosen[..., 0]), np.exp(steps), atol=1e-5)
     np.testing.assert_allclose(family.embed(noisy, SEEDS), plain.embed(noisy.writer, headed), atol=1e-5)

@@ -54,10 +54,11 @@ def test_other_decodings_act_on_the_model_that_edits():
 def test_probabilities_of_ngrams_are_those_of_their_sequences(order):
     family = cj.families.ngram(4, order, length=6)
     rows = family.sample(jax.random.key(0), family.truth, 20)
-    p = np.asarray(family.token_probabilities(family.truth, rows))
+    p = np.asarray(family.tokens.probabilities(family.truth, rows))
     np.testing.assert_allclose(p.sum(axis=-1), 1.0, rtol=1e-5)
     chosen = np.take_along_axis(p, np.asarray(rows)[..., None], axis=-1)[..., 0]
     np.testing.assert_allclose(np.log(chosen).sum(axis=1), family.log_prob(family.truth, rows), rtol=1e-4)
+    np.testing.assert_allclose(family.tokens.log_prob(family.truth, rows), np.log(chosen), rtol=1e-5)
 
 
 def language():
@@ -70,10 +71,10 @@ def test_probabilities_of_a_language_model_are_those_of_its_tokens_and_padding_s
     family = language()
     rows = jax.random.randint(jax.random.key(0), (6, 8), 0, 7).at[2, 5:].set(-1)
     params = family.init(jax.random.key(1), rows, jnp.ones(6))
-    p = np.asarray(family.token_probabilities(params, rows))
+    p = np.asarray(family.tokens.probabilities(params, rows))
     chosen = np.take_along_axis(p, np.maximum(np.asarray(rows), 0)[..., None], axis=-1)[..., 0]
     np.testing.assert_allclose(
-        np.where(np.asarray(rows) >= 0, np.log(chosen), 0.0), family.token_log_prob(params, rows), atol=1e-5
+        np.where(np.asarray(rows) >= 0, np.log(chosen), 0.0), family.tokens.log_prob(params, rows), atol=1e-5
     )
     edited = cj.families.token_edited(family, threshold=0.0).respond(jax.random.key(2), params, rows)
     np.testing.assert_array_equal(np.asarray(edited) < 0, np.asarray(rows) < 0)
@@ -95,7 +96,7 @@ def test_edited_recursions_train_on_the_real_set_alone():
 
 
 def test_bad_arguments_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"family 'gaussian' has no `token_probabilities`"):
+    with pytest.raises(ValueError, match=r"family 'gaussian' has no `tokens` with `probabilities`"):
         cj.families.token_edited(cj.families.gaussian(1))
     with pytest.raises(ValueError, match=r"threshold is 1.5; it must be a probability in \[0, 1\]"):
         cj.families.token_edited(cj.families.categorical(3), threshold=1.5)

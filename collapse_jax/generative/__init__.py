@@ -2,7 +2,7 @@
 
 from collapse_jax.generative import families, laws, selections
 from collapse_jax.generative.decoding import Decoding
-from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
+from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, Tokens
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.generative.laws import MomentLaw, moment_law
 from collapse_jax.generative.laws.prediction import predict_moments
@@ -39,6 +39,7 @@ __all__ = [
     "Regime",
     "Selection",
     "Statistics",
+    "Tokens",
     "count_matrix",
     "ecosystem",
     "families",

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 from collapse_jax.checks.annotations import check_fields
 from collapse_jax.engine.devices import spread
 from collapse_jax.generative.decoding import Scalar
-from collapse_jax.generative.family import Examples, Params
+from collapse_jax.generative.family import Examples, Fit, Params
 from collapse_jax.nets.accumulation import Total, count_parts, mean_gradient
 
 Loss = Callable[[Params, Key[Array, ""], Examples], Total]
@@ -65,7 +65,7 @@ class Fitting:
         return {"learning_rate": (0.0, float("inf")), "steps": (0, self.steps)}
 
 
-def make_fit(loss: Loss, fitting: Fitting) -> Callable[..., Params]:
+def make_fit(loss: Loss, fitting: Fitting) -> Fit:
     """Return the function (key, params, examples, weights, *, learning_rate, steps) -> params that minimises `loss`.
 
     What is minimised is a mean over a batch of examples: `loss(params, key, batch)` returns the sum over it and the

@@ -206,8 +206,8 @@ def make_description(config: LanguageSettings, language: Language) -> Callable[[
         return cj.metrics.hashed_ngram_embedding(rows, size=256)
 
     def describe(rows: Array) -> dict[str, Array]:
-        assert judge.token_log_prob is not None
-        by_row = jnp.log(cj.metrics.sequence_perplexities(judge.token_log_prob(pretrained, rows)))
+        assert judge.tokens is not None
+        by_row = jnp.log(cj.metrics.sequence_perplexities(judge.tokens.log_prob(pretrained, rows)))
         drift = cj.metrics.semantic_drift(embed(held_out), embed(rows))
         return {
             "surprise": by_row.mean(),
@@ -246,8 +246,8 @@ def recurse(
     describe = make_description(config, language)
 
     def measure(key: Array, params: Any) -> dict[str, Array]:
-        assert family.token_log_prob is not None
-        return {"risk": -family.token_log_prob(params, held_out).mean()}
+        assert family.tokens is not None
+        return {"risk": -family.tokens.log_prob(params, held_out).mean()}
 
     def inspect(key: Array, rows: Array, weights: Array) -> dict[str, Array]:
         return {**describe(rows[:HELD_OUT]), "row": rows[:shown]}

@@ -214,8 +214,8 @@ def _make_mitigations(
 def _make_surprise(config: InstructionConfig, language: Language) -> Callable[[Array], Array]:
     """Return the function from rows to nats a token, by the model that has read the manual and no seed."""
     family = make_family(config, language)
-    token_log_prob, reader = family.token_log_prob, cj.families.LanguageModel(language.pretrained)
-    assert token_log_prob is not None
+    assert family.tokens is not None
+    token_log_prob, reader = family.tokens.log_prob, cj.families.LanguageModel(language.pretrained)
 
     def surprise(rows: Array) -> Array:
         found: Array = -token_log_prob(reader, rows).sum(axis=1) / jnp.maximum((rows >= 0).sum(axis=1), 1)
@@ -225,8 +225,8 @@ def _make_surprise(config: InstructionConfig, language: Language) -> Callable[[A
 
 
 def _make_measure(family: cj.generative.Family, seeds: Seeds, shares: np.ndarray) -> Callable[..., Mapping[str, Array]]:
-    token_log_prob, held_out = family.token_log_prob, jnp.asarray(seeds.held_out)
-    assert token_log_prob is not None
+    assert family.tokens is not None
+    token_log_prob, held_out = family.tokens.log_prob, jnp.asarray(seeds.held_out)
     of_group = jnp.asarray(seeds.held_out_groups)[None] == jnp.arange(2)[:, None]
 
     def measure(key: Array, params: Any) -> dict[str, Array]:

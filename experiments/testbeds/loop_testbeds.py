@@ -115,10 +115,10 @@ def answer_texts(
     family = make_family(config, language)
     pretrained = cj.families.LanguageModel(language.pretrained)
     end, prompt = language.tokenizer.end, config.prompt
-    assert family.token_log_prob is not None
+    assert family.tokens is not None
     assert family.embed is not None
     assert family.respond is not None
-    log_prob, embed, respond = family.token_log_prob, family.embed, family.respond
+    log_prob, embed, respond = family.tokens.log_prob, family.embed, family.respond
 
     def types_of(rows: Array) -> Array:
         return (rows[:, 0] == markers[1]).astype(jnp.int32)

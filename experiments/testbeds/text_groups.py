@@ -46,9 +46,9 @@ def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None)
         raise ValueError(f"shares name {', '.join(unknown)}; the groups of text are {', '.join(SOURCES)}")
     language, held_out, groups = _read(config, directory, data_dir)
     family = make_family(config, language)
-    token_log_prob, embed_by_model = family.token_log_prob, family.embed
-    assert token_log_prob is not None
-    assert embed_by_model is not None
+    assert family.tokens is not None
+    assert family.embed is not None
+    token_log_prob, embed_by_model = family.tokens.log_prob, family.embed
     pretrained, shares = cj.families.LanguageModel(language.pretrained), np.array(list(config.shares.values()))
     # As many real rows of each group as its share asks for, to compare with.
     parts = [rows[: max(2, round(share * _HELD_OUT))] for rows, share in zip(held_out, shares, strict=True)]

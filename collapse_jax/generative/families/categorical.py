@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, Key
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.draws.multinomial import draw_frequencies
-from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
+from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, Tokens, exact_family
 from collapse_jax.numerics.indexing import segment_sum
 
 _UNITS = 2**30
@@ -38,6 +38,9 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
     def log_prob(params: Float[Array, " v"], examples: Int[Array, " n"]) -> Float[Array, " n"]:
         return jnp.log(params)[examples]
 
+    def token_probabilities(params: Float[Array, " v"], examples: Int[Array, " n"]) -> Float[Array, "n v"]:
+        return jnp.broadcast_to(params, (*examples.shape, vocabulary))
+
     def moments(params: Float[Array, " v"]) -> Moments:
         return Moments(params, 1.0 - params @ params)
 
@@ -55,10 +58,10 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
         sample,
         log_prob,
         moments,
+        tokens=Tokens(log_prob, token_probabilities),
         decodings=of_probabilities(vocabulary),
         statistics=Statistics(draw, fit_statistics),
         truth=zipf(vocabulary, exponent),
-        token_probabilities=lambda params, examples: jnp.broadcast_to(params, (*examples.shape, vocabulary)),
         source="Dohmatob et al., arXiv 2402.07043",
     )
     return exact_family(family)

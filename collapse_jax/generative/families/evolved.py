@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Key
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
-from collapse_jax.generative.family import Examples, Family, Params
+from collapse_jax.generative.family import Draw, Examples, Family, Params
 
 Operator = Callable[[Key[Array, ""], Examples], Examples]
 """Rewrites a single example."""
@@ -37,7 +37,7 @@ def evolved(
     *,
     evolution: float = 1.0,
     deepening: float = 0.5,
-    truth: Params | Callable[..., Examples] | None = None,
+    truth: Params | Draw | None = None,
 ) -> Family:
     """Return the family whose model is the weighted training set, and which emits members of it, rewritten.
 

@@ -20,7 +20,7 @@ from collapse_jax.generative.families.image_classes import (
     draw_labels,
     one_hot,
 )
-from collapse_jax.generative.family import Family, Params
+from collapse_jax.generative.family import Draw, Family, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.nets.accumulation import Total
 
@@ -48,7 +48,7 @@ def flow(
     method: str = "heun",
     drop: float = 0.1,
     fitting: Fitting = Fitting(steps=1500, batch_size=64, learning_rate=6e-3),
-    truth: Params | Callable[..., LabelledImages] | None = None,
+    truth: Params | Draw | None = None,
 ) -> Family:
     """Return the family of flows of `LabelledImages` of one shape, conditional on their class.
 

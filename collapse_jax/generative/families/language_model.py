@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.generative.decoding import Decoding, Scalar
-from collapse_jax.generative.family import Family, Params
+from collapse_jax.generative.family import Draw, Family, Params, Tokens
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.generative.text.reading import make_reader
 from collapse_jax.generative.text.writing import Rules, beam_search, in_batches, write
@@ -34,7 +34,7 @@ def language_model(
     architecture: Architecture = Architecture(),
     fitting: Fitting = Fitting(),
     pretrained: Weights | None = None,
-    truth: Params | Callable[..., Array] | None = None,
+    truth: Params | Draw | None = None,
 ) -> Family:
     """Return the family of autoregressive transformers; examples are rows (n, length) of tokens below `vocabulary`.
 
@@ -129,8 +129,7 @@ def language_model(
         truth=truth,
         hyper=fitting.hyper,
         ranges=fitting.ranges,
-        token_log_prob=token_log_prob,
-        token_probabilities=lambda params, examples: reader.token_probabilities(params.weights, examples),
+        tokens=Tokens(token_log_prob, lambda params, examples: reader.token_probabilities(params.weights, examples)),
         embed=embed,
         source="Shumailov et al., Nature 631:755",
     )

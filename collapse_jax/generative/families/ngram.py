@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding, of_probabilities
 from collapse_jax.generative.families.categorical import draw_tokens, zipf
-from collapse_jax.generative.family import FAMILIES, Family, Moments, exact_family
+from collapse_jax.generative.family import FAMILIES, Family, Moments, Tokens, exact_family
 from collapse_jax.numerics.indexing import segment_sum
 
 _LARGEST = 2**24
@@ -66,8 +66,8 @@ def ngram(
         partial(_log_prob, sizes),
         partial(_moments, sizes),
         partial(_respond, sizes),
+        tokens=Tokens(partial(_token_log_prob, sizes), partial(_token_probabilities, sizes)),
         decodings={name: _on_following(one) for name, one in of_probabilities(vocabulary).items()},
-        token_probabilities=partial(_token_probabilities, sizes),
         truth=_stationary(sizes, zipf(vocabulary, exponent)),
         source="Suresh et al., arXiv 2412.17646",
     )
@@ -175,6 +175,11 @@ def _token_probabilities(sizes: _Sizes, params: NGram, examples: Int[Array, "n l
         given.append(joint / jnp.where(total > 0, total, 1.0))
     following = params.following[_contexts_in(sizes, examples)]
     return jnp.concatenate([*(one[:, None] for one in given), following], axis=1)
+
+
+def _token_log_prob(sizes: _Sizes, params: NGram, examples: Int[Array, "n length"]) -> Float[Array, "n length"]:
+    p = _token_probabilities(sizes, params, examples)
+    return jnp.log(jnp.take_along_axis(p, examples[:, :, None], axis=2))[:, :, 0]
 
 
 def _moments(sizes: _Sizes, params: NGram) -> Moments:

@@ -15,7 +15,16 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
-from collapse_jax.generative.family import Examples, Family, Params
+from collapse_jax.generative.family import (
+    Draw,
+    Embed,
+    Family,
+    Params,
+    Respond,
+    TokenLogProb,
+    TokenProbabilities,
+    Tokens,
+)
 from collapse_jax.nets.transformer import require_whole
 
 
@@ -40,7 +49,7 @@ def rewriting(
     length: int,
     end: int,
     deepening: float = 0.5,
-    truth: Params | Callable[..., Examples] | None = None,
+    truth: Params | Draw | None = None,
 ) -> Family:
     """Return the family that rewrites instructions; examples are rows (n, length) of tokens, `end`, and then -1.
 
@@ -73,22 +82,21 @@ def rewriting(
     if writer.respond is None:
         raise ValueError(f"make_writer returns {writer.name!r}; it must be a family with `respond`")
     rewrite = partial(_rewrite, templates, writer.respond)
-    token_log_prob = _on_headed(templates, writer.token_log_prob, drop=True)
+    tokens = None if writer.tokens is None else _headed_tokens(templates, writer.tokens)
     own = Decoding(lambda params, value: params._replace(deepening=value), deepening, 0.0, 1.0)
     return Family(
         "rewriting",
         partial(_init, templates, writer, deepening),
         partial(_fit, templates, writer),
         partial(_sample, rewrite),
-        None if token_log_prob is None else lambda params, examples: token_log_prob(params, examples).sum(axis=1),
+        None if tokens is None else lambda params, examples: tokens.log_prob(params, examples).sum(axis=1),
         respond=rewrite,
         decodings={**{name: _of_writer(one) for name, one in writer.decodings.items()}, "deepening": own},
         truth=truth,
         hyper=writer.hyper,
         ranges=writer.ranges,
-        token_log_prob=token_log_prob,
-        token_probabilities=_on_headed(templates, writer.token_probabilities, drop=True),
-        embed=_on_headed(templates, writer.embed, drop=False),
+        tokens=tokens,
+        embed=None if writer.embed is None else _on_headed(templates, writer.embed, drop=False),
         source="Wang et al., arXiv 2212.10560; Xu et al., arXiv 2304.12244",
     )
 
@@ -180,7 +188,7 @@ def _lists(
 
 def _rewrite(
     templates: _Templates,
-    answer: Callable[..., Examples],
+    answer: Respond,
     key: Key[Array, ""],
     params: Rewriter,
     examples: Int[Array, "n length"],
@@ -205,18 +213,16 @@ def _rewrite(
     return left_aligned(kept, new, closing[:, None])[:, :length].astype(examples.dtype)
 
 
-def _sample(rewrite: Callable[..., Examples], key: Key[Array, ""], params: Rewriter, n: int) -> Int[Array, "n length"]:
+def _sample(rewrite: Respond, key: Key[Array, ""], params: Rewriter, n: int) -> Int[Array, "n length"]:
     pick_key, key = jax.random.split(key)
     rows: Array = rewrite(key, params, params.members[draw_tokens(pick_key, params.shares, n)])
     return rows
 
 
 def _on_headed(
-    templates: _Templates, read: Callable[..., Array] | None, *, drop: bool
-) -> Callable[[Rewriter, Array], Array] | None:
+    templates: _Templates, read: TokenLogProb | TokenProbabilities | Embed, *, drop: bool
+) -> Callable[[Rewriter, Array], Array]:
     """Return how the writer reads instructions that stand after the header; if `drop`, without the header's places."""
-    if read is None:
-        return None
     header, start = jnp.asarray(templates.header)[None], len(templates.header) if drop else 0
 
     def read_headed(params: Rewriter, examples: Int[Array, "n length"]) -> Array:
@@ -224,6 +230,14 @@ def _on_headed(
         return read(params.writer, rows)[:, start:]
 
     return read_headed
+
+
+def _headed_tokens(templates: _Templates, tokens: Tokens) -> Tokens:
+    probabilities = tokens.probabilities
+    return Tokens(
+        _on_headed(templates, tokens.log_prob, drop=True),
+        None if probabilities is None else _on_headed(templates, probabilities, drop=True),
+    )
 
 
 def _of_writer(decoding: Decoding) -> Decoding:

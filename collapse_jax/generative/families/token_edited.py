@@ -29,12 +29,14 @@ def token_edited(family: Family, *, threshold: float = 0.99) -> Family:
     and on no sequence that a model wrote by itself. `threshold`, in [0, 1], is a decoding too: above the largest
     probability nothing is edited, and at 0 every token is. Tokens below 0 are padding and stay; a prompt is edited too.
 
-    Raises ValueError for a family without `token_probabilities` and a threshold outside [0, 1]. Source: Zhu et al.,
+    Raises ValueError for a family without `tokens.probabilities` and a threshold outside [0, 1]. Source: Zhu et al.,
     arXiv 2412.14689.
     """
-    probabilities = family.token_probabilities
+    probabilities = None if family.tokens is None else family.tokens.probabilities
     if probabilities is None:
-        raise ValueError(f"family {family.name!r} has no `token_probabilities`; only sequences of tokens can be edited")
+        raise ValueError(
+            f"family {family.name!r} has no `tokens` with `probabilities`; only sequences of tokens can be edited"
+        )
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold is {threshold}; it must be a probability in [0, 1]")
     if "threshold" in family.decodings:

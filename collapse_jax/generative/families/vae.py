@@ -4,7 +4,7 @@ Kingma and Welling, arXiv 1312.6114; conditional: Sohn et al., Learning Structur
 Conditional Generative Models, NeurIPS 2015.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias, cast
 
 import flax.linen as nn
@@ -20,7 +20,7 @@ from collapse_jax.generative.families.image_classes import (
     draw_labels,
     one_hot,
 )
-from collapse_jax.generative.family import Family, Params
+from collapse_jax.generative.family import Draw, Family, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.nets.accumulation import Total
 
@@ -47,7 +47,7 @@ def vae(
     latent: int = 8,
     deviation: float = 0.15,
     fitting: Fitting = Fitting(steps=1000, batch_size=64, learning_rate=6e-3),
-    truth: Params | Callable[..., LabelledImages] | None = None,
+    truth: Params | Draw | None = None,
 ) -> Family:
     """Return the family of variational autoencoders of `LabelledImages` of one shape, conditional on their class.
 
