@@ -5,6 +5,7 @@ arXiv 2207.12598.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias, cast
 
 import flax.linen as nn
@@ -20,7 +21,7 @@ from collapse_jax.generative.families.image_classes import (
     draw_labels,
     one_hot,
 )
-from collapse_jax.generative.family import Draw, Family, Params
+from collapse_jax.generative.family import Draw, Family, Fit, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.nets.accumulation import Total
 
@@ -71,73 +72,100 @@ def flow(
         raise ValueError(f"drop is {drop}; it must be a probability in [0, 1)")
     if method not in ("heun", "euler"):
         raise ValueError(f"method is {method!r}; it must be 'heun' or 'euler'")
-    size = shape[0] * shape[1] * shape[2]
-    network = _Network(tuple(hidden))
-
-    def velocity(weights: Weights, x: Float[Array, "n d"], time: Float[Array, " n"], label: Array) -> Array:
-        return cast(Array, network.apply({"params": weights}, x, time, label))
-
-    def init(key: Key[Array, ""], examples: LabelledImages, weights: Array) -> Flow:
-        start = network.init(key, jnp.zeros((1, size)), jnp.zeros(1), jnp.zeros((1, classes)))["params"]
-        return Flow(start, jnp.full(classes, 1.0 / classes))
-
-    def loss(weights: Weights, key: Key[Array, ""], batch: LabelledImages) -> Total:
-        noise_key, key = jax.random.split(key)
-        images = 2.0 * batch.images.reshape(-1, size) - 1.0
-        noise = jax.random.normal(noise_key, images.shape)
-        time, chance = jax.random.uniform(key, (2, len(images)))
-        kept = (chance >= drop)[:, None]
-        x = (1.0 - time)[:, None] * noise + time[:, None] * images
-        predicted = velocity(weights, x, time, kept * one_hot(batch.labels, classes))
-        return jnp.square(predicted - (images - noise)).sum(), images.size
-
-    fit_weights = make_fit(loss, fitting)
-
-    def fit(
-        key: Key[Array, ""], params: Flow, examples: LabelledImages, weights: Float[Array, " n"], **hyper: Array | float
-    ) -> Flow:
-        fitted = fit_weights(key, params.weights, examples, weights, **hyper)
-        return params._replace(weights=fitted, shares=class_shares(examples.labels, weights, classes))
-
-    def generate(key: Key[Array, ""], params: Flow, labels: Int[Array, " n"]) -> LabelledImages:
-        label = one_hot(labels, classes)
-
-        def field(x: Array, time: Float[Array, ""]) -> Array:
-            if params.guidance is None:
-                return velocity(params.weights, x, jnp.full(len(x), time), label)
-            both = velocity(
-                params.weights,
-                jnp.concatenate([x, x]),
-                jnp.full(2 * len(x), time),
-                jnp.concatenate([label, jnp.zeros_like(label)]),
-            )
-            of_class, of_all = jnp.split(both, 2)
-            return of_class + params.guidance * (of_class - of_all)
-
-        noise = jax.random.normal(key, (len(labels), size))
-        images = 0.5 * (integrate(field, noise, integration_steps, method) + 1.0)
-        return LabelledImages(jnp.clip(images, 0.0, 1.0).reshape(-1, *shape), labels)
-
-    def sample(key: Key[Array, ""], params: Flow, n: int) -> LabelledImages:
-        label_key, key = jax.random.split(key)
-        return generate(key, params, draw_labels(label_key, params.shares, n))
-
-    def respond(key: Key[Array, ""], params: Flow, examples: LabelledImages) -> LabelledImages:
-        return generate(key, params, examples.labels)
-
+    net = _Setting(_Network(tuple(hidden)), tuple(shape), classes, integration_steps, method, drop)
     guidance = Decoding(lambda params, value: params._replace(guidance=value), 0.0, 0.0, float("inf"))
     return Family(
         "flow",
-        init,
-        fit,
-        sample,
-        respond=respond,
+        partial(_init, net),
+        partial(_fit, net, make_fit(partial(_loss, net), fitting)),
+        partial(_sample, net),
+        respond=lambda key, params, examples: _generate(net, key, params, examples.labels),
         decodings={"guidance": guidance} if drop > 0 else {},
         truth=truth,
         hyper=fitting.hyper,
         ranges=fitting.ranges,
         source="Alemohammad et al., arXiv 2307.01850",
     )
+
+
+class _Setting(NamedTuple):
+    """The network and what it is of: images of a shape, in classes; how it is integrated, and how often unclassed."""
+
+    network: "_Network"
+    shape: tuple[int, ...]
+    classes: int
+    steps: int
+    method: str
+    drop: float
+
+    @property
+    def size(self) -> int:
+        """Numbers in an image."""
+        return self.shape[0] * self.shape[1] * self.shape[2]
+
+
+def _velocity(
+    net: _Setting, weights: Weights, x: Float[Array, "n d"], time: Float[Array, " n"], label: Float[Array, "n class"]
+) -> Float[Array, "n d"]:
+    """Return the velocity of images at their times, given the indicators of their classes, zeros for none."""
+    return cast(Array, net.network.apply({"params": weights}, x, time, label))
+
+
+def _init(net: _Setting, key: Key[Array, ""], examples: LabelledImages, weights: Array) -> Flow:
+    start = net.network.init(key, jnp.zeros((1, net.size)), jnp.zeros(1), jnp.zeros((1, net.classes)))["params"]
+    return Flow(start, jnp.full(net.classes, 1.0 / net.classes))
+
+
+def _loss(net: _Setting, weights: Weights, key: Key[Array, ""], batch: LabelledImages) -> Total:
+    """Return the squared errors of the velocity at random times of straight paths, and their number."""
+    noise_key, key = jax.random.split(key)
+    images = 2.0 * batch.images.reshape(-1, net.size) - 1.0
+    noise = jax.random.normal(noise_key, images.shape)
+    time, chance = jax.random.uniform(key, (2, len(images)))
+    kept = (chance >= net.drop)[:, None]
+    x = (1.0 - time)[:, None] * noise + time[:, None] * images
+    predicted = _velocity(net, weights, x, time, kept * one_hot(batch.labels, net.classes))
+    return jnp.square(predicted - (images - noise)).sum(), images.size
+
+
+def _fit(
+    net: _Setting,
+    fit_weights: Fit,
+    key: Key[Array, ""],
+    params: Flow,
+    examples: LabelledImages,
+    weights: Float[Array, " n"],
+    **hyper: Array | float,
+) -> Flow:
+    fitted = fit_weights(key, params.weights, examples, weights, **hyper)
+    return params._replace(weights=fitted, shares=class_shares(examples.labels, weights, net.classes))
+
+
+def _generate(net: _Setting, key: Key[Array, ""], params: Flow, labels: Int[Array, " n"]) -> LabelledImages:
+    """Return an image for each label: noise, carried to time 1."""
+    label = one_hot(labels, net.classes)
+
+    def field(x: Array, time: Float[Array, ""]) -> Array:
+        if params.guidance is None:
+            return _velocity(net, params.weights, x, jnp.full(len(x), time), label)
+        both = _velocity(
+            net,
+            params.weights,
+            jnp.concatenate([x, x]),
+            jnp.full(2 * len(x), time),
+            jnp.concatenate([label, jnp.zeros_like(label)]),
+        )
+        of_class, of_all = jnp.split(both, 2)
+        return of_class + params.guidance * (of_class - of_all)
+
+    noise = jax.random.normal(key, (len(labels), net.size))
+    images = 0.5 * (integrate(field, noise, net.steps, net.method) + 1.0)
+    return LabelledImages(jnp.clip(images, 0.0, 1.0).reshape(-1, *net.shape), labels)
+
+
+def _sample(net: _Setting, key: Key[Array, ""], params: Flow, n: int) -> LabelledImages:
+    label_key, key = jax.random.split(key)
+    return _generate(net, key, params, draw_labels(label_key, params.shares, n))
 
 
 def integrate(velocity: Velocity, x: Array, steps: int, method: str) -> Array:

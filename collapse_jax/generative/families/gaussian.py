@@ -62,9 +62,6 @@ def gaussian(d: int = 1, *, unbiased: bool = False) -> Family:
         z = jax.scipy.linalg.solve_triangular(factor, (examples - params.mean[None]).T, lower=True)
         return -0.5 * (z * z).sum(0) - jnp.log(jnp.diagonal(factor)).sum() - 0.5 * d * jnp.log(2.0 * jnp.pi)
 
-    def moments(params: Gaussian) -> Moments:
-        return Moments(params.mean, jnp.trace(params.covariance))
-
     def draw(key: Key[Array, ""], params: Gaussian, samples: Int[Array, ""]) -> GaussianStatistics:
         mean_key, scatter_key = jax.random.split(key)
         factor, n = root(params.covariance), samples.astype(float)
@@ -72,17 +69,8 @@ def gaussian(d: int = 1, *, unbiased: bool = False) -> Family:
         half = factor @ bartlett(scatter_key, d, n - 1.0)
         return GaussianStatistics(n, mean, half @ half.T)
 
-    def merge(statistics: GaussianStatistics, weights: Float[Array, " source"]) -> GaussianStatistics:
-        counted = weights * statistics.size
-        size = counted.sum()
-        share = counted / jnp.maximum(size, 1.0)
-        mean = share @ statistics.mean
-        apart = statistics.mean - mean[None]
-        within = jnp.tensordot(weights, statistics.scatter, 1)
-        return GaussianStatistics(size, mean, within + (counted[:, None] * apart).T @ apart)
-
     def fit_statistics(statistics: GaussianStatistics, weights: Float[Array, " source"]) -> Gaussian:
-        size, mean, scatter = merge(statistics, weights)
+        size, mean, scatter = _merge(statistics, weights)
         covariance = scatter / size
         squares = weights**2 @ statistics.size / size**2
         return Gaussian(mean, covariance / (1.0 - squares) if unbiased else covariance)
@@ -93,13 +81,28 @@ def gaussian(d: int = 1, *, unbiased: bool = False) -> Family:
         fit,
         sample,
         log_prob,
-        moments,
+        _moments,
         decodings={"bias": scale, "temperature": scale},
-        statistics=Statistics(draw, fit_statistics, merge),
+        statistics=Statistics(draw, fit_statistics, _merge),
         truth=Gaussian(jnp.zeros(d), jnp.eye(d)),
         source="Shumailov et al., Nature 631:755; Alemohammad et al., arXiv 2307.01850",
     )
     return exact_family(family)
+
+
+def _moments(params: Gaussian) -> Moments:
+    return Moments(params.mean, jnp.trace(params.covariance))
+
+
+def _merge(statistics: GaussianStatistics, weights: Float[Array, " source"]) -> GaussianStatistics:
+    """Return the statistics of the union of the sources of weight 1, or of each example counted by its weight."""
+    counted = weights * statistics.size
+    size = counted.sum()
+    share = counted / jnp.maximum(size, 1.0)
+    mean = share @ statistics.mean
+    apart = statistics.mean - mean[None]
+    within = jnp.tensordot(weights, statistics.scatter, 1)
+    return GaussianStatistics(size, mean, within + (counted[:, None] * apart).T @ apart)
 
 
 def root(covariance: Float[Array, "d d"]) -> Float[Array, "d d"]:

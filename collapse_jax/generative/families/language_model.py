@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.generative.decoding import Decoding, Scalar
-from collapse_jax.generative.family import Draw, Family, Params, Tokens
+from collapse_jax.generative.family import Draw, Family, Fit, Params, Tokens
 from collapse_jax.generative.fitting import Fitting, make_fit
-from collapse_jax.generative.text.reading import make_reader
+from collapse_jax.generative.text.reading import Reader, make_reader
 from collapse_jax.generative.text.writing import Rules, beam_search, in_batches, write
 from collapse_jax.nets.accumulation import Total
-from collapse_jax.nets.transformer import Architecture, Weights, make_transformer, require_whole
+from collapse_jax.nets.transformer import Architecture, Transformer, Weights, make_transformer, require_whole
 
 
 class LanguageModel(NamedTuple):
@@ -64,49 +64,101 @@ def language_model(
     start = vocabulary if end is None else end
     transformer = make_transformer(architecture, vocabulary=max(vocabulary, start + 1), length=length)
     reader = make_reader(transformer, vocabulary=vocabulary, start=start)
+    writing = _Writing(transformer, reader, length, prompt, beams)
+    return Family(
+        "language_model",
+        partial(_init, transformer, pretrained),
+        partial(_fit, make_fit(partial(_loss, reader), fitting)),
+        partial(_sample, writing),
+        lambda params, examples: reader.token_log_prob(params.weights, examples).sum(axis=1),
+        respond=partial(_respond, writing),
+        embed=partial(_embed, reader),
+        tokens=Tokens(
+            lambda params, examples: reader.token_log_prob(params.weights, examples),
+            lambda params, examples: reader.token_probabilities(params.weights, examples),
+        ),
+        decodings=_rules_of(vocabulary, beams),
+        truth=truth,
+        hyper=fitting.hyper,
+        ranges=fitting.ranges,
+        source="Shumailov et al., Nature 631:755",
+    )
 
-    def init(key: Key[Array, ""], examples: Array, weights: Array) -> LanguageModel:
-        return LanguageModel(transformer.init(key) if pretrained is None else jax.tree.map(jnp.asarray, pretrained))
 
-    def loss(weights: Weights, key: Key[Array, ""], rows: Int[Array, "n length"]) -> Total:
-        return -reader.token_log_prob(weights, rows).sum(), (rows >= 0).sum()
+class _Writing(NamedTuple):
+    """What writes: a transformer and how it reads; the tokens of a row, those that are given, and the beams."""
 
-    fit_weights = make_fit(loss, fitting)
+    transformer: Transformer
+    reader: Reader
+    length: int
+    prompt: int
+    beams: int
 
-    def fit(
-        key: Key[Array, ""],
-        params: LanguageModel,
-        examples: Int[Array, "n length"],
-        weights: Float[Array, " n"],
-        **hyper: Array,
-    ) -> LanguageModel:
-        return params._replace(weights=fit_weights(key, params.weights, examples, weights, **hyper))
 
-    sampler, searcher = partial(write, transformer, reader), partial(beam_search, transformer, reader, beams)
+def _init(
+    transformer: Transformer, pretrained: Weights | None, key: Key[Array, ""], examples: Array, weights: Array
+) -> LanguageModel:
+    return LanguageModel(transformer.init(key) if pretrained is None else jax.tree.map(jnp.asarray, pretrained))
 
-    def continued(key: Key[Array, ""], params: LanguageModel, prompts: Array, upto: int, beams: int) -> Array:
-        writer = sampler if beams == 1 else searcher
-        return in_batches(lambda key, rows: writer(key, params.weights, params.rules, rows, upto), key, prompts)
 
-    def respond(key: Key[Array, ""], params: LanguageModel, examples: Int[Array, "n length"]) -> Int[Array, "n length"]:
-        return continued(key, params, examples[:, :prompt], length, beams)
+def _loss(reader: Reader, weights: Weights, key: Key[Array, ""], rows: Int[Array, "n length"]) -> Total:
+    return -reader.token_log_prob(weights, rows).sum(), (rows >= 0).sum()
 
-    def sample(key: Key[Array, ""], params: LanguageModel, n: int) -> Int[Array, "n length"]:
-        nothing = jnp.zeros((n, 0), jnp.int32)
+
+def _fit(
+    fit_weights: Fit,
+    key: Key[Array, ""],
+    params: LanguageModel,
+    examples: Int[Array, "n length"],
+    weights: Float[Array, " n"],
+    **hyper: Array,
+) -> LanguageModel:
+    return params._replace(weights=fit_weights(key, params.weights, examples, weights, **hyper))
+
+
+def _continued(
+    writing: _Writing,
+    key: Key[Array, ""],
+    params: LanguageModel,
+    prompts: Int[Array, "n prompt"],
+    upto: int,
+    beams: int,
+) -> Int[Array, "n upto"]:
+    """Return rows of `upto` tokens that begin with the prompts: drawn, or with several beams searched for."""
+
+    def continue_rows(key: Key[Array, ""], rows: Int[Array, "n prompt"]) -> Int[Array, "n upto"]:
         if beams == 1:
-            return continued(key, params, nothing, length, 1)
+            return write(writing.transformer, writing.reader, key, params.weights, params.rules, rows, upto)
+        return beam_search(
+            writing.transformer, writing.reader, writing.beams, key, params.weights, params.rules, rows, upto
+        )
+
+    return in_batches(continue_rows, key, prompts)
+
+
+def _respond(
+    writing: _Writing, key: Key[Array, ""], params: LanguageModel, examples: Int[Array, "n length"]
+) -> Int[Array, "n length"]:
+    return _continued(writing, key, params, examples[:, : writing.prompt], writing.length, writing.beams)
+
+
+def _sample(writing: _Writing, key: Key[Array, ""], params: LanguageModel, n: int) -> Int[Array, "n length"]:
+    rows, beams = jnp.zeros((n, 0), jnp.int32), writing.beams
+    if beams > 1:
+        # Beams would begin all rows alike: their first tokens are drawn.
         prompt_key, key = jax.random.split(key)
-        return continued(key, params, continued(prompt_key, params, nothing, prompt, 1), length, beams)
+        rows = _continued(writing, prompt_key, params, rows, writing.prompt, 1)
+    return _continued(writing, key, params, rows, writing.length, beams)
 
-    def token_log_prob(params: LanguageModel, examples: Int[Array, "n length"]) -> Float[Array, "n length"]:
-        return reader.token_log_prob(params.weights, examples)
 
-    def log_prob(params: LanguageModel, examples: Int[Array, "n length"]) -> Float[Array, " n"]:
-        return token_log_prob(params, examples).sum(axis=1)
+def _embed(reader: Reader, params: LanguageModel, examples: Int[Array, "n length"]) -> Float[Array, "n width"]:
+    """Return the mean hidden state of each row, over the tokens that are no padding."""
+    hidden, counted = reader.hidden(params.weights, examples), (examples >= 0)[:, :, None]
+    return (hidden * counted).sum(axis=1) / jnp.maximum(counted.sum(axis=1), 1)
 
-    def embed(params: LanguageModel, examples: Int[Array, "n length"]) -> Float[Array, "n width"]:
-        hidden, counted = reader.hidden(params.weights, examples), (examples >= 0)[:, :, None]
-        return (hidden * counted).sum(axis=1) / jnp.maximum(counted.sum(axis=1), 1)
+
+def _rules_of(vocabulary: int, beams: int) -> dict[str, Decoding]:
+    """Return the rules of writing as decodings; beam search draws nothing, so that only the penalty acts on it."""
 
     def rule(name: str) -> Callable[[LanguageModel, Scalar], LanguageModel]:
         return lambda params, value: params._replace(rules=params.rules._replace(**{name: value}))
@@ -118,18 +170,4 @@ def language_model(
             "top_k": (float(vocabulary), 1.0, float("inf")),
             "top_p": (1.0, 1e-6, 1.0),
         }
-    return Family(
-        "language_model",
-        init,
-        fit,
-        sample,
-        log_prob,
-        respond=respond,
-        decodings={name: Decoding(rule(name), *values) for name, values in bounds.items()},
-        truth=truth,
-        hyper=fitting.hyper,
-        ranges=fitting.ranges,
-        tokens=Tokens(token_log_prob, lambda params, examples: reader.token_probabilities(params.weights, examples)),
-        embed=embed,
-        source="Shumailov et al., Nature 631:755",
-    )
+    return {name: Decoding(rule(name), *values) for name, values in bounds.items()}

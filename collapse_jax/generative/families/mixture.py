@@ -1,6 +1,7 @@
 """Gaussian mixtures with full covariances, fitted by expectation maximisation."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -60,22 +61,8 @@ def mixture(components: int = 3, d: int = 2, *, steps: int = 20, floor: float = 
     ) -> Mixture:
         a, x = _normalised(examples, weights)
 
-        def improve(_: Array, old: Mixture) -> Mixture:
-            share = a[:, None] * jax.nn.softmax(_log_joint(old, x), axis=1)
-            mass = share.sum(axis=0)
-            empty = mass < _EMPTY
-            safe = jnp.where(empty, 1.0, mass)
-            means = (share.T @ x) / safe[:, None]
-            apart = x[:, None] - means[None]
-            scatter = jnp.einsum("nk,nkd,nke->kde", share, apart, apart)
-            covariances = scatter / safe[:, None, None] + floor * jnp.eye(d)[None]
-            return Mixture(
-                jnp.where(empty, 0.0, mass),
-                jnp.where(empty[:, None], old.means, means),
-                jnp.where(empty[:, None, None], old.covariances, covariances),
-            )
-
-        fitted: Mixture = jax.lax.fori_loop(0, steps, improve, params)
+        improve = partial(_improve, floor, a, x)
+        fitted: Mixture = jax.lax.fori_loop(0, steps, lambda _, old: improve(old), params)
         return fitted
 
     def sample(key: Key[Array, ""], params: Mixture, n: int) -> Float[Array, "n d"]:
@@ -87,19 +74,13 @@ def mixture(components: int = 3, d: int = 2, *, steps: int = 20, floor: float = 
     def log_prob(params: Mixture, examples: Float[Array, "n d"]) -> Float[Array, " n"]:
         return jax.nn.logsumexp(_log_joint(params, examples), axis=1)
 
-    def moments(params: Mixture) -> Moments:
-        mean = params.shares @ params.means
-        apart = params.means - mean[None]
-        within = jnp.trace(params.covariances, axis1=1, axis2=2)
-        return Moments(mean, params.shares @ (within + (apart * apart).sum(axis=1)))
-
     family = Family(
         "mixture",
         init,
         fit,
         sample,
         log_prob,
-        moments,
+        _moments,
         decodings={"bias": Decoding(lambda p, value: p._replace(covariances=value * p.covariances), 1.0, 0.0, jnp.inf)},
         truth=Mixture(
             jnp.full(components, 1.0 / components),
@@ -114,8 +95,32 @@ def mixture(components: int = 3, d: int = 2, *, steps: int = 20, floor: float = 
 def _normalised(
     examples: Float[Array, "n d"], weights: Float[Array, " n"]
 ) -> tuple[Float[Array, " n"], Float[Array, "n d"]]:
-    # Padding far away would overflow the densities.
+    """Return weights of sum 1, and the examples with zeros for padding, which far away would overflow densities."""
     return weights / weights.sum(), jnp.where((weights > 0)[:, None], examples, 0.0)
+
+
+def _improve(floor: float, a: Float[Array, " n"], x: Float[Array, "n d"], old: Mixture) -> Mixture:
+    """Return the mixture after a step of expectation maximisation on examples x of weights a."""
+    share = a[:, None] * jax.nn.softmax(_log_joint(old, x), axis=1)
+    mass = share.sum(axis=0)
+    empty = mass < _EMPTY
+    safe = jnp.where(empty, 1.0, mass)
+    means = (share.T @ x) / safe[:, None]
+    apart = x[:, None] - means[None]
+    scatter = jnp.einsum("nk,nkd,nke->kde", share, apart, apart)
+    covariances = scatter / safe[:, None, None] + floor * jnp.eye(x.shape[1])[None]
+    return Mixture(
+        jnp.where(empty, 0.0, mass),
+        jnp.where(empty[:, None], old.means, means),
+        jnp.where(empty[:, None, None], old.covariances, covariances),
+    )
+
+
+def _moments(params: Mixture) -> Moments:
+    mean = params.shares @ params.means
+    apart = params.means - mean[None]
+    within = jnp.trace(params.covariances, axis1=1, axis2=2)
+    return Moments(mean, params.shares @ (within + (apart * apart).sum(axis=1)))
 
 
 def _log_joint(params: Mixture, examples: Float[Array, "n d"]) -> Float[Array, "n k"]:

@@ -5,6 +5,7 @@ Conditional Generative Models, NeurIPS 2015.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias, cast
 
 import flax.linen as nn
@@ -20,7 +21,7 @@ from collapse_jax.generative.families.image_classes import (
     draw_labels,
     one_hot,
 )
-from collapse_jax.generative.family import Draw, Family, Params
+from collapse_jax.generative.family import Draw, Family, Fit, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.nets.accumulation import Total
 
@@ -78,84 +79,106 @@ def vae(
             f"shape is {tuple(shape)}; {len(hidden)} convolutions need multiples of {shrunk} in height and width"
         )
     shape = tuple(shape)
-    encoder = _Encoder(kind, tuple(hidden), latent)
-    decoder = _Decoder(kind, tuple(hidden), shape)
-
-    def encode(weights: Weights, examples: LabelledImages) -> tuple[Array, Array]:
-        """Return mean and logarithm of the variance of the latent variable."""
-        found = encoder.apply({"params": weights["encoder"]}, examples.images, one_hot(examples.labels, classes))
-        return cast(tuple[Array, Array], found)
-
-    def decode(weights: Weights, latents: Array, labels: Int[Array, " n"]) -> Float[Array, "n height width channel"]:
-        return cast(Array, decoder.apply({"params": weights["decoder"]}, latents, one_hot(labels, classes)))
-
-    def bound(weights: Weights, key: Key[Array, ""], examples: LabelledImages) -> Float[Array, " n"]:
-        """Return the evidence lower bound of each image given its class, with one draw of the latent variable."""
-        mean, log_variance = encode(weights, examples)
-        latents = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
-        z = (examples.images - decode(weights, latents, examples.labels)) / deviation
-        log_likelihood: Array = (-0.5 * z**2 - jnp.log(deviation) - 0.5 * jnp.log(2.0 * jnp.pi)).sum(axis=(1, 2, 3))
-        divergence: Array = 0.5 * (mean**2 + jnp.exp(log_variance) - 1.0 - log_variance).sum(axis=1)
-        return log_likelihood - divergence
-
-    def init(key: Key[Array, ""], examples: LabelledImages, weights: Array) -> VAE:
-        encoder_key, decoder_key = jax.random.split(key)
-        label = jnp.zeros((1, classes))
-        parts = {
-            "encoder": encoder.init(encoder_key, jnp.zeros((1, *shape)), label)["params"],
-            "decoder": decoder.init(decoder_key, jnp.zeros((1, latent)), label)["params"],
-        }
-        return VAE(parts, jnp.full(classes, 1.0 / classes))
-
-    def loss(weights: Weights, key: Key[Array, ""], batch: LabelledImages) -> Total:
-        # A mean over pixels: gradients of a size that doesn't depend on the image's.
-        return -bound(weights, key, batch).sum(), batch.images.size
-
-    fit_weights = make_fit(loss, fitting)
-
-    def fit(
-        key: Key[Array, ""], params: VAE, examples: LabelledImages, weights: Float[Array, " n"], **hyper: Array | float
-    ) -> VAE:
-        fitted = fit_weights(key, params.weights, examples, weights, **hyper)
-        return params._replace(weights=fitted, shares=class_shares(examples.labels, weights, classes))
-
-    def generate(key: Key[Array, ""], params: VAE, labels: Int[Array, " n"]) -> LabelledImages:
-        latents = jax.random.normal(key, (len(labels), latent))
-        if params.bias is not None:
-            latents = jnp.sqrt(params.bias) * latents
-        return LabelledImages(decode(params.weights, latents, labels), labels)
-
-    def sample(key: Key[Array, ""], params: VAE, n: int) -> LabelledImages:
-        label_key, key = jax.random.split(key)
-        return generate(key, params, draw_labels(label_key, params.shares, n))
-
-    def respond(key: Key[Array, ""], params: VAE, examples: LabelledImages) -> LabelledImages:
-        return generate(key, params, examples.labels)
-
-    def log_prob(params: VAE, examples: LabelledImages) -> Float[Array, " n"]:
-        def add(number: Array, total: Array) -> Array:
-            return total + bound(params.weights, jax.random.fold_in(jax.random.key(0), number), examples)
-
-        total: Array = jax.lax.fori_loop(0, _DRAWS, add, jnp.zeros(len(examples.labels)))
-        return jnp.log(params.shares)[examples.labels] + total / _DRAWS
-
-    def embed(params: VAE, examples: LabelledImages) -> Float[Array, "n latent"]:
-        return encode(params.weights, examples)[0]
-
+    net = _Autoencoder(
+        _Encoder(kind, tuple(hidden), latent), _Decoder(kind, tuple(hidden), shape), shape, classes, latent, deviation
+    )
     return Family(
         "vae",
-        init,
-        fit,
-        sample,
-        log_prob,
-        respond=respond,
+        partial(_init, net),
+        partial(_fit, net, make_fit(partial(_loss, net), fitting)),
+        partial(_sample, net),
+        partial(_log_prob, net),
+        respond=lambda key, params, examples: _generate(net, key, params, examples.labels),
+        embed=lambda params, examples: _encode(net, params.weights, examples)[0],
         decodings={"bias": Decoding(lambda params, value: params._replace(bias=value), 1.0, 0.0, float("inf"))},
         truth=truth,
         hyper=fitting.hyper,
         ranges=fitting.ranges,
-        embed=embed,
         source="Shumailov et al., Nature 631:755",
     )
+
+
+class _Autoencoder(NamedTuple):
+    """The two networks; the shape of an image, the classes, the latent dimensions and the pixels' deviation."""
+
+    encoder: "_Encoder"
+    decoder: "_Decoder"
+    shape: tuple[int, ...]
+    classes: int
+    latent: int
+    deviation: float
+
+
+def _encode(net: _Autoencoder, weights: Weights, examples: LabelledImages) -> tuple[Array, Array]:
+    """Return mean and logarithm of the variance of the latent variable."""
+    found = net.encoder.apply({"params": weights["encoder"]}, examples.images, one_hot(examples.labels, net.classes))
+    return cast(tuple[Array, Array], found)
+
+
+def _decode(
+    net: _Autoencoder, weights: Weights, latents: Float[Array, "n latent"], labels: Int[Array, " n"]
+) -> Float[Array, "n height width channel"]:
+    return cast(Array, net.decoder.apply({"params": weights["decoder"]}, latents, one_hot(labels, net.classes)))
+
+
+def _bound(net: _Autoencoder, weights: Weights, key: Key[Array, ""], examples: LabelledImages) -> Float[Array, " n"]:
+    """Return the evidence lower bound of each image given its class, with one draw of the latent variable."""
+    mean, log_variance = _encode(net, weights, examples)
+    latents = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
+    z = (examples.images - _decode(net, weights, latents, examples.labels)) / net.deviation
+    density = -0.5 * z**2 - jnp.log(net.deviation) - 0.5 * jnp.log(2.0 * jnp.pi)
+    log_likelihood: Array = density.sum(axis=(1, 2, 3))
+    divergence: Array = 0.5 * (mean**2 + jnp.exp(log_variance) - 1.0 - log_variance).sum(axis=1)
+    return log_likelihood - divergence
+
+
+def _init(net: _Autoencoder, key: Key[Array, ""], examples: LabelledImages, weights: Array) -> VAE:
+    encoder_key, decoder_key = jax.random.split(key)
+    label = jnp.zeros((1, net.classes))
+    parts = {
+        "encoder": net.encoder.init(encoder_key, jnp.zeros((1, *net.shape)), label)["params"],
+        "decoder": net.decoder.init(decoder_key, jnp.zeros((1, net.latent)), label)["params"],
+    }
+    return VAE(parts, jnp.full(net.classes, 1.0 / net.classes))
+
+
+def _loss(net: _Autoencoder, weights: Weights, key: Key[Array, ""], batch: LabelledImages) -> Total:
+    # A mean over pixels: gradients of a size that doesn't depend on the image's.
+    return -_bound(net, weights, key, batch).sum(), batch.images.size
+
+
+def _fit(
+    net: _Autoencoder,
+    fit_weights: Fit,
+    key: Key[Array, ""],
+    params: VAE,
+    examples: LabelledImages,
+    weights: Float[Array, " n"],
+    **hyper: Array | float,
+) -> VAE:
+    fitted = fit_weights(key, params.weights, examples, weights, **hyper)
+    return params._replace(weights=fitted, shares=class_shares(examples.labels, weights, net.classes))
+
+
+def _generate(net: _Autoencoder, key: Key[Array, ""], params: VAE, labels: Int[Array, " n"]) -> LabelledImages:
+    """Return an image for each label."""
+    latents = jax.random.normal(key, (len(labels), net.latent))
+    if params.bias is not None:
+        latents = jnp.sqrt(params.bias) * latents
+    return LabelledImages(_decode(net, params.weights, latents, labels), labels)
+
+
+def _sample(net: _Autoencoder, key: Key[Array, ""], params: VAE, n: int) -> LabelledImages:
+    label_key, key = jax.random.split(key)
+    return _generate(net, key, params, draw_labels(label_key, params.shares, n))
+
+
+def _log_prob(net: _Autoencoder, params: VAE, examples: LabelledImages) -> Float[Array, " n"]:
+    def add(number: Array, total: Array) -> Array:
+        return total + _bound(net, params.weights, jax.random.fold_in(jax.random.key(0), number), examples)
+
+    total: Array = jax.lax.fori_loop(0, _DRAWS, add, jnp.zeros(len(examples.labels)))
+    return jnp.log(params.shares)[examples.labels] + total / _DRAWS
 
 
 class _Encoder(nn.Module):
