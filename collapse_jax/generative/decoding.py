@@ -44,7 +44,7 @@ def keep_top_p(p: Float[Array, "... v"], mass: Scalar) -> Float[Array, "... v"]:
 
     Nucleus sampling: Holtzman et al., arXiv 1904.09751. The outcome that crosses `mass` is kept.
     """
-    # At mass 1 the last outcomes must not fall to the rounding of the sum.
+    # Rounding may make the sum reach 1 too early: at mass 1 everything is kept, whatever the sum.
     due = jnp.where(jnp.asarray(mass) >= 1.0, jnp.inf, mass * (1.0 - _TINY))
     least = _largest(p, lambda among: jnp.where(among, p, 0.0).sum(axis=-1, keepdims=True) >= due)
     missing = due - jnp.where(p > least, p, 0.0).sum(axis=-1, keepdims=True)
@@ -54,8 +54,8 @@ def keep_top_p(p: Float[Array, "... v"], mass: Scalar) -> Float[Array, "... v"]:
 def _largest(p: Array, enough: Callable[[Array], Array]) -> Array:
     """Return the largest number, a row, for which the outcomes of at least that probability are `enough`; else 0.
 
-    A bit after the other, from the highest: non-negative numbers are ordered like the integers of their bits. A sort
-    would take ten times as long.
+    Non-negative floats are ordered like the integers that have their bits, so that the number is found by deciding its
+    bits one by one, from the highest. Sorting would take ten times as long.
     """
     bits = jnp.finfo(p.dtype).bits
     whole = jnp.int32 if bits == 32 else jnp.int64

@@ -69,9 +69,9 @@ def make_fit(loss: Loss, fitting: Fitting) -> Fit:
     """Return the function (key, params, examples, weights, *, learning_rate, steps) -> params that minimises `loss`.
 
     What is minimised is a mean over a batch of examples: `loss(params, key, batch)` returns the sum over it and the
-    number of its terms. An example is in a batch about as often as its
-    weight says: equal weights are passed through in random order, each once before any comes again. An example of
-    weight 2 trains exactly like two of weight 1 beside each other. Where all weights are 0 the parameters are NaN.
+    number of its terms. Examples come into batches in proportion to their weights: those of equal weights in random
+    order, each once before any comes again; one of weight 2 trains exactly like two of weight 1 beside each other.
+    Where all weights are 0 the parameters are NaN.
     """
 
     def optimizer(learning_rate: Scalar, steps: Int[Array, ""]) -> optax.GradientTransformation:
@@ -101,7 +101,7 @@ def make_fit(loss: Loss, fitting: Fitting) -> Fit:
         steps: Int[Array, ""] | int = fitting.steps,
     ) -> Params:
         steps = jnp.asarray(steps)
-        # Nothing to fit, as where a selection kept nothing: no number is better than one that looks like a model.
+        # A selection may keep nothing, so that all weights are 0: NaN says so, the start would look like a model.
         params = jax.tree.map(lambda leaf: jnp.where(weights.sum() > 0, leaf, jnp.nan).astype(leaf.dtype), params)
         order_key, loss_key = jax.random.split(key)
         order = visits(order_key, weights, steps * fitting.batch_size, fitting.steps * fitting.batch_size)

@@ -16,7 +16,7 @@ def draw_chi_square(key: Key[Array, ""], freedom: Float[Array, " n"]) -> Float[A
     """
     normal_key, uniform_key, power_key = jax.random.split(key, 3)
     shape = freedom / 2.0
-    # Of Gamma(shape + 1), which the power of a uniform turns into Gamma(shape).
+    # Draws are from Gamma(shape + 1): multiplied by a uniform number to the power 1/shape they follow Gamma(shape).
     d = shape[None] + (1.0 - 1.0 / 3.0)
     x = jax.random.normal(normal_key, (_ROUNDS, *freedom.shape))
     base = 1.0 + x / jnp.sqrt(9.0 * d)

@@ -15,9 +15,9 @@ _SHARED = 4
 def draw_frequencies(key: Key[Array, ""], p: Float[Array, " v"], n: Int[Array, ""]) -> Float[Array, " v"]:
     """Return how often each token comes in n independent draws: n in all, and never a dead one.
 
-    n is at most 2^24, what single precision counts. Only ratios of p matter.
+    n is at most 2^24: beyond it single precision no longer holds every whole number. Only ratios of p matter.
     """
-    # A model without living tokens (p is NaN) is flagged by its parameters; any token will do, here the first.
+    # Where p is NaN no token can be drawn, and the parameters show it: what is returned is then all of the first token.
     forks = _forks(jnp.where(p > 0, p, 0.0))
 
     def level(carry: tuple[Array, Array], fork: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
@@ -37,7 +37,8 @@ def draw_frequencies(key: Key[Array, ""], p: Float[Array, " v"], n: Int[Array, "
         levels = forks[max(end - _SHARED, 0) : end]
         width = len(levels[-1][0])
         sides = [jnp.stack([jnp.pad(fork[i], (0, width - len(fork[i]))) for fork in levels]) for i in (0, 1)]
-        # Of the nodes that were added to make pairs, nothing comes.
+        # The nodes that were added to fill a level up have no weight, so that they get no counts, and can be cut or
+        # padded with zeros.
         counts = jnp.pad(counts, (0, max(2 * width - len(counts), 0)))[: 2 * width]
         (counts, key), _ = jax.lax.scan(level, (counts, key), (sides[0], sides[1]))
     return counts[: len(p)]
@@ -64,7 +65,8 @@ def draw_binomials(
     """
     rejects = n * q > _SEARCHED
     found = _search(u, n, jnp.where(rejects, 0.0, q))
-    # Where nothing is left to draw, any law that rejection can draw from.
+    # The loop draws for every entry, also for those that the search has found: these get a law for which rejection
+    # works, and what it draws is not used.
     trials, chance = jnp.where(rejects, n, 100.0), jnp.where(rejects, q, 0.5)
 
     def waits(carry: tuple[Array, Bool[Array, " k"], Array]) -> Bool[Array, ""]:

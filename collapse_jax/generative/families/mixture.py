@@ -142,7 +142,7 @@ def _spread(key: Key[Array, ""], x: Float[Array, "n d"], a: Float[Array, " n"], 
     def add(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
         nearest, key = carry
         key, own_key = jax.random.split(key)
-        # Where all examples are taken, any may be taken twice.
+        # Once every example coincides with a centre all distances are 0: then one is drawn by weight alone.
         odds = jnp.where(jnp.any(a * nearest > 0), a * nearest, a)
         chosen = jax.random.categorical(own_key, jnp.log(odds))
         away = x - x[chosen][None]

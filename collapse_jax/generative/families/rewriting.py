@@ -31,7 +31,7 @@ from collapse_jax.nets.transformer import require_whole
 class Rewriter(NamedTuple):
     """A model that writes, the instructions that it was trained on with their shares, and the chance to deepen.
 
-    That is one number, or one for each place in what is written.
+    The chance is one number for all rows, or one for each row that is rewritten.
     """
 
     writer: Params
