@@ -10,6 +10,7 @@ import pytest
 from scipy.optimize import minimize
 
 import collapse_jax as cj
+from collapse_jax.checks import numbers
 from collapse_jax.generative import selections as sel
 from collapse_jax.generative.families.categorical import categorical
 from collapse_jax.generative.families.gaussian import gaussian
@@ -18,7 +19,6 @@ from collapse_jax.generative.recursion.recurse import make_recursion
 from collapse_jax.generative.recursion.regimes import REGIMES
 from collapse_jax.generative.recursion.survival import keep
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.generative.selections.arguments import require_function, require_whole
 
 P = np.array([0.5, 0.3, 0.2])
 REWARD = np.array([0.2, -0.5, 1.0])
@@ -468,8 +468,8 @@ def test_a_selection_of_ones_own():
 
 REFUSED = {
     "choose_from is 1": lambda: sel.curated(reward, 1),
-    "reward is 'mean'": lambda: require_function("reward", "mean"),
-    "choose_from is 2.0": lambda: require_whole("choose_from", 2.0, 2),
+    "reward is 'mean'": lambda: numbers.function("reward", "mean"),
+    "choose_from is 2.0": lambda: numbers.whole("choose_from", 2.0, 2),
     "choose_from is True": lambda: sel.best_of(reward, True),
     "oversample is 1": lambda: sel.top_share(reward, 1),
     "oversample is 0": lambda: sel.verified(lambda x: x, oversample=0),

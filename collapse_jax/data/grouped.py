@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Int, PyTree
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.data.splitting import uniform
 
@@ -39,8 +40,7 @@ def mix_groups(groups: Mapping[str, PyTree], shares: Mapping[str, float], size: 
     """
     have = _sizes(groups)
     _require_shares(shares, groups)
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ValueError(f"size is {size!r}; it must be a whole number from 1 on")
+    numbers.whole("size", size, 1)
     wanted = _apportion([shares[name] for name in groups], size)
     _require_enough(dict(zip(groups, wanted, strict=True)), have, shares, size)
     drawn = {name: _drawn(name, have[name], count, seed) for name, count in zip(groups, wanted, strict=True)}

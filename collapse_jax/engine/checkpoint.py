@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from collapse_jax.checks import numbers
 from collapse_jax.engine import hosts
 from collapse_jax.engine.checksum import checksum
 from collapse_jax.engine.program import Compiled
@@ -237,7 +238,7 @@ def _read(directory: Path) -> dict[str, Any] | None:
 
 def _chunk_of(there: dict[str, Any] | None) -> int:
     chunk = there.get("chunk") if there else 0
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < bool(there):
+    if not numbers.is_whole(chunk) or chunk < bool(there):
         raise ValueError(f"sweep.json gives the chunk {chunk!r}, a whole number from 1 on; give another directory")
     return chunk
 

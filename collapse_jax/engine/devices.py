@@ -7,6 +7,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from collapse_jax.checks import numbers
+
 POPULATION = "population"
 """The axis of a mesh that members are spread over."""
 BATCH = "batch"
@@ -24,8 +26,7 @@ def make_mesh(*, batch: int = 1, model: int = 1) -> Mesh:
     """
     devices = np.array(jax.devices())
     for name, parts in ((BATCH, batch), (MODEL, model)):
-        if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
-            raise ValueError(f"{name} is {parts!r}; it must be a whole number from 1 on")
+        numbers.whole(name, parts, 1)
     if devices.size % (batch * model):
         raise ValueError(f"{BATCH}={batch} times {MODEL}={model} must divide the {devices.size} devices")
     sizes = {POPULATION: devices.size // (batch * model), BATCH: batch, MODEL: model}

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from jax.sharding import Mesh
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.engine.axes import Population, make_population
 from collapse_jax.engine.checkpoint import Store
@@ -70,7 +71,7 @@ def sweep(
     damaged files, whose content is computed again.
     """
     for name, value in (("segment", segment), ("max_members", max_members), ("vmap_members", vmap_members)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        if value is not None and (not numbers.is_whole(value) or value < 1):
             raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
     if not isinstance(process.num_steps, int) or process.num_steps < 1:
         raise ValueError(f"the process has num_steps {process.num_steps!r}; it must be a whole number from 1 on")

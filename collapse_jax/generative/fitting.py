@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import check_fields
 from collapse_jax.engine.devices import spread
 from collapse_jax.generative.decoding import Scalar
@@ -42,8 +43,7 @@ class Fitting:
         if self.accumulate is not None:
             wholes["accumulate"] = self.accumulate
         for name, value in wholes.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+            numbers.whole(name, value, 1)
         if self.accumulate is not None and self.batch_size % self.accumulate:
             raise ValueError(f"accumulate is {self.accumulate}; it must divide batch_size, {self.batch_size}")
         if not 0 <= self.warmup < 1:

@@ -8,13 +8,13 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.checks.hints import holds_numbers
 from collapse_jax.engine.devices import spread
 from collapse_jax.engine.process import Axis
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates
-from collapse_jax.generative.selections.arguments import require_whole
 from collapse_jax.generative.selections.learned import LearnedReward
 from collapse_jax.reward.loss import RankingData, draw_batch, ranking_loss
 from collapse_jax.reward.models import Model
@@ -74,8 +74,8 @@ def learned_reward(
     Raises ValueError for `answers` below 2, steps below 1, rankings of other types than the schemes', and when the
     recursion is made, for features of another shape than those of the rankings.
     """
-    require_whole("answers", answers, 2)
-    require_whole("refit_steps", refit_steps, 1)
+    numbers.whole("answers", answers, 2)
+    numbers.whole("refit_steps", refit_steps, 1)
     check_training(training)
     if isinstance(rankings, Rankings) and rankings.type_names != schemes.type_names:
         raise ValueError(f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}")
@@ -143,7 +143,7 @@ def rank_answers(features: PyTree, types: Int[Array, " n"], order: Float[Array, 
 
     Raises ValueError for `answers` below 2 or that don't divide the number of examples, and for features of another.
     """
-    require_whole("answers", answers, 2)
+    numbers.whole("answers", answers, 2)
     if len(order) % answers:
         raise ValueError(f"answers is {answers}; {len(order)} examples can't be ranked in groups of so many")
     for leaf in jax.tree.leaves(features):

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import check_fields
 from collapse_jax.numerics.indexing import lookup
 
@@ -21,13 +22,6 @@ _SCALE = 0.02
 _UNSEEN = -1e30
 
 Weights: TypeAlias = PyTree
-
-
-def require_whole(**values: Any) -> None:
-    """Raise ValueError, with its name, for a value that is not a whole number from 1 on."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,10 @@ class Architecture:
 
     def __post_init__(self) -> None:
         check_fields("architecture", self)
-        require_whole(layers=self.layers, width=self.width, heads=self.heads, expansion=self.expansion)
+        numbers.whole("layers", self.layers, 1)
+        numbers.whole("width", self.width, 1)
+        numbers.whole("heads", self.heads, 1)
+        numbers.whole("expansion", self.expansion, 1)
         if self.width % self.heads:
             raise ValueError(f"width is {self.width}; it must be a multiple of heads, {self.heads}")
         if self.positions == "rotary" and self.width // self.heads % 2:
@@ -101,7 +98,8 @@ def make_transformer(architecture: Architecture, *, vocabulary: int, length: int
 
     Raises ValueError for a vocabulary or length below 1.
     """
-    require_whole(vocabulary=vocabulary, length=length)
+    numbers.whole("vocabulary", vocabulary, 1)
+    numbers.whole("length", length, 1)
     dtype = jnp.dtype(architecture.dtype)
     size = architecture.width // architecture.heads
     network = _Network(architecture, vocabulary, length)

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.nets.transformer import Architecture, make_transformer, require_whole
+from collapse_jax.nets.transformer import Architecture, make_transformer
 from collapse_jax.numerics.indexing import lookup
 from collapse_jax.reward.models import Link, Model
 from collapse_jax.reward.rankings import Prefixes
@@ -21,7 +22,7 @@ def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: 
     states over the tokens that are there. Rewards are NaN for a token outside the vocabulary. Raises ValueError for a
     vocabulary below 1.
     """
-    require_whole(vocabulary=vocabulary)
+    numbers.whole("vocabulary", vocabulary, 1)
 
     def init(key: Key[Array, ""], features: Int[Array, "... item token"]) -> PyTree:
         return _init(key, architecture, vocabulary, features.shape[-1])
@@ -49,7 +50,7 @@ def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link
     completions begin, so that the last one tells the length. Rewards are NaN for a token outside the vocabulary.
     Raises ValueError for a vocabulary below 1.
     """
-    require_whole(vocabulary=vocabulary)
+    numbers.whole("vocabulary", vocabulary, 1)
 
     def init(key: Key[Array, ""], features: Prefixes) -> PyTree:
         return _init(key, architecture, vocabulary, features.tokens.shape[-1])

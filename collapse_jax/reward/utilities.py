@@ -11,15 +11,14 @@ Add your own with `@utility`; see `UTILITIES` for those at hand.
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Mapping
-from numbers import Real
 from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.registry import Table
 from collapse_jax.reward.calculus import Scalar, on_host
 from collapse_jax.reward.shape import Shape, examine
@@ -93,7 +92,7 @@ def choose(utility: Utility, **params: float) -> Choice:
     for name, value in params.items():
         if name not in known:
             raise ValueError(f"utility {utility.name!r} has no parameter {name!r}; it takes {', '.join(known)}")
-        if isinstance(value, bool) or not (isinstance(value, Real) and math.isfinite(value)):
+        if not numbers.is_finite(value):
             raise ValueError(f"parameter {name} of utility {utility.name!r} is {value}; it must be a finite number")
     full = {name: float(params.get(name, default)) for name, default in known.items()}
     if not 0.0 <= full["min_gap"] < 1.0:
@@ -133,7 +132,7 @@ def require_utility(utility: Any) -> None:
         if not fits:
             raise ValueError(f"utility has {field} = {getattr(utility, field)!r}; it must be {needed}")
     for name, value in utility.defaults.items():
-        if isinstance(value, bool) or not (isinstance(value, Real) and math.isfinite(value)):
+        if not numbers.is_finite(value):
             raise ValueError(f"utility {utility.name!r} has the default {name} = {value!r}; it must be a finite number")
 
 
@@ -192,7 +191,7 @@ def _record(fn: UtilityFn, name: str, law: Law | None, source: str) -> Utility:
             raise ValueError(
                 f"utility {name!r} must not define {parameter.name!r}: the name means something else already"
             )
-        if isinstance(parameter.default, bool) or not isinstance(parameter.default, int | float):
+        if not numbers.is_finite(parameter.default):
             raise ValueError(f"parameter {parameter.name!r} of utility {name!r} needs a number as its default")
         defaults[parameter.name] = float(parameter.default)
     return Utility(name, fn, defaults, law, source)

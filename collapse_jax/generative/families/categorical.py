@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.draws.multinomial import draw_frequencies
@@ -21,8 +22,7 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
     truth is Zipf's law, p_i in proportion to i^-exponent (0: uniform), the "Hutter LM" of Dohmatob et al.,
     arXiv 2402.07043.
     """
-    if isinstance(vocabulary, bool) or not isinstance(vocabulary, int) or not 1 <= vocabulary <= 2**20:
-        raise ValueError(f"vocabulary is {vocabulary!r}; it must be a whole number from 1 to 2**20")
+    numbers.whole("vocabulary", vocabulary, 1, 2**20)
 
     def init(key: Key[Array, ""], examples: Array, weights: Array) -> Float[Array, " v"]:
         return jnp.full(vocabulary, 1.0 / vocabulary)

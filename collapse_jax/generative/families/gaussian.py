@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.draws.chi_square import draw_chi_square
@@ -38,8 +39,7 @@ def gaussian(d: int = 1, *, unbiased: bool = False) -> Family:
     are lost in rounding. `bias` λ emits with covariance λΣ (Alemohammad et al., arXiv 2307.01850); for a Gaussian that
     is also its `temperature`. Examples are (n, d). The truth is the standard normal.
     """
-    if isinstance(d, bool) or not isinstance(d, int) or d < 1:
-        raise ValueError(f"d is {d!r}; it must be a whole number from 1 on")
+    numbers.whole("d", d, 1)
     scale = Decoding(lambda params, value: params._replace(covariance=value * params.covariance), 1.0, 0.0, jnp.inf)
 
     def init(key: Key[Array, ""], examples: Array, weights: Array) -> Gaussian:

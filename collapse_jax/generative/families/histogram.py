@@ -6,6 +6,7 @@ import numpy as np
 import scipy
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.draws.multinomial import draw_frequencies
@@ -28,8 +29,7 @@ def histogram(low: float = -4.0, high: float = 4.0, bins: int = 64) -> Family:
 
     Raises ValueError for bounds that aren't finite and increasing, and for bins narrower than 1e-4 of the bounds.
     """
-    if isinstance(bins, bool) or not isinstance(bins, int) or not 1 <= bins <= 2**20:
-        raise ValueError(f"bins is {bins!r}; it must be a whole number from 1 to 2**20")
+    numbers.whole("bins", bins, 1, 2**20)
     if not -np.inf < low < high < np.inf:
         raise ValueError(f"low and high are {low} and {high}; they must be finite and increase")
     width, reach = (high - low) / bins, max(abs(low), abs(high))

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.checks import numbers
+
 
 class LabelledImages(NamedTuple):
     """Images with values in [0, 1], and the class of each, a whole number from 0 on."""
@@ -37,6 +39,6 @@ def check_sizes(shape: Sequence[int], hidden: Sequence[int], **others: int) -> N
         raise ValueError(f"shape is {tuple(shape)}; it must be (height, width, channel)")
     several = {"shape": shape, "hidden": hidden}
     for name, values in [*several.items(), *((name, (value,)) for name, value in others.items())]:
-        if any(isinstance(one, bool) or not isinstance(one, int) or one < 1 for one in values):
+        if any(not numbers.is_whole(one) or one < 1 for one in values):
             shown = tuple(values) if name in several else values[0]
             raise ValueError(f"{name} is {shown!r}; it must be of whole numbers from 1 on")

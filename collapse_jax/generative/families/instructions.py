@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.evolved import Operator, Pool
@@ -63,8 +64,7 @@ def instruction_space(
     Raises ValueError for parameters out of range.
     """
     for name, value, least in (("topics", topics, 2), ("depths", depths, 1), ("reach", reach, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number from {least} on")
+        numbers.whole(name, value, least)
     if reach > topics // 2:
         raise ValueError(f"reach is {reach}; on a circle of {topics} topics it can be {topics // 2} at most")
     if not 0.0 <= exponent < np.inf:

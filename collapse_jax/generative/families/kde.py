@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.family import FAMILIES, Family, Moments, exact_family
@@ -50,7 +50,7 @@ def kde(d: int = 1, *, bandwidth: str | float = "scott", kernel: str = "gaussian
     if isinstance(bandwidth, str):
         if bandwidth not in _RULES:
             raise ValueError(f"bandwidth is {bandwidth!r}; it must be a number above 0 or one of {', '.join(_RULES)}")
-    elif isinstance(bandwidth, bool) or not isinstance(bandwidth, Real) or not 0.0 < bandwidth < math.inf:
+    elif not numbers.is_finite(bandwidth) or bandwidth <= 0:
         raise ValueError(f"bandwidth is {bandwidth!r}; it must be a number above 0 (for 0 there is the family ecdf)")
 
     def width(points: Points) -> Float[Array, " d"]:
@@ -128,8 +128,7 @@ def ecdf(d: int = 1) -> Family:
 
 
 def _check_dimensions(d: int) -> None:
-    if isinstance(d, bool) or not isinstance(d, int) or d < 1:
-        raise ValueError(f"d is {d!r}; it must be a whole number from 1 on")
+    numbers.whole("d", d, 1)
 
 
 def _remember(examples: Float[Array, "n d"], weights: Float[Array, " n"]) -> Points:

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.family import Draw, Family, Fit, Params, Tokens
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.generative.text.reading import Reader, make_reader
 from collapse_jax.generative.text.writing import Rules, beam_search, in_batches, write
 from collapse_jax.nets.accumulation import Total
-from collapse_jax.nets.transformer import Architecture, Transformer, Weights, make_transformer, require_whole
+from collapse_jax.nets.transformer import Architecture, Transformer, Weights, make_transformer
 
 
 class LanguageModel(NamedTuple):
@@ -50,16 +51,15 @@ def language_model(
 
     Raises ValueError for sizes, `end`, `prompt` or `beams` out of range.
     """
-    require_whole(vocabulary=vocabulary)
-    if not (end is None or (not isinstance(end, bool) and isinstance(end, int) and 0 <= end < vocabulary)):
+    numbers.whole("vocabulary", vocabulary, 1)
+    if not (end is None or (numbers.is_whole(end) and 0 <= end < vocabulary)):
         raise ValueError(f"end is {end!r}; it must be a token below the vocabulary, {vocabulary}, or None")
     low = 1 if beams != 1 else 0
-    if isinstance(prompt, bool) or not isinstance(prompt, int) or not low <= prompt < length:
+    if not numbers.is_whole(prompt) or not low <= prompt < length:
         raise ValueError(
             f"prompt is {prompt!r}; with {beams} beams it must be a whole number from {low} to {length - 1}"
         )
-    if isinstance(beams, bool) or not isinstance(beams, int) or not 1 <= beams <= vocabulary:
-        raise ValueError(f"beams is {beams!r}; it must be a whole number from 1 to the vocabulary, {vocabulary}")
+    numbers.whole("beams", beams, 1, vocabulary)
     # A row starts as if a document had just ended.
     start = vocabulary if end is None else end
     transformer = make_transformer(architecture, vocabulary=max(vocabulary, start + 1), length=length)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
@@ -41,8 +42,7 @@ def mixture(components: int = 3, d: int = 2, *, steps: int = 20, floor: float = 
     shares, unit covariances, and its centres evenly on a circle of radius 4 (in one dimension, 4 apart on the line).
     """
     for name, value in (("components", components), ("d", d), ("steps", steps)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+        numbers.whole(name, value, 1)
     if not 0.0 < floor < math.inf:
         raise ValueError(f"floor is {floor}; it must be a variance above 0")
 

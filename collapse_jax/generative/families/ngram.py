@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding, of_probabilities
 from collapse_jax.generative.families.categorical import draw_tokens, zipf
@@ -47,16 +48,14 @@ def ngram(
     [order - 1, length].
     """
     for name, value in (("vocabulary", vocabulary), ("order", order), ("length", length)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+        numbers.whole(name, value, 1)
     if vocabulary**order > _LARGEST:
         raise ValueError(f"vocabulary**order is {vocabulary}**{order}; it must be at most 2**24")
     if length < order:
         raise ValueError(f"length is {length}; it must be at least the order, {order}")
     memory = order - 1
     kept = memory if prompt is None else prompt
-    if isinstance(kept, bool) or not isinstance(kept, int) or not memory <= kept <= length:
-        raise ValueError(f"prompt is {prompt!r}; it must be a whole number from {memory} to {length}")
+    numbers.whole("prompt", kept, memory, length)
     sizes = _Sizes(vocabulary, memory, length, kept)
     family = Family(
         "ngram",

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.families.gaussian import bartlett
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
@@ -102,8 +103,7 @@ def logistic(d: int = 10, *, steps: int = 10, ridge: float = 1e-4) -> Family:
     equal coefficients of norm 1.
     """
     _check(d, ridge)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps is {steps!r}; it must be a whole number from 1 on")
+    numbers.whole("steps", steps, 1)
     if ridge == 0.0:
         raise ValueError("ridge is 0; it must be above 0, or separable examples have no best coefficients")
 
@@ -151,8 +151,7 @@ def logistic(d: int = 10, *, steps: int = 10, ridge: float = 1e-4) -> Family:
 
 
 def _check(d: int, ridge: float) -> None:
-    if isinstance(d, bool) or not isinstance(d, int) or d < 1:
-        raise ValueError(f"d is {d!r}; it must be a whole number from 1 on")
+    numbers.whole("d", d, 1)
     if not 0.0 <= ridge < math.inf:
         raise ValueError(f"ridge is {ridge}; it must be a number from 0 on")
 

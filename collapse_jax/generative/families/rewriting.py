@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.family import (
@@ -25,7 +26,6 @@ from collapse_jax.generative.family import (
     TokenProbabilities,
     Tokens,
 )
-from collapse_jax.nets.transformer import require_whole
 
 
 class Rewriter(NamedTuple):
@@ -71,8 +71,8 @@ def rewriting(
     Raises ValueError for templates of different numbers, an operator without one, one that broadens with nothing behind
     its slot, and a `length`, `end` or `deepening` out of range.
     """
-    require_whole(length=length)
-    if isinstance(end, bool) or not isinstance(end, int) or end < 0:
+    numbers.whole("length", length, 1)
+    if not numbers.is_whole(end) or end < 0:
         raise ValueError(f"end is {end!r}; it must be a token, a whole number from 0 on")
     if not 0.0 <= deepening <= 1.0:
         raise ValueError(f"deepening is {deepening}; it must be a probability in [0, 1]")

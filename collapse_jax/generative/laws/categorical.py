@@ -9,8 +9,8 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_distribution, check_generations, check_whole, check_within
 
 
 @checked
@@ -22,7 +22,7 @@ def heterozygosity(truth: Float[np.ndarray, " category"]) -> float:
 
     Raises ValueError for what is not a distribution.
     """
-    check_distribution("truth", truth)
+    numbers.distribution("truth", truth)
     return float(1 - truth @ truth)
 
 
@@ -68,7 +68,7 @@ def fresh_share_heterozygosity(
     Raises ValueError unless 0 <= truth < 1, 0 <= share <= 1, samples >= 1, generations >= 1.
     """
     _check(truth, samples, generations)
-    check_within("share", share, 0, 1)
+    numbers.within("share", share, 0, 1)
     drift = truth / samples * np.ones(generations)
     for t in range(1, generations):
         drift[t] = drift[0] + _kept(share, samples, mixed) * drift[t - 1]
@@ -87,7 +87,7 @@ def fresh_share_heterozygosity_limit(truth: float, share: float, samples: int, *
     Raises ValueError unless 0 <= truth < 1, 0 <= share <= 1, samples >= 1.
     """
     _check(truth, samples, 1)
-    check_within("share", share, 0, 1)
+    numbers.within("share", share, 0, 1)
     return truth - truth / samples / (1 - _kept(share, samples, mixed))
 
 
@@ -107,10 +107,10 @@ def missing_mass(
 
     Raises ValueError for what is not a distribution, or samples < 0.
     """
-    check_distribution("truth", truth)
+    numbers.distribution("truth", truth)
     drawn_from = truth if drawn_from is None else drawn_from
-    check_distribution("drawn_from", drawn_from)
-    check_whole("samples", samples, 0)
+    numbers.distribution("drawn_from", drawn_from)
+    numbers.whole_value("samples", samples, 0)
     # A category of probability 1 has log1p(-1) = -inf, and contributes nothing unless M = 0.
     with np.errstate(divide="ignore"):
         unseen = np.exp(samples * np.log1p(-np.minimum(drawn_from, 1))) if samples else np.ones(len(truth))
@@ -128,8 +128,8 @@ def zipf_missing_mass(exponent: float, samples: int) -> float:
 
     Raises ValueError unless exponent > 1 and samples >= 1. Source: Dohmatob et al., arXiv 2402.07043.
     """
-    check_within("exponent", exponent, 1, math.inf, ends="()")
-    check_whole("samples", samples, 1)
+    numbers.within("exponent", exponent, 1, math.inf, ends="()")
+    numbers.whole_value("samples", samples, 1)
     slope = 1 - 1 / exponent
     return float(
         scipy.special.zeta(exponent) ** (-1 / exponent) * scipy.special.gamma(slope) / exponent * samples**-slope
@@ -142,6 +142,6 @@ def _kept(share: float, samples: int, mixed: bool) -> float:
 
 
 def _check(truth: float, samples: int, generations: int) -> None:
-    check_within("truth", truth, 0, 1, ends="[)")
-    check_whole("samples", samples, 1)
-    check_generations(generations)
+    numbers.within("truth", truth, 0, 1, ends="[)")
+    numbers.whole_value("samples", samples, 1)
+    numbers.generations(generations)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_distribution, check_generations, check_whole, check_within
 
 
 @checked
@@ -18,8 +18,8 @@ def curated_pair(good: float, gap: float) -> float:
 
     Raises ValueError unless 0 <= good <= 1. Source: Ferbach et al., arXiv 2407.09499.
     """
-    check_within("good", good, 0, 1)
-    check_within("gap", gap, -math.inf, math.inf)
+    numbers.within("good", good, 0, 1)
+    numbers.within("gap", gap, -math.inf, math.inf)
     return good + good * (1 - good) * math.tanh(gap / 2)
 
 
@@ -32,9 +32,9 @@ def curated_pair_fixed_point(real_good: float, emitted_share: float, gap: float)
 
     Raises ValueError unless 0 <= real_good <= 1 and 0 <= emitted_share < 1. Source: Ferbach et al., arXiv 2407.09499.
     """
-    check_within("real_good", real_good, 0, 1)
-    check_within("emitted_share", emitted_share, 0, 1, ends="[)")
-    check_within("gap", gap, -math.inf, math.inf)
+    numbers.within("real_good", real_good, 0, 1)
+    numbers.within("emitted_share", emitted_share, 0, 1, ends="[)")
+    numbers.within("gap", gap, -math.inf, math.inf)
     real, pull = 1 - emitted_share, emitted_share * math.tanh(gap / 2)
     # The published root with the square root in the denominator where the numerator would cancel.
     root = math.sqrt((pull - real) ** 2 + 4 * pull * real * real_good)
@@ -59,8 +59,8 @@ def curated(
     Source: Ferbach et al., arXiv 2407.09499.
     """
     _check(model, rewards)
-    check_within("range of the rewards", float(np.ptp(rewards)), 0, 500)
-    check_whole("choices", choices, 1)
+    numbers.within("range of the rewards", float(np.ptp(rewards)), 0, 500)
+    numbers.whole_value("choices", choices, 1)
     odds = np.exp(rewards - rewards.max())
     log_u = np.arange(-40 - math.log(choices), 6 + float(np.ptp(rewards)), 0.1)[:, None]
     decay = np.exp(-np.exp(log_u) * odds)
@@ -81,7 +81,7 @@ def curated_limit(
     et al., arXiv 2407.09499.
     """
     _check(model, rewards)
-    check_generations(generations, 0)
+    numbers.generations(generations, 0)
     t = np.arange(generations + 1.0)[:, None]
     weights = model * np.exp(t * (rewards - rewards[model > 0].max()) * (model > 0))
     return np.asarray(weights / weights.sum(1, keepdims=True))
@@ -98,8 +98,8 @@ def best_of(cdf: Float[np.ndarray, " level"], choices: int, generations: int) ->
     """
     if not ((cdf >= 0) & (cdf <= 1)).all():
         raise ValueError(f"cdf = {cdf} is outside [0, 1]")
-    check_whole("choices", choices, 1)
-    check_generations(generations, 0)
+    numbers.whole_value("choices", choices, 1)
+    numbers.generations(generations, 0)
     return np.asarray(cdf ** (float(choices) ** np.arange(generations + 1)[:, None]))
 
 
@@ -116,11 +116,11 @@ def verified_gaussian(
 
     Raises ValueError unless variance > 0, width > 0, generations >= 0, mean and centre finite.
     """
-    check_within("mean", mean, -math.inf, math.inf, ends="()")
-    check_within("variance", variance, 0, math.inf, ends="()")
-    check_within("centre", centre, -math.inf, math.inf, ends="()")
-    check_within("width", width, 0, math.inf, ends="()")
-    check_generations(generations, 0)
+    numbers.within("mean", mean, -math.inf, math.inf, ends="()")
+    numbers.within("variance", variance, 0, math.inf, ends="()")
+    numbers.within("centre", centre, -math.inf, math.inf, ends="()")
+    numbers.within("width", width, 0, math.inf, ends="()")
+    numbers.generations(generations, 0)
     pull = np.arange(generations + 1.0) / width**2
     precision = 1 / variance + pull
     return (mean / variance + centre * pull) / precision, 1 / precision
@@ -155,7 +155,7 @@ def verified_and_refilled(right: float, keep_right: float, keep_wrong: float, re
 
     Raises ValueError for shares or probabilities outside [0, 1].
     """
-    check_within("refill", refill, 0, 1)
+    numbers.within("refill", refill, 0, 1)
     return keep_right * right + (1 - _kept(right, keep_right, keep_wrong)) * refill
 
 
@@ -173,10 +173,10 @@ def importance_resampled(
     Raises ValueError for what is not a distribution, a share outside (0, 1], or b < 0. Source: Drayson et al., arXiv
     2502.15654.
     """
-    check_distribution("truth", truth)
-    check_distribution("model", model)
-    check_within("real_share", real_share, 0, 1, ends="(]")
-    check_within("power", power, 0, math.inf, ends="[)")
+    numbers.distribution("truth", truth)
+    numbers.distribution("model", model)
+    numbers.within("real_share", real_share, 0, 1, ends="(]")
+    numbers.within("power", power, 0, math.inf, ends="[)")
     pool = real_share * truth + (1 - real_share) * model
     human = np.divide(real_share * truth, pool, out=np.zeros_like(pool), where=pool > 0)
     weights = pool * human**power
@@ -184,13 +184,13 @@ def importance_resampled(
 
 
 def _check(model: Float[np.ndarray, " category"], rewards: Float[np.ndarray, " category"]) -> None:
-    check_distribution("model", model)
+    numbers.distribution("model", model)
     if not (rewards.shape == model.shape and np.isfinite(rewards).all()):
         raise ValueError(f"rewards = {rewards} are not one finite number for each of {len(model)} categories")
 
 
 def _kept(right: float, keep_right: float, keep_wrong: float) -> float:
-    check_within("right", right, 0, 1)
-    check_within("keep_right", keep_right, 0, 1)
-    check_within("keep_wrong", keep_wrong, 0, 1)
+    numbers.within("right", right, 0, 1)
+    numbers.within("keep_right", keep_right, 0, 1)
+    numbers.within("keep_wrong", keep_wrong, 0, 1)
     return keep_right * right + keep_wrong * (1 - right)

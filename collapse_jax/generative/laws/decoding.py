@@ -11,8 +11,8 @@ import numpy as np
 import scipy
 from jaxtyping import Bool, Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked, require_numbers
-from collapse_jax.generative.laws.arguments import check_distribution, check_generations, check_whole, check_within
 
 Decode = Callable[[Float[np.ndarray, " category"]], Float[np.ndarray, " category"]]
 
@@ -26,8 +26,8 @@ def tempered(model: Float[np.ndarray, " category"], temperature: float) -> Float
 
     Raises ValueError for what is not a distribution, or a temperature that is not positive.
     """
-    check_distribution("model", model)
-    check_within("temperature", temperature, 0, math.inf, ends="()")
+    numbers.distribution("model", model)
+    numbers.within("temperature", temperature, 0, math.inf, ends="()")
     with np.errstate(divide="ignore"):
         return np.asarray(scipy.special.softmax(np.log(model) / temperature))
 
@@ -41,8 +41,8 @@ def top_k(model: Float[np.ndarray, " category"], number: int) -> Float[np.ndarra
 
     Raises ValueError for what is not a distribution, or a k that is not whole and at least 1.
     """
-    check_distribution("model", model)
-    check_whole("number", number, 1)
+    numbers.distribution("model", model)
+    numbers.whole_value("number", number, 1)
     kept = np.zeros_like(model)
     first = np.argsort(-model, stable=True)[:number]
     kept[first] = model[first]
@@ -60,8 +60,8 @@ def top_p(model: Float[np.ndarray, " category"], mass: float) -> Float[np.ndarra
 
     Raises ValueError for what is not a distribution, or a mass outside (0, 1].
     """
-    check_distribution("model", model)
-    check_within("mass", mass, 0, 1, ends="(]")
+    numbers.distribution("model", model)
+    numbers.within("mass", mass, 0, 1, ends="(]")
     # A sum that equals the mass up to rounding reaches it.
     reached = np.cumsum(np.sort(model)[::-1]) >= mass * model.sum() - 1e-12
     return top_k(model, int(np.argmax(reached)) + 1)
@@ -84,10 +84,10 @@ def iterate_decoding(
     Raises ValueError for a start or truth that is not a distribution, a share outside [0, 1], or generations < 0.
     """
     truth = start if truth is None else truth
-    check_distribution("start", start)
-    check_distribution("truth", truth)
-    check_within("share", share, 0, 1)
-    check_generations(generations, 0)
+    numbers.distribution("start", start)
+    numbers.distribution("truth", truth)
+    numbers.within("share", share, 0, 1)
+    numbers.generations(generations, 0)
     models = [start.astype(np.float64)]
     for _ in range(generations):
         emitted = decode(models[-1])
@@ -117,10 +117,10 @@ def temperature_fixed_points(categories: int, temperature: float, share: float, 
 
     Raises ValueError unless K >= 2, 1 <= favoured < K, T > 0, 0 < share <= 1.
     """
-    check_whole("categories", categories, 2)
-    check_within("favoured", favoured, 1, categories - 1)
-    check_within("temperature", temperature, 0, math.inf, ends="()")
-    check_within("share", share, 0, 1, ends="(]")
+    numbers.whole_value("categories", categories, 2)
+    numbers.within("favoured", favoured, 1, categories - 1)
+    numbers.within("temperature", temperature, 0, math.inf, ends="()")
+    numbers.within("share", share, 0, 1, ends="(]")
     rest = categories - favoured
 
     def excess(x: float) -> float:

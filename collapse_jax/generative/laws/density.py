@@ -5,8 +5,8 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_generations, check_within
 
 
 @checked
@@ -38,6 +38,6 @@ def kernel_accumulate(bandwidth: float, generations: int, *, variance: float = 1
 
 
 def _check(bandwidth: float, generations: int, variance: float) -> None:
-    check_within("bandwidth", bandwidth, 0, math.inf, ends="[)")
-    check_within("variance", variance, 0, math.inf, ends="()")
-    check_generations(generations)
+    numbers.within("bandwidth", bandwidth, 0, math.inf, ends="[)")
+    numbers.within("variance", variance, 0, math.inf, ends="()")
+    numbers.generations(generations)

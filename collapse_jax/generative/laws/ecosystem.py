@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_generations, check_whole, check_within
 
 
 class EcosystemLaw(NamedTuple):
@@ -31,10 +31,10 @@ def ecosystem_heterozygosity(truth: float, models: int, samples: int, generation
 
     Raises ValueError unless 0 < truth, models >= 1, samples >= 1, generations >= 1.
     """
-    check_within("truth", truth, 0, np.inf, ends="()")
-    check_whole("models", models, 1)
-    check_whole("samples", samples, 1)
-    check_generations(generations)
+    numbers.within("truth", truth, 0, np.inf, ends="()")
+    numbers.whole_value("models", models, 1)
+    numbers.whole_value("samples", samples, 1)
+    numbers.generations(generations)
     pool = models * samples
     one_author = (samples - 1) / (pool - 1) if pool > 1 else 1.0
     within, across, distinct = [], [], truth

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_distribution, check_within
 
 
 @checked
@@ -21,9 +21,9 @@ def token_edited(
     Raises ValueError for what is not a distribution, and a threshold outside [0, 1]. Source: Zhu et al., arXiv
     2412.14689.
     """
-    check_distribution("real", real)
-    check_distribution("model", model)
-    check_within("threshold", threshold, 0, 1)
+    numbers.distribution("real", real)
+    numbers.distribution("model", model)
+    numbers.within("threshold", threshold, 0, 1)
     if real.shape != model.shape:
         raise ValueError(f"real has {len(real)} tokens, model {len(model)}; they need one vocabulary")
     edited = model >= threshold

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_distribution, check_generations, check_within
 
 
 @checked
@@ -33,7 +33,7 @@ def evolve_and_accumulate(
         raise ValueError(f"seeds = {seeds} are not finite non-negative numbers with a positive sum")
     pools = [seeds.astype(np.float64)]
     for number in picks:
-        check_within("picks", number, 0, np.inf, ends="[)")
+        numbers.within("picks", number, 0, np.inf, ends="[)")
         pools.append(pools[-1] + number * (pools[-1] @ kernel) / pools[-1].sum())
     return np.stack(pools)
 
@@ -54,8 +54,8 @@ def evolve_and_replace(
     where everything is eliminated.
     """
     _check_kernel(kernel, len(seeds))
-    check_distribution("seeds", seeds)
-    check_generations(generations, 0)
+    numbers.distribution("seeds", seeds)
+    numbers.generations(generations, 0)
     pools = [seeds.astype(np.float64)]
     for generation in range(1, generations + 1):
         evolved = pools[-1] @ kernel

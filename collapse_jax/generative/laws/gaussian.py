@@ -7,8 +7,8 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_generations, check_whole
 
 
 @checked
@@ -24,7 +24,7 @@ def replace_log_variance(
 
     Raises ValueError for fewer than two samples or one generation. Source: Shumailov et al., Nature 631:755 (2024).
     """
-    check_whole("samples", samples, 2)
+    numbers.whole_value("samples", samples, 2)
     t, half = _generations(generations), (samples - 1) / 2
     return t * (scipy.special.digamma(half) - math.log(half)), t * scipy.special.polygamma(1, half)
 
@@ -40,8 +40,8 @@ def replace_log_determinant(samples: int, dim: int, generations: int) -> Float[n
 
     Raises ValueError unless 1 <= dim < samples, or for fewer than one generation.
     """
-    check_whole("dim", dim, 1)
-    check_whole("samples", samples, dim + 1)
+    numbers.whole_value("dim", dim, 1)
+    numbers.whole_value("samples", samples, dim + 1)
     j = np.arange(1, dim + 1)
     step = float(np.sum(scipy.special.digamma((samples - j) / 2) + math.log(2) - math.log(samples - 1)))
     return _generations(generations) * step
@@ -88,12 +88,12 @@ def accumulate_variance_limit(samples: int) -> float:
 
     Raises ValueError for fewer than one sample. Source: Kazdan et al., arXiv 2410.16713; Euler's product of the sine.
     """
-    check_whole("samples", samples, 1)
+    numbers.whole_value("samples", samples, 1)
     return float(np.sinc(1 / math.sqrt(samples)))
 
 
 def _generations(generations: int) -> Float[np.ndarray, " generation"]:
-    check_generations(generations)
+    numbers.generations(generations)
     return np.arange(1.0, generations + 1)
 
 
@@ -101,5 +101,5 @@ def _sizes(samples: Sequence[int]) -> Float[np.ndarray, " generation"]:
     if not len(samples):
         raise ValueError("samples = [] has no generation; one size a generation is needed")
     for size in samples:
-        check_whole("samples", size, 2)
+        numbers.whole_value("samples", size, 2)
     return np.asarray(samples, np.float64)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked, require_numbers
-from collapse_jax.generative.laws.arguments import check_generations, check_table, check_whole, check_within
 from collapse_jax.generative.laws.binomial import binomial
 from collapse_jax.generative.laws.ecosystem import ecosystem_heterozygosity
 
@@ -35,10 +35,10 @@ def two_groups(
     Raises ValueError for a share outside [0, 1], samples < 1, generations < 1, and a `kept` outside [0, 1]; kept shares
     must be one for each.
     """
-    check_within("share", share, 0, 1)
-    check_whole("samples", samples, 1)
-    check_generations(generations)
-    check_table("samples", samples + 1, samples + 1)
+    numbers.within("share", share, 0, 1)
+    numbers.whole_value("samples", samples, 1)
+    numbers.generations(generations)
+    numbers.table("samples", samples + 1, samples + 1)
     shares = np.arange(samples + 1) / samples
     after = kept(shares)
     require_numbers("what `kept` returns", after, shares.shape)
@@ -66,7 +66,7 @@ def ecosystem_share_variance(
     """
     found = []
     for share in shares:
-        check_within("share", float(share), 0, 1, ends="()")
+        numbers.within("share", float(share), 0, 1, ends="()")
         apart = 2 * float(share) * (1 - float(share))
         law = ecosystem_heterozygosity(apart, models, samples, generations)
         # The chance that two draws from the models together differ, half of it in either order.

@@ -10,8 +10,8 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_generations, check_table, check_whole, check_within
 from collapse_jax.generative.laws.binomial import binomial
 
 Shares = Float[np.ndarray, " share"]
@@ -107,7 +107,7 @@ def importance_survival(shares: Shares, real_share: float, samples: int, generat
     Raises ValueError for shares outside [0, 1], a real share outside [0, 1], samples < 1, generations < 1.
     """
     real = _check_real(shares, real_share, samples, generations)
-    check_table("generations", generations, len(shares))
+    numbers.table("generations", generations, len(shares))
     sizes = np.where(np.arange(generations) > 0, real, samples)
     alive = 1 - (1 - shares[None]) ** sizes[:, None]
     return SurvivalLaw(alive, np.cumprod(alive, 0))
@@ -153,7 +153,7 @@ def ecosystem_survival(shares: Shares, models: int, samples: int, generations: i
     Raises ValueError for shares outside [0, 1], models < 1, samples < 1, generations < 1.
     """
     _check(shares, samples, generations)
-    check_whole("models", models, 1)
+    numbers.whole_value("models", models, 1)
     size = models * samples
     drawn = _drawn(size, samples)
     # A sum of independent counts is a product of transforms; what rounding leaves below 0 is none.
@@ -188,13 +188,13 @@ def disappearance_time(unbroken: Float[np.ndarray, "generation share"]) -> Disap
 
 def _emitted(samples: int, size: int) -> Float[np.ndarray, "count emitted"]:
     """Return P(e of `size` emitted examples are of a group that was c of the M that trained)."""
-    check_table("samples", samples + 1, size + 1)
+    numbers.table("samples", samples + 1, size + 1)
     return binomial(size, np.arange(samples + 1) / samples)
 
 
 def _drawn(pool: int, samples: int) -> Float[np.ndarray, "count drawn"]:
     """Return P(n of M draws from the pool, without replacement, are of a group that is c of it)."""
-    check_table("samples", pool + 1, samples + 1)
+    numbers.table("samples", pool + 1, samples + 1)
     # Factorials below 0 are infinite: what is impossible has probability 0.
     log_factorial = np.concatenate([np.full(samples, np.inf), scipy.special.gammaln(np.arange(pool + 1) + 1.0)])
     c, n = np.arange(pool + 1)[:, None], np.arange(samples + 1)[None]
@@ -218,12 +218,12 @@ def _grown(
 
 def _check_real(shares: Shares, real_share: float, samples: int, generations: int) -> int:
     _check(shares, samples, generations)
-    check_within("real_share", real_share, 0, 1)
+    numbers.within("real_share", real_share, 0, 1)
     return round(real_share * samples)
 
 
 def _check(shares: Shares, samples: int, generations: int) -> None:
     for one in shares:
-        check_within("share", float(one), 0, 1)
-    check_whole("samples", samples, 1)
-    check_generations(generations)
+        numbers.within("share", float(one), 0, 1)
+    numbers.whole_value("samples", samples, 1)
+    numbers.generations(generations)

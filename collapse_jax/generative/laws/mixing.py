@@ -5,8 +5,8 @@ Each generation fits n_real real examples and n_synthetic ones that the generati
 
 import math
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_whole, check_within
 
 
 @checked
@@ -21,7 +21,7 @@ def golden_weight(share: float) -> float:
 
     Raises ValueError unless 0 <= share <= 1. Source: He, Xu, Cheng, arXiv 2502.18049.
     """
-    check_within("share", share, 0, 1)
+    numbers.within("share", share, 0, 1)
     # The conjugate of the published form, which cancels for large k; k = 0 has a weight of 0.
     return 2 / (1 + math.sqrt(1 + 4 * (1 - share) / share)) if share else 0.0
 
@@ -38,8 +38,8 @@ def weighted_error(weight: float, share: float) -> float:
 
     Raises ValueError unless 0 < w <= 1 and 0 < share < 1. Source: He, Xu, Cheng, arXiv 2502.18049.
     """
-    check_within("weight", weight, 0, 1, ends="(]")
-    check_within("share", share, 0, 1, ends="()")
+    numbers.within("weight", weight, 0, 1, ends="(]")
+    numbers.within("share", share, 0, 1, ends="()")
     odds = share / (1 - share)
     return (weight**2 + odds * (1 - weight) ** 2) / (weight * (2 - weight))
 
@@ -53,7 +53,7 @@ def pooled_error(share: float) -> float:
 
     Raises ValueError unless 0 < share < 1. Source: He, Xu, Cheng, arXiv 2502.18049.
     """
-    check_within("share", share, 0, 1, ends="()")
+    numbers.within("share", share, 0, 1, ends="()")
     return 1 / (2 - share)
 
 
@@ -69,9 +69,9 @@ def weighted_fit_error(weight: float, real: int, synthetic: int) -> float:
 
     Raises ValueError unless 0 < w <= 1 and both sizes are whole and at least 1.
     """
-    check_within("weight", weight, 0, 1, ends="(]")
-    check_whole("real", real, 1)
-    check_whole("synthetic", synthetic, 1)
+    numbers.within("weight", weight, 0, 1, ends="(]")
+    numbers.whole_value("real", real, 1)
+    numbers.whole_value("synthetic", synthetic, 1)
     kept = (1 - weight) ** 2
     return (weight**2 / real + kept / synthetic) / (1 - kept + kept / synthetic)
 
@@ -87,8 +87,8 @@ def fresh_share_error(share: float, samples: int) -> float:
 
     Raises ValueError unless 0 < share <= 1 and M is whole and at least 1. Source: Alemohammad et al., arXiv 2307.01850.
     """
-    check_within("share", share, 0, 1, ends="(]")
-    check_whole("samples", samples, 1)
+    numbers.within("share", share, 0, 1, ends="(]")
+    numbers.whole_value("samples", samples, 1)
     return 1 / (samples * (1 - (1 - share) ** 2) + 1 - share)
 
 

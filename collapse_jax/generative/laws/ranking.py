@@ -6,8 +6,8 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_whole, check_within
 
 _DEVIATIONS = 8.5
 _SPACING = 0.05
@@ -25,7 +25,7 @@ def ranked_quality(quality: Float[np.ndarray, " item"], noise: float) -> Float[n
 
     Raises ValueError unless noise > 0, and for a quality that is not finite.
     """
-    check_within("noise", noise, 0, math.inf, ends="()")
+    numbers.within("noise", noise, 0, math.inf, ends="()")
     if not np.isfinite(quality).all():
         raise ValueError(f"quality = {quality} is not finite")
     z = np.arange(-_DEVIATIONS, _DEVIATIONS + _SPACING / 2, _SPACING)
@@ -53,7 +53,7 @@ def curated_concentration(rewards: Float[np.ndarray, " item"], choices: int) -> 
 
     Raises ValueError for rewards that are not finite, or choices < 1.
     """
-    check_whole("choices", choices, 1)
+    numbers.whole_value("choices", choices, 1)
     if not np.isfinite(rewards).all():
         raise ValueError(f"rewards = {rewards} are not finite")
     return float((1 - 1 / choices) ** 2 * np.var(rewards))

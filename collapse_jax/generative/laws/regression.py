@@ -9,8 +9,8 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_generations, check_whole, check_within
 
 
 @checked
@@ -61,8 +61,8 @@ def regression_accumulate_fresh(
 
 
 def _one_fit(samples: int, dim: int, noise: float, generations: int) -> float:
-    check_whole("dim", dim, 1)
-    check_whole("samples", samples, dim + 2)
-    check_within("noise", noise, 0, math.inf, ends="[)")
-    check_generations(generations)
+    numbers.whole_value("dim", dim, 1)
+    numbers.whole_value("samples", samples, dim + 2)
+    numbers.within("noise", noise, 0, math.inf, ends="[)")
+    numbers.generations(generations)
     return noise * dim / (samples - dim - 1)

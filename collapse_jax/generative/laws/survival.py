@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.generative.laws.arguments import check_distribution, check_table, check_whole, check_within
 from collapse_jax.generative.laws.binomial import binomial
 
 
@@ -31,7 +31,7 @@ def survival_probability(
     """
     shares = np.atleast_1d(share)
     for one in shares:
-        check_within("share", one, 0, 1)
+        numbers.within("share", one, 0, 1)
     alive: Float[np.ndarray, "generation share"] = 1 - _lost(shares, samples)
     return alive if np.ndim(share) else alive[:, 0]
 
@@ -45,7 +45,7 @@ def survivors(truth: Float[np.ndarray, " category"], samples: Sequence[int]) -> 
 
     Raises ValueError for what is not a distribution, or sizes that are not whole and at least 1.
     """
-    check_distribution("truth", truth)
+    numbers.distribution("truth", truth)
     shares, number = np.unique(truth, return_counts=True)
     return (1 - _lost(shares, samples)) @ number
 
@@ -62,11 +62,11 @@ def forgetting_time(count: int, samples: int, *, quantile: float = 0.5, longest:
 
     Raises ValueError unless 0 <= count <= samples, samples >= 1, 0 < quantile < 1, longest >= 1.
     """
-    check_whole("samples", samples, 1)
-    check_whole("count", count, 0)
-    check_within("count", count, 0, samples)
-    check_within("quantile", quantile, 0, 1, ends="()")
-    check_whole("longest", longest, 1)
+    numbers.whole_value("samples", samples, 1)
+    numbers.whole_value("count", count, 0)
+    numbers.within("count", count, 0, samples)
+    numbers.within("quantile", quantile, 0, 1, ends="()")
+    numbers.whole_value("longest", longest, 1)
     if quantile >= 1 - count / samples:
         return 0.0 if count == 0 else math.inf
     matrix = _transition(samples, samples)
@@ -89,7 +89,7 @@ def absorption_time(samples: int) -> Float[np.ndarray, " count"]:
 
     Raises ValueError for fewer than one sample.
     """
-    check_whole("samples", samples, 1)
+    numbers.whole_value("samples", samples, 1)
     inner = _transition(samples, samples)[1:-1, 1:-1]
     times = np.linalg.solve(np.eye(samples - 1) - inner, np.ones(samples - 1))
     return np.concatenate([[0.0], times, [0.0]])
@@ -101,7 +101,7 @@ def _lost(shares: Float[np.ndarray, " share"], samples: Sequence[int]) -> Float[
     if not samples:
         raise ValueError("samples = [] has no generation; one size a generation is needed")
     for size in samples:
-        check_whole("samples", size, 1)
+        numbers.whole_value("samples", size, 1)
     distribution = binomial(samples[0], shares)
     lost, matrix = [distribution[:, 0]], None
     for i in range(1, len(samples)):
@@ -113,6 +113,6 @@ def _lost(shares: Float[np.ndarray, " share"], samples: Sequence[int]) -> Float[
 
 
 def _transition(before: int, after: int) -> Float[np.ndarray, "before after"]:
-    check_table("samples", before + 1, after + 1)
+    numbers.table("samples", before + 1, after + 1)
     shares = np.arange(before + 1) / before
     return binomial(after, shares)

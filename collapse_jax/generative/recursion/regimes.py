@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.checks.hints import takes
 from collapse_jax.registry import Table
@@ -103,14 +104,12 @@ def rows(regime: Regime, generations: int, samples: int, ratio: float = 0.0) -> 
     if not isinstance(regime, Regime):
         raise ValueError(f"regime is {regime!r}; it must be a record such as cj.REGIMES['replace']")
     for name, value in (("generations", generations), ("samples", samples)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+        numbers.whole(name, value, 1)
     if generations > _MOST_GENERATIONS:
         raise ValueError(
             f"generations is {generations}; it must be at most {_MOST_GENERATIONS}, as their square is tabled"
         )
-    if isinstance(ratio, bool) or not isinstance(ratio, Real | np.floating) or not 0.0 <= ratio <= 1.0:
-        raise ValueError(f"ratio is {ratio!r}; it must be a share in [0, 1]")
+    numbers.share("ratio", ratio)
     samples, ratio = int(samples), float(ratio)
     times, sources = range(1, generations + 1), range(FRESH, generations)
     label = f"regime {regime.name!r} with samples={samples}, ratio={ratio:g}"
@@ -207,8 +206,7 @@ def regime(
     samples at ratio 1/2.
     """
 
-    if isinstance(models, bool) or not isinstance(models, int) or models < 1:
-        raise ValueError(f"models is {models!r}; it must be a whole number from 1 on")
+    numbers.whole("models", models, 1)
     return REGIMES.enter(
         counts,
         lambda function, name: Regime(name, function, draws, weights, models, source),
@@ -283,8 +281,8 @@ def weighted(weight: float | None = None) -> Regime:
 
     Raises ValueError for a weight outside [0, 1].
     """
-    if weight is not None and not 0.0 <= weight <= 1.0:
-        raise ValueError(f"weight is {weight}; it must be a share in [0, 1]")
+    if weight is not None:
+        numbers.share("weight", weight)
 
     def weights(generation: int, source: int, samples: int, ratio: float) -> float:
         real = _real(samples, ratio)
@@ -309,8 +307,7 @@ def growing(generation: int, source: int, samples: int, ratio: float) -> int:
 
 def sliding_window(width: int) -> Regime:
     """Return the regime of the last `width` sources, the real set being the first. ValueError for a width below 1."""
-    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-        raise ValueError(f"width is {width!r}; it must be a whole number from 1 on")
+    numbers.whole("width", width, 1)
 
     def counts(generation: int, source: int, samples: int, ratio: float) -> int:
         return samples if max(REAL, generation - width) <= source < generation else 0
@@ -328,8 +325,7 @@ def with_share(regime: Regime, ratio: float, name: str) -> Regime:
     Arms of different shares, and those without one, then run in one program. Raises ValueError for a ratio outside
     [0, 1].
     """
-    if not 0.0 <= ratio <= 1.0:
-        raise ValueError(f"ratio is {ratio}; it must be a share in [0, 1]")
+    numbers.share("ratio", float(ratio))
     counts, draws, weights = regime.counts, regime.draws, regime.weights
     return regime._replace(
         name=name,
@@ -345,8 +341,7 @@ def ecosystem(models: int) -> Regime:
     Every model emits M examples; a model's training set is drawn from the shared pool uniformly without replacement.
     ValueError for fewer than one model.
     """
-    if isinstance(models, bool) or not isinstance(models, int) or models < 1:
-        raise ValueError(f"models is {models!r}; it must be a whole number from 1 on")
+    numbers.whole("models", models, 1)
     return Regime(
         f"ecosystem({models})",
         lambda generation, source, samples, ratio: models * samples if source == generation - 1 else 0,

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.generative.selections.arguments import require_whole
 from collapse_jax.generative.selections.learned import Reward, by_reward
 
 
@@ -22,7 +22,7 @@ def curated(reward: Reward, choose_from: int = 2) -> Selection:
 
     Raises ValueError for a `choose_from` below 2, and when candidates can't be grouped so.
     """
-    require_whole("choose_from", choose_from, 2)
+    numbers.whole("choose_from", choose_from, 2)
 
     def choose(
         key: Key[Array, ""], candidates: Candidates, score: Float[Array, " n"], strength: Scalar
@@ -48,7 +48,7 @@ def best_of(reward: Reward, choose_from: int) -> Selection:
 
     Raises ValueError for a `choose_from` below 2, and when candidates can't be grouped so.
     """
-    require_whole("choose_from", choose_from, 2)
+    numbers.whole("choose_from", choose_from, 2)
 
     def choose(key: Key[Array, ""], candidates: Candidates, score: Float[Array, " n"]) -> Float[Array, " n"]:
         return _best_of_groups(score, candidates, choose_from)
@@ -64,7 +64,7 @@ def top_share(reward: Reward, oversample: int) -> Selection:
 
     In a plan of several sizes the candidates are those of the largest. Raises ValueError for an `oversample` below 2.
     """
-    require_whole("oversample", oversample, 2)
+    numbers.whole("oversample", oversample, 2)
 
     def choose(key: Key[Array, ""], candidates: Candidates, score: Float[Array, " n"]) -> Float[Array, " n"]:
         alive = candidates.weights > 0

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.generative.selections.arguments import require_whole
 from collapse_jax.numerics.precision import exact_products
 
 
@@ -52,8 +52,8 @@ def find_centres(
     A cluster that loses all its examples keeps its centre. Raises ValueError for a `number` outside 1 to n and `steps`
     below 1.
     """
-    require_whole("steps", steps, 1)
-    require_whole("number", number, 1)
+    numbers.whole("steps", steps, 1)
+    numbers.whole("number", number, 1)
     if number > len(examples):
         raise ValueError(f"number is {number}; there are only {len(examples)} examples")
     if not isinstance(examples, jax.core.Tracer) and not jnp.isfinite(examples).all():

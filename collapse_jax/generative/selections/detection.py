@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.recursion.regimes import REAL
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.generative.selections.arguments import require_function, require_whole
 from collapse_jax.numerics.indexing import segment_sum
 from collapse_jax.numerics.precision import exact_products
 
@@ -36,7 +36,7 @@ def importance_resampled(detector: Detector) -> Selection:
     `miscalibration`, the expected calibration error of P(machine) over ten bins: its mean distance from the machine's
     share of the weight. Source: Drayson et al., arXiv 2502.15654.
     """
-    require_function("detector", detector)
+    numbers.function("detector", detector)
 
     def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, exponent: Scalar) -> Float[Array, " n"]:
         human = jnp.clip(1.0 - detector(key, candidates), 0.0, 1.0)
@@ -66,7 +66,7 @@ def calibrated_detector(log_ratio: Callable[[Examples], Float[Array, " n"]]) -> 
 
     The share of the machine among the candidates is taken from their weights.
     """
-    require_function("log_ratio", log_ratio)
+    numbers.function("log_ratio", log_ratio)
 
     def detect(key: Key[Array, ""], candidates: Candidates) -> Float[Array, " n"]:
         machine = (candidates.weights * _is_machine(candidates)).sum()
@@ -112,9 +112,9 @@ def learned_detector(
 
     Raises ValueError for `steps` or `folds` below 1 and a `ridge` that is not finite and above 0.
     """
-    require_function("features", features)
-    require_whole("steps", steps, 1)
-    require_whole("folds", folds, 1)
+    numbers.function("features", features)
+    numbers.whole("steps", steps, 1)
+    numbers.whole("folds", folds, 1)
     if not 0.0 < ridge < np.inf:
         raise ValueError(f"ridge is {ridge}; it must be a finite number above 0")
 

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.selection import Selection
-from collapse_jax.generative.selections.arguments import require_whole
 from collapse_jax.generative.selections.verification import accepted
 
 
@@ -19,10 +19,10 @@ def well_formed(end: int, *, least: int = 1, most: int | None = None, oversample
 
     Raises ValueError for an `end` below 0, a `least` below 1, a `most` below `least` and an `oversample` below 1.
     """
-    require_whole("end", end, 0)
-    require_whole("least", least, 1)
+    numbers.whole("end", end, 0)
+    numbers.whole("least", least, 1)
     if most is not None:
-        require_whole("most", most, least)
+        numbers.whole("most", most, least)
 
     def probability(examples: Int[Array, "n length"]) -> Float[Array, " n"]:
         closed = (examples == end) | (examples < 0)

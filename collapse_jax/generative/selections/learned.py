@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.checks.calling import call
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.generative.selections.arguments import require_function
 
 
 class LearnedReward(NamedTuple):
@@ -52,7 +52,7 @@ def by_reward(name: str, reward: Reward, choose: Choose, **fields: Any) -> Selec
         return jnp.asarray(score, float)
 
     if not isinstance(reward, LearnedReward):
-        require_function("reward", reward)
+        numbers.function("reward", reward)
 
         def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, **params: Any) -> Float[Array, " n"]:
             return choose(

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.generative.selections.arguments import require_function, require_whole
 
 
 @checked
@@ -31,10 +31,10 @@ def novel(
 
     Raises ValueError for a `threshold` below 0 and an `oversample` below 1.
     """
-    require_function("distance", distance)
+    numbers.function("distance", distance)
     if features is not None:
-        require_function("features", features)
-    require_whole("oversample", oversample, 1)
+        numbers.function("features", features)
+    numbers.whole("oversample", oversample, 1)
     if not threshold >= 0.0:
         raise ValueError(f"threshold is {threshold}; it must be a number from 0 on")
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Selection
-from collapse_jax.generative.selections.arguments import require_function, require_whole
 
 
 @checked
@@ -31,8 +31,8 @@ def accepted(
 
     Raises ValueError for an `oversample` below 1 and for a range without a parameter.
     """
-    require_function("probability", probability)
-    require_whole("oversample", oversample, 1)
+    numbers.function("probability", probability)
+    numbers.whole("oversample", oversample, 1)
     defaults, ranges = dict(defaults or {}), dict(ranges or {})
     if unknown := set(ranges) - set(defaults):
         raise ValueError(f"ranges name {sorted(unknown)}; parameters are {sorted(defaults)}")
@@ -54,7 +54,7 @@ def verified(correct: Callable[[Examples], Bool[Array, " n"]], *, oversample: in
 
     Raises ValueError for an `oversample` below 1.
     """
-    require_function("correct", correct)
+    numbers.function("correct", correct)
 
     def probability(examples: Examples, right: Scalar, wrong: Scalar) -> Float[Array, " n"]:
         return jnp.where(correct(examples), jnp.asarray(right, float), jnp.asarray(wrong, float))

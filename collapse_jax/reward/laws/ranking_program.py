@@ -17,6 +17,7 @@ from typing import NamedTuple, get_args
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from collapse_jax.checks import numbers
 from collapse_jax.reward.calculus import HostFunction, on_host
 from collapse_jax.reward.rankings import Pairs
 from collapse_jax.reward.utilities import Choice, Utility, as_choice, choose
@@ -40,7 +41,7 @@ class Trained(NamedTuple):
 
 def require_items(n_items: int) -> None:
     """Raise ValueError unless it is a whole number from 2 to 10,000: time grows with its cube."""
-    if isinstance(n_items, bool) or not isinstance(n_items, int | np.integer) or not 2 <= n_items <= _MOST_ITEMS:
+    if not numbers.is_whole(n_items) or not 2 <= n_items <= _MOST_ITEMS:
         raise ValueError(f"n_items is {n_items}; it must be an integer >= 2, at most {_MOST_ITEMS} (see limit_law)")
 
 

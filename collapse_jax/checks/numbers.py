@@ -1,0 +1,89 @@
+"""What numbers and functions among the arguments must be: a ValueError names the argument, its value and the allowed.
+
+Bounds that rounding can overstep are checked with a tolerance, so that no function refuses what another one returned.
+"""
+
+import math
+from numbers import Integral, Real
+from typing import Any, TypeGuard
+
+import numpy as np
+from jaxtyping import Float
+
+_ROUNDING = 1e-9
+_MOST = 10**9
+_MOST_GENERATIONS = 10**6
+
+
+def whole(name: str, value: Any, low: int, high: int | None = None) -> None:
+    """Raise ValueError unless `value` is a whole number (True and False are none) from `low` on, or to `high`.
+
+    >>> whole("bins", 3.5, 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: bins is 3.5; it must be a whole number from 1 on
+    """
+    if not is_whole(value) or value < low or (high is not None and value > high):
+        allowed = f"from {low} on" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} is {value!r}; it must be a whole number {allowed}")
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Return whether a value is a whole number, Python's or NumPy's; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_finite(value: Any) -> bool:
+    """Return whether a value is one finite real number; True and False are none."""
+    return isinstance(value, Real | np.floating) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def share(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a number in [0, 1]."""
+    if not is_finite(value) or not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} is {value!r}; it must be a share in [0, 1]")
+
+
+def function(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` can be called."""
+    if not callable(value):
+        raise ValueError(f"{name} is {value!r}; it must be a function")
+
+
+def whole_value(name: str, value: float, low: int, high: int = _MOST) -> None:
+    """Raise ValueError unless the value of a number is whole and from `low` to `high`: a law takes 3.0 as well as 3."""
+    if not (math.isfinite(value) and value == int(value) and low <= value <= high):
+        raise ValueError(f"{name} = {value} is not a whole number from {low} on (to {high:.0e} at most)")
+
+
+def generations(value: float, low: int = 1) -> None:
+    """Raise ValueError unless the value is a number of generations: whole, from `low` on, not beyond a million."""
+    whole_value("generations", value, low, _MOST_GENERATIONS)
+
+
+def table(name: str, rows: int, columns: int) -> None:
+    """Raise ValueError if a table of the law, whose size `name` decides, has more than 10^9 numbers (8 GB)."""
+    if rows * columns > _MOST:
+        raise ValueError(f"{name} is too large: it takes a table of {rows} x {columns} numbers, {_MOST:.0e} at most")
+
+
+def within(name: str, value: float, low: float, high: float, *, ends: str = "[]") -> None:
+    """Raise ValueError unless the value lies between the bounds; `ends` says which of them belong, as in "(]"."""
+    above = value >= low if ends[0] == "[" else value > low
+    below = value <= high if ends[1] == "]" else value < high
+    if not (above and below):
+        raise ValueError(f"{name} = {value} is outside {ends[0]}{low:g}, {high:g}{ends[1]}")
+
+
+def distribution(name: str, probabilities: Float[np.ndarray, " category"]) -> None:
+    """Raise ValueError unless the probabilities are non-negative and sum to 1 within 1e-9."""
+    total = float(np.sum(probabilities))
+    if not (np.all(probabilities >= 0) and abs(total - 1) <= _ROUNDING):
+        raise ValueError(f"{name} = {probabilities} is not a distribution: non-negative, sum 1 (it is {total:g})")
+
+
+def shares(name: str, values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Return the values clipped to [0, 1]; raises ValueError where one is further outside than sums may be, 1e-9."""
+    if not ((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)).all():
+        raise ValueError(f"{name} = {values.tolist()} is not a share in [0, 1] for each of {values.size}")
+    return np.asarray(np.clip(values, 0.0, 1.0))
