@@ -23,7 +23,8 @@ def heterozygosity(truth: Float[np.ndarray, " category"]) -> float:
     Raises ValueError for what is not a distribution.
     """
     numbers.distribution("truth", truth)
-    return float(1 - truth @ truth)
+    # Less than nothing where one category has all, and the sum is 1 up to rounding.
+    return max(0.0, float(1 - truth @ truth))
 
 
 @checked
@@ -72,7 +73,8 @@ def fresh_share_heterozygosity(
     drift = truth / samples * np.ones(generations)
     for t in range(1, generations):
         drift[t] = drift[0] + _kept(share, samples, mixed) * drift[t - 1]
-    return truth - drift
+    # All of it has drifted away in the end, and rounding takes more.
+    return np.maximum(truth - drift, 0.0)
 
 
 @checked
@@ -88,7 +90,7 @@ def fresh_share_heterozygosity_limit(truth: float, share: float, samples: int, *
     """
     _check(truth, samples, 1)
     numbers.within("share", share, 0, 1)
-    return truth - truth / samples / (1 - _kept(share, samples, mixed))
+    return max(0.0, truth - truth / samples / (1 - _kept(share, samples, mixed)))
 
 
 @checked
@@ -114,7 +116,7 @@ def missing_mass(
     # A category of probability 1 has log1p(-1) = -inf, and contributes nothing unless M = 0.
     with np.errstate(divide="ignore"):
         unseen = np.exp(samples * np.log1p(-np.minimum(drawn_from, 1))) if samples else np.ones(len(truth))
-    return float(truth @ unseen)
+    return min(float(truth @ unseen), 1.0)
 
 
 @checked

@@ -38,9 +38,10 @@ def curated_pair_fixed_point(real_good: float, emitted_share: float, gap: float)
     real, pull = 1 - emitted_share, emitted_share * math.tanh(gap / 2)
     # The published root with the square root in the denominator where the numerator would cancel.
     root = math.sqrt((pull - real) ** 2 + 4 * pull * real * real_good)
+    # Where all real ones are good, rounding may leave the root above 1.
     if pull - real > 0:
-        return (pull - real + root) / (2 * pull)
-    return 2 * real * real_good / (real - pull + root)
+        return min((pull - real + root) / (2 * pull), 1.0)
+    return min(2 * real * real_good / (real - pull + root), 1.0)
 
 
 @checked
@@ -65,7 +66,8 @@ def curated(
     log_u = np.arange(-40 - math.log(choices), 6 + float(np.ptp(rewards)), 0.1)[:, None]
     decay = np.exp(-np.exp(log_u) * odds)
     terms = np.exp(log_u) * odds * decay * (decay @ model)[:, None] ** (choices - 1)
-    return np.asarray(0.1 * choices * model * terms.sum(0))
+    # The sum's error may take a probability next to 1 beyond it.
+    return np.minimum(0.1 * choices * model * terms.sum(0), 1.0)
 
 
 @checked
@@ -96,8 +98,7 @@ def best_of(cdf: Float[np.ndarray, " level"], choices: int, generations: int) ->
 
     Raises ValueError for levels outside [0, 1], choices < 1, or generations < 0.
     """
-    if not ((cdf >= 0) & (cdf <= 1)).all():
-        raise ValueError(f"cdf = {cdf} is outside [0, 1]")
+    cdf = numbers.shares("cdf", cdf)
     numbers.whole_value("choices", choices, 1)
     numbers.generations(generations, 0)
     return np.asarray(cdf ** (float(choices) ** np.arange(generations + 1)[:, None]))

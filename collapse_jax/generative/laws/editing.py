@@ -27,4 +27,5 @@ def token_edited(
     if real.shape != model.shape:
         raise ValueError(f"real has {len(real)} tokens, model {len(model)}; they need one vocabulary")
     edited = model >= threshold
-    return np.asarray(np.where(edited, 0.0, real) + real[edited].sum() * model)
+    # Of one token that has all, rounding may make more than 1.
+    return np.minimum(np.where(edited, 0.0, real) + real[edited].sum() * model, 1.0)

@@ -42,13 +42,13 @@ def two_groups(
     shares = np.arange(samples + 1) / samples
     after = kept(shares)
     require_numbers("what `kept` returns", after, shares.shape)
-    if not ((after >= 0) & (after <= 1)).all():
-        raise ValueError(f"kept = {after} is not a share in [0, 1] for each of {samples + 1}")
+    after = numbers.shares("kept", np.asarray(after))
     step = binomial(samples, after)
     counts, law = binomial(samples, np.array([share]))[0], []
     for _ in range(generations):
-        mean = float(counts @ shares)
-        law.append((mean, float(counts @ (shares - mean) ** 2), 1 - float(counts[0])))
+        # Sums of probabilities, which rounding may leave outside [0, 1].
+        mean = float((counts @ shares).clip(0.0, 1.0))
+        law.append((mean, float(counts @ (shares - mean) ** 2), 1 - min(float(counts[0]), 1.0)))
         counts = counts @ step
     return TwoGroupLaw(*np.array(law).T)
 

@@ -70,7 +70,7 @@ def fresh_share_survival(shares: Shares, real_share: float, samples: int, genera
         never[:, 0] = 0.0
         unbroken.append(never.sum(1))
         counts, never = step(counts), step(never)
-    return SurvivalLaw(np.stack(alive), np.stack(unbroken))
+    return _law(np.stack(alive), np.stack(unbroken))
 
 
 @checked
@@ -92,7 +92,7 @@ def replayed_share_survival(shares: Shares, real_share: float, samples: int, gen
         lost.append((1 - shares) ** real * counts[:, 0])
         counts = counts @ emitted
     alive = 1 - np.stack(lost)
-    return SurvivalLaw(alive, alive)
+    return _law(alive, alive)
 
 
 @checked
@@ -137,7 +137,7 @@ def subsample_survival(shares: Shares, samples: int, generations: int) -> Surviv
         # Where none was drawn, none is emitted, and the count stays.
         both[few:, : missed.shape[1]] -= missed
     alive, unbroken = np.split(np.stack(present), 2, axis=1)
-    return SurvivalLaw(alive, unbroken)
+    return _law(alive, unbroken)
 
 
 @checked
@@ -163,7 +163,7 @@ def ecosystem_survival(shares: Shares, models: int, samples: int, generations: i
     for _ in range(generations):
         alive.append(1 - pool @ drawn[:, 0] ** models)
         pool = pool @ step
-    return SurvivalLaw(np.stack(alive), np.stack(alive))
+    return _law(np.stack(alive), np.stack(alive))
 
 
 @checked
@@ -177,13 +177,17 @@ def disappearance_time(unbroken: Float[np.ndarray, "generation share"]) -> Disap
 
     Raises ValueError for probabilities outside [0, 1].
     """
-    if not ((unbroken >= 0) & (unbroken <= 1)).all():
-        raise ValueError(f"unbroken = {unbroken.tolist()} has what is no probability: outside [0, 1]")
+    unbroken = numbers.shares("unbroken", unbroken)
     longer = np.concatenate([np.ones((1, unbroken.shape[1])), unbroken])
     mean = longer.sum(0)
     squares = (2 * np.arange(len(longer))[:, None] + 1) * longer
     # Where all are there to the end, rounding may leave less than nothing.
     return DisappearanceTime(mean, np.maximum(squares.sum(0) - mean**2, 0.0))
+
+
+def _law(alive: np.ndarray, unbroken: np.ndarray) -> SurvivalLaw:
+    """Return the law; sums of probabilities that rounding left outside [0, 1] are clipped."""
+    return SurvivalLaw(alive.clip(0.0, 1.0), unbroken.clip(0.0, 1.0))
 
 
 def _emitted(samples: int, size: int) -> Float[np.ndarray, "count emitted"]:

@@ -109,7 +109,8 @@ def _lost(shares: Float[np.ndarray, " share"], samples: Sequence[int]) -> Float[
             matrix = _transition(samples[i - 1], samples[i])
         distribution = distribution @ matrix
         lost.append(distribution[:, 0])
-    return np.stack(lost)
+    # Sums of probabilities, which rounding may leave above 1.
+    return np.stack(lost).clip(0.0, 1.0)
 
 
 def _transition(before: int, after: int) -> Float[np.ndarray, "before after"]:
