@@ -1,7 +1,7 @@
 """Arguments are checked by their annotations, with errors that name them."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -25,6 +25,8 @@ def function(
     where: Bool[Array, " n"] | None = None,
     sizes: Sequence[int] = (1,),
     pair: tuple[float, float] = (0.0, 1.0),
+    named: tuple[str, float] = ("a", 0.0),
+    names: Iterable[str] = (),
     by_name: Mapping[str, float] | None = None,
     kernel: Callable[[Array], Array] | None = None,
     word: Literal["all", "chain"] = "all",
@@ -43,6 +45,8 @@ RIGHT = {
     "where": np.ones(3, bool),
     "sizes": np.arange(3),
     "pair": [0, 1],
+    "named": ("b", 2.0),
+    "names": ["a", "b"],
     "by_name": {"a": 1},
     "kernel": jnp.exp,
     "word": "chain",
@@ -77,6 +81,12 @@ def test_what_is_right_passes_whatever_its_library_and_precision():
         ("sizes", "12", "sizes is '12'; function needs a sequence, such as a list, each a whole number"),
         ("sizes", [1, 0.5], r"sizes is \[1, 0.5\]; function needs a sequence"),
         ("pair", (1.0,), r"pair is \(1.0,\); function needs a sequence"),
+        (
+            "named",
+            ("a", "b"),
+            r"named is \('a', 'b'\); function needs a sequence, such as a list, of a string, a number",
+        ),
+        ("names", "bias", "names is 'bias'; function needs a sequence"),
         ("by_name", {"a": "b"}, "by_name is {'a': 'b'}; function needs a mapping to a number or None"),
         ("kernel", "exp", "kernel is 'exp'; function needs a function of 1 arguments or None"),
         ("kernel", lambda x, y: x, "function needs a function of 1 arguments"),

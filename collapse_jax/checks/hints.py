@@ -1,4 +1,7 @@
-"""Whether a value is what a type hint says: numbers, functions, sequences, records, and arrays by their axes."""
+"""Whether a value is what a type hint says: numbers, functions, sequences, records, and arrays by their axes.
+
+Arrays fit by axes, not by library or precision: NumPy's and JAX's are taken alike, whatever the annotation names.
+"""
 
 import inspect
 import types
@@ -78,8 +81,9 @@ def _fits(value: Any, option: Any, lengths: Lengths, may_be_empty: bool) -> bool
         is_sequence = isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim == 1)
         if not is_sequence or isinstance(value, str | bytes):
             return False
-        if origin is tuple and ... not in members and len(value) != len(members):
-            return False
+        if origin is tuple and ... not in members:
+            pairs = list(zip(value, members, strict=False))
+            return len(value) == len(members) and not any(problem(one, member, lengths) for one, member in pairs)
         return not any(problem(one, members[0], lengths) for one in value)
     if origin is Mapping:
         return isinstance(value, Mapping) and not any(problem(one, members[1], lengths) for one in value.values())
@@ -114,7 +118,7 @@ def _has_axes(shape: tuple[int, ...], axes: list[str], lengths: Lengths) -> bool
 
 
 def _is_several(value: Any) -> bool:
-    return not isinstance(value, str | bytes) and np.ndim(value) > 0 if hasattr(value, "shape") else True
+    return np.ndim(value) > 0 if hasattr(value, "shape") else not isinstance(value, str | bytes)
 
 
 def takes(value: Any, arguments: Any) -> bool:
@@ -176,6 +180,10 @@ def _described(option: Any) -> str:
     if typing.get_origin(option) is Callable or _is_function_type(option):
         arguments = _arguments(option)
         return f"a function of {len(arguments)} arguments" if isinstance(arguments, list) else "a function"
+    if typing.get_origin(option) is tuple and ... not in typing.get_args(option):
+        each = [problem(object(), member, {}) for member in typing.get_args(option)]
+        if len(set(each)) > 1:
+            return f"a sequence, such as a list, of {', '.join(each)}"
     if typing.get_origin(option) in (Sequence, tuple):
         return f"a sequence, such as a list, each {problem(object(), typing.get_args(option)[0], {})}"
     if typing.get_origin(option) is typing.Literal:
