@@ -67,7 +67,7 @@ def curated(
     decay = np.exp(-np.exp(log_u) * odds)
     terms = np.exp(log_u) * odds * decay * (decay @ model)[:, None] ** (choices - 1)
     # The sum's error may take a probability next to 1 beyond it.
-    return np.minimum(0.1 * choices * model * terms.sum(0), 1.0)
+    return np.asarray(np.minimum(0.1 * choices * model * terms.sum(0), 1.0))
 
 
 @checked

@@ -28,4 +28,4 @@ def token_edited(
         raise ValueError(f"real has {len(real)} tokens, model {len(model)}; they need one vocabulary")
     edited = model >= threshold
     # Of one token that has all, rounding may make more than 1.
-    return np.minimum(np.where(edited, 0.0, real) + real[edited].sum() * model, 1.0)
+    return np.asarray(np.minimum(np.where(edited, 0.0, real) + real[edited].sum() * model, 1.0))
