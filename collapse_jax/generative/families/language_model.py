@@ -59,7 +59,8 @@ def language_model(
         raise ValueError(
             f"prompt is {prompt!r}; with {beams} beams it must be a whole number from {low} to {length - 1}"
         )
-    numbers.whole("beams", beams, 1, vocabulary)
+    if not numbers.is_whole(beams) or not 1 <= beams <= vocabulary:
+        raise ValueError(f"beams is {beams!r}; it must be a whole number from 1 to the vocabulary, {vocabulary}")
     # A row starts as if a document had just ended.
     start = vocabulary if end is None else end
     transformer = make_transformer(architecture, vocabulary=max(vocabulary, start + 1), length=length)
