@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import collapse_jax as cj
 from collapse_jax.checks.annotations import check_fields, checked, require_numbers
-from collapse_jax.checks.calling import call, require_examples, require_like
+from collapse_jax.checks.user_functions import call, require_examples, require_like
 
 
 @checked

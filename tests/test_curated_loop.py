@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
-from collapse_jax import rank_answers
+from collapse_jax.loop import rank_answers
 from experiments.curated_loop import Config, make_schemes, run_text
 from experiments.shared.language_population import Language
 from experiments.testbeds.loop_laws import token_laws

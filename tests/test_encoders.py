@@ -117,7 +117,7 @@ def test_training_takes_an_encoder_in_the_place_of_the_perceptron(kind):
     else:
         *fields, mask = tokenize_prefixes(RANKED, TOKENIZER, LENGTH)
         rankings = cj.make_rankings(cj.reward.Prefixes(*fields), mask, RANKED.types)
-    model = getattr(cj, kind)(TOKENIZER.size, architecture=TINY)
+    model = getattr(cj.reward, kind)(TOKENIZER.size, architecture=TINY)
     schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])})
     process = cj.make_training(
         rankings, model, schemes, training=cj.reward.Training(steps=60, records=2, batch_size=2), test=rankings
@@ -174,4 +174,4 @@ def test_bad_prefixes_are_refused(features, message):
 @pytest.mark.parametrize("kind", ["text_encoder", "prefix_encoder"])
 def test_a_bad_vocabulary_is_refused(kind):
     with pytest.raises(ValueError, match="vocabulary is 0; it must be a whole number from 1 on"):
-        getattr(cj, kind)(0)
+        getattr(cj.reward, kind)(0)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax import Fitting, make_fit
+from collapse_jax.generative import Fitting, make_fit
 from collapse_jax.generative.fitting import visits
 
 

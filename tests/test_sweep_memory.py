@@ -80,7 +80,7 @@ def test_too_many_members_are_refused_with_the_number_that_fits(monkeypatch):
 
 def test_a_member_that_fits_nowhere_is_refused_with_the_way_out(monkeypatch):
     limit(monkeypatch, 300_000)
-    with pytest.raises(MemoryError, match=r"does not hold one member: .* cj\.make_mesh\(model=\.\.\.\)"):
+    with pytest.raises(MemoryError, match=r"does not hold one member: .* cj\.engine\.make_mesh\(model=\.\.\.\)"):
         sweep(make_large(), AXES, progress=False)
 
 

@@ -190,8 +190,6 @@ def _described(option: Any) -> str:
         return f"one of {', '.join(map(str, typing.get_args(option)))}"
     if typing.get_origin(option) is Mapping:
         return f"a mapping to {problem(object(), typing.get_args(option)[1], {}) or 'anything'}"
-    if getattr(option, "_is_protocol", False) and "__call__" in vars(option):
-        return "a function"
     name = getattr(typing.get_origin(option) or option, "__name__", str(option))
     return (
         "None"

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-from collapse_jax.checks.calling import call
+from collapse_jax.checks.user_functions import call
 from collapse_jax.engine.axes import Population
 from collapse_jax.engine.devices import BATCH, MODEL, POPULATION, check_mesh, state_spec
 from collapse_jax.engine.hosts import put

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from collapse_jax.checks.calling import call
+from collapse_jax.checks.user_functions import call
 from collapse_jax.engine.hosts import on_host
 from collapse_jax.engine.process import Process
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from collapse_jax.checks.annotations import checked
-from collapse_jax.checks.calling import call
+from collapse_jax.checks.user_functions import call
 
 Value = TypeVar("Value")
 

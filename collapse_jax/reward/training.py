@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Int, Key, PyTree
 
 from collapse_jax.checks.annotations import check_fields, checked
-from collapse_jax.checks.calling import call
+from collapse_jax.checks.user_functions import call
 from collapse_jax.engine.devices import spread
 from collapse_jax.engine.process import Hyper, Process
 from collapse_jax.nets.accumulation import Total, count_parts, mean_gradient

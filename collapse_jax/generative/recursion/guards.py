@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxtyping import Array, PyTree
 
-from collapse_jax.checks.calling import call, require_examples, require_like
+from collapse_jax.checks.user_functions import call, require_examples, require_like
 from collapse_jax.generative.family import Examples, Family, Params
 from collapse_jax.generative.selection import Selection
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from collapse_jax.checks.annotations import checked
-from collapse_jax.checks.calling import call
+from collapse_jax.checks.user_functions import call
 from collapse_jax.engine.process import Hyper
 from collapse_jax.generative.family import Examples, Family, Moments, Params
 from collapse_jax.generative.recursion.guards import guarded_record, guarded_truth

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.checks.calling import call
+from collapse_jax.checks.user_functions import call
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Selection
 
