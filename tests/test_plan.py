@@ -9,7 +9,7 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.generative.recursion.merging import make_merging
-from collapse_jax.generative.recursion.plan import make_layout
+from collapse_jax.generative.recursion.plan import make_pool_tables
 from collapse_jax.generative.recursion.regimes import REGIMES, Regime, rows
 
 T = 7
@@ -84,32 +84,32 @@ def needed(plan):
 @pytest.mark.parametrize("name", PLANS)
 def test_every_generation_finds_its_sources_in_the_pool(name, keep_real):
     plan = PLANS[name]
-    layout = make_layout(plan, keep_real=keep_real)
+    tables = make_pool_tables(plan, keep_real=keep_real)
     every = list(members(plan))
-    pool = [cj.REAL] + [None] * (layout.slots - 1)
+    pool = [cj.REAL] + [None] * (tables.slots - 1)
     for t in range(1, T + 1):
-        claimed = layout.occupant[t - 1]
-        assert claimed[layout.slots] == cj.FRESH
+        claimed = tables.occupant[t - 1]
+        assert claimed[tables.slots] == cj.FRESH
         if keep_real:
             assert claimed[cj.REAL] == pool[cj.REAL] == cj.REAL
-        for slot in range(layout.slots):
+        for slot in range(tables.slots):
             # A slot that stands for no source is marked with one past the last.
             assert claimed[slot] in (pool[slot], T)
         for place, one in every:
-            counts, weights = layout.counts[place][t - 1], layout.weights[place][t - 1]
-            assert layout.draws[place][t - 1] == one.draws[t - 1]
+            counts, weights = tables.counts[place][t - 1], tables.weights[place][t - 1]
+            assert tables.draws[place][t - 1] == one.draws[t - 1]
             found = {}
             for slot in np.flatnonzero(counts):
-                source = pool[slot] if slot < layout.slots else cj.FRESH
+                source = pool[slot] if slot < tables.slots else cj.FRESH
                 assert source not in found
                 found[source] = (counts[slot], weights[slot])
             row = zip(range(cj.FRESH, T), one.counts[t - 1], one.weights[t - 1], strict=True)
-            # Weights of a layout are float32.
+            # Weights of a tables are float32.
             assert found == {source: (count, np.float32(weight)) for source, count, weight in row if count}
-        if layout.write[t - 1] < layout.slots:
-            pool[layout.write[t - 1]] = t
+        if tables.write[t - 1] < tables.slots:
+            pool[tables.write[t - 1]] = t
         else:
-            assert layout.write[t - 1] == layout.slots
+            assert tables.write[t - 1] == tables.slots
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -117,9 +117,9 @@ def test_no_fewer_slots_would_do(name):
     plan = PLANS[name]
     last = needed(plan)
     alive = [sum(s < t <= last[s] for s in range(T)) for t in range(1, T + 1)]
-    assert make_layout(plan).slots == max(1, *alive)
+    assert make_pool_tables(plan).slots == max(1, *alive)
     last[cj.REAL] = T
-    assert make_layout(plan, keep_real=True).slots == max(
+    assert make_pool_tables(plan, keep_real=True).slots == max(
         sum(s < t <= last[s] for s in range(T)) for t in range(1, T + 1)
     )
 
@@ -127,12 +127,12 @@ def test_no_fewer_slots_would_do(name):
 @pytest.mark.parametrize("name", PLANS)
 def test_sizes_of_a_layout(name):
     plan = PLANS[name]
-    layout = make_layout(plan)
+    tables = make_pool_tables(plan)
     every = [one for _, one in members(plan)]
-    assert layout.width == max(1, *(one.counts[:, 1:].max() for one in every))
-    assert layout.fresh == max(one.counts[:, 0].max() for one in every)
-    assert layout.drawn == max(one.draws.max() for one in every)
-    assert layout.subsamples == any((one.draws != one.counts.sum(axis=1)).any() for one in every)
+    assert tables.width == max(1, *(one.counts[:, 1:].max() for one in every))
+    assert tables.fresh == max(one.counts[:, 0].max() for one in every)
+    assert tables.drawn == max(one.draws.max() for one in every)
+    assert tables.subsamples == any((one.draws != one.counts.sum(axis=1)).any() for one in every)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_sizes_of_a_layout(name):
     ],
 )
 def test_slots_of_regimes_at_hand(regimes, slots):
-    assert make_layout(cj.make_plan([REGIMES[name] for name in regimes], 12, 10, 0.5)).slots == slots
+    assert make_pool_tables(cj.make_plan([REGIMES[name] for name in regimes], 12, 10, 0.5)).slots == slots
 
 
 WHOLE = ["replace", "accumulate", "augment", "real_fraction_replayed", "real_fraction_fresh", "golden_ratio", "growing"]

@@ -85,7 +85,7 @@ def make_plan(
     return Plan(chosen, generations, tuple(map(int, sizes)), tuple(map(float, shares)), table)
 
 
-class Layout(NamedTuple):
+class PoolTables(NamedTuple):
     """A plan as arrays for the program: tables lead with (regime, samples, ratio, generation).
 
     Stored sources live in `slots` of `width` examples, each slot reused when its source has trained for the last time.
@@ -109,7 +109,7 @@ class Layout(NamedTuple):
         return int(self.draws.max())
 
 
-def make_layout(plan: Plan, *, keep_real: bool = False) -> Layout:
+def make_pool_tables(plan: Plan, *, keep_real: bool = False) -> PoolTables:
     """Return the arrays of a plan; `keep_real` holds the real set in the pool to the end, whether it trains or not."""
     generations = plan.generations
     every = [one for by_size in plan.table for by_ratio in by_size for one in by_ratio]
@@ -150,7 +150,7 @@ def make_layout(plan: Plan, *, keep_real: bool = False) -> Layout:
 
     counts = table([by_slot(one.counts) for one in every], np.int32)
     draws = table([one.draws for one in every], np.int32)
-    return Layout(
+    return PoolTables(
         counts,
         table([by_slot(one.weights) for one in every], np.float32),
         draws,
