@@ -202,7 +202,7 @@ plotting.curves(panels, x="generation", hue="mitigation")
 
 
 # %%
-def varied(key, candidates, pool):
+def varied(key, candidates, pool, memory):
     different = jax.vmap(lambda row: (jnp.bincount(row, length=tokenizer.size) > 0).sum())(candidates.examples)
     return candidates.weights * jnp.exp(different / 2.0)
 

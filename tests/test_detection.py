@@ -27,7 +27,7 @@ def test_records_are_those_of_scikit_learn():
     candidates, machine = mixed(0.8)
     detector = learned_detector(lambda x: x, folds=3)
     selection = importance_resampled(detector)
-    record = selection.inspect(jax.random.key(0), candidates, candidates, exponent=1.0)
+    record = selection.inspect(jax.random.key(0), candidates, candidates, (), exponent=1.0)
     p, weights = np.asarray(detector(jax.random.key(0), candidates)), np.asarray(candidates.weights)
     area = roc_auc_score(machine, p, sample_weight=weights)
     assert float(record["detected"]) == pytest.approx(area, abs=1e-5)
@@ -39,7 +39,7 @@ def test_records_are_those_of_scikit_learn():
 def test_ties_count_half():
     candidates, machine = mixed(0.0)
     record = importance_resampled(lambda key, candidates: jnp.full(N, 0.3)).inspect(
-        jax.random.key(0), candidates, candidates, exponent=1.0
+        jax.random.key(0), candidates, candidates, (), exponent=1.0
     )
     assert float(record["detected"]) == pytest.approx(0.5, abs=1e-6)
     weights = np.asarray(candidates.weights)
@@ -70,7 +70,9 @@ def test_folds_find_nothing_where_there_is_nothing():
         candidates, _ = mixed(0.0, features=20, seed=seed)
         for folds, found in areas.items():
             selection = importance_resampled(learned_detector(lambda x: x, folds=folds))
-            found.append(float(selection.inspect(jax.random.key(0), candidates, candidates, exponent=1.0)["detected"]))
+            found.append(
+                float(selection.inspect(jax.random.key(0), candidates, candidates, (), exponent=1.0)["detected"])
+            )
     assert np.mean(areas[1]) > 0.7
     assert abs(np.mean(areas[2]) - 0.5) < 4 * np.std(areas[2], ddof=1) / np.sqrt(20) + 0.02
 
@@ -94,6 +96,6 @@ def test_novelty_by_features_is_novelty_by_their_distance():
     pool = candidates._replace(examples=candidates.examples[::-1] + 0.3, weights=(jnp.arange(30) < 5).astype(float))
     plain = novel(lambda x, y: distance(jnp.sin(x), jnp.sin(y)), threshold=0.4)
     looked_at = novel(distance, features=jnp.sin, threshold=0.4)
-    kept = [np.asarray(one.weigh(jax.random.key(0), candidates, pool, threshold=0.4)) for one in (plain, looked_at)]
+    kept = [np.asarray(one.weigh(jax.random.key(0), candidates, pool, (), threshold=0.4)) for one in (plain, looked_at)]
     np.testing.assert_array_equal(*kept)
     assert 0 < kept[0].sum() < 30

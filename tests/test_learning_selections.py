@@ -103,7 +103,7 @@ def test_alternatives_with_memories_run_one_and_record_it_alone():
 def test_alternatives_correct_values_too():
     shifted = cj.Selection(
         "shifted",
-        lambda key, candidates, pool: candidates.weights,
+        lambda key, candidates, pool, memory: candidates.weights,
         correct=lambda examples, pool: jnp.zeros_like(examples),
     )
     either = selections.alternatives({"none": None, "zero": shifted})
@@ -129,8 +129,8 @@ def test_alternatives_of_different_oversampling_are_refused():
 def test_alternatives_take_masks_and_counts():
     mask = cj.Selection(
         "mask",
-        lambda key, candidates, pool: candidates.examples > 0,
-        inspect=lambda key, candidates, pool: {"kept": (candidates.weights > 0).sum()},
+        lambda key, candidates, pool, memory: candidates.examples > 0,
+        inspect=lambda key, candidates, pool, memory: {"kept": (candidates.weights > 0).sum()},
     )
     either = selections.alternatives({"none": None, "mask": mask})
     found = recurse(curate=either.selection, axes={"selection": either.axis})
@@ -156,7 +156,7 @@ def test_a_reward_is_one_number_a_candidate(reward):
 
 def test_a_weight_is_one_number_a_candidate():
     with pytest.raises(ValueError, match=r"selection 'one' returns weights of shape \(\); it needs one for each"):
-        recurse(curate=cj.Selection("one", lambda key, candidates, pool: candidates.weights.sum()))
+        recurse(curate=cj.Selection("one", lambda key, candidates, pool, memory: candidates.weights.sum()))
 
 
 def test_the_best_is_never_what_has_no_reward_nor_the_dead():
@@ -165,7 +165,7 @@ def test_the_best_is_never_what_has_no_reward_nor_the_dead():
     )
     rewards = jnp.array([1.0, jnp.nan, 5.0, -jnp.inf, 2.0, jnp.inf])
     best = selections.best_of(lambda tokens: rewards[tokens], 2)
-    kept = best.weigh(jax.random.key(0), candidates, candidates)
+    kept = best.weigh(jax.random.key(0), candidates, candidates, ())
     np.testing.assert_array_equal(kept, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0])
 
 

@@ -263,7 +263,7 @@ def test_what_is_empty_cut_too_short_or_too_long_is_dropped(least, most, kept):
     rows = jnp.asarray([*rows, [5, -1, END, -1, -1]])
     n = len(rows)
     candidates = Candidates(rows, jnp.full(n, 2.0), jnp.ones(n, int), jnp.zeros(n, int))
-    weights = well_formed(END, least=least, most=most).weigh(jax.random.key(0), candidates, candidates)
+    weights = well_formed(END, least=least, most=most).weigh(jax.random.key(0), candidates, candidates, ())
     np.testing.assert_array_equal(weights, 2.0 * np.isin(range(n), kept))
 
 

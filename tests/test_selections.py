@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,7 @@ def survivors(selection, size, replicas, p=P, pool=None, **hyper):
         tokens = jax.random.choice(draw_key, len(p), (size * selection.oversample,), p=jnp.array(p, jnp.float32))
         candidates = candidates_of(tokens)
         nothing = candidates._replace(weights=jnp.zeros_like(candidates.weights))
-        return keep(keep_key, selection, candidates, pool or nothing, None, hyper, size)[:2]
+        return keep(keep_key, selection, candidates, pool or nothing, (), hyper, size)[:2]
 
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), replicas)))
 
@@ -53,7 +54,7 @@ def survivors(selection, size, replicas, p=P, pool=None, **hyper):
 def weigh(selection, candidates, pool=None, key=0, **params):
     """Return the new weights."""
     params = {**selection.defaults, **params}
-    return np.asarray(selection.weigh(jax.random.key(key), candidates, pool or candidates, **params))
+    return np.asarray(selection.weigh(jax.random.key(key), candidates, pool or candidates, (), **params))
 
 
 def z_of(samples, want):
@@ -257,7 +258,7 @@ DETECTORS = {
 @pytest.mark.parametrize("detector", DETECTORS.values(), ids=DETECTORS)
 def test_weights_of_a_calibrated_detector_restore_the_moments_of_the_truth(detector):
     selection, moments = sel.importance_resampled(detector), []
-    apply = jax.jit(lambda candidates: selection.weigh(jax.random.key(0), candidates, candidates, 1.0))
+    apply = jax.jit(lambda candidates: selection.weigh(jax.random.key(0), candidates, candidates, (), 1.0))
     for seed in range(50):
         candidates = mixed(seed, 4000)
         a = np.asarray(apply(candidates), float)
@@ -313,7 +314,7 @@ def test_a_selection_sees_what_may_train_the_next_generation_and_nothing_else():
     """Slots that are not yet written, and what smaller members don't use, are not part of the pool."""
     seen = []
 
-    def spy(key, candidates, pool, mark):
+    def spy(key, candidates, pool, memory, mark):
         jax.debug.callback(lambda *values: seen.append(jax.tree.map(np.asarray, values)), mark, candidates, pool)
         return candidates.weights
 
@@ -394,7 +395,7 @@ def best(group):
 
 
 def test_a_composition_merges_parameters_and_corrects_in_order():
-    double = Selection("double", lambda key, c, pool: 2 * c.weights, correct=lambda x, pool: 2 * x)
+    double = Selection("double", lambda key, c, pool, memory: 2 * c.weights, correct=lambda x, pool: 2 * x)
     both = sel.compose(sel.self_correcting(np.zeros((1, 1))), double, sel.verified(lambda x: x[:, 0] > 0))
     assert dict(both.defaults) == {"correction": 0.5, "right": 1.0, "wrong": 0.0}
     assert set(both.ranges) == {"correction", "right", "wrong"}
@@ -452,7 +453,9 @@ def test_a_selection_of_ones_own():
     """Keep even tokens, with a chance of one's own."""
     rule = Selection(
         "even",
-        lambda key, candidates, pool, odd: jnp.where(candidates.examples % 2 == 0, 1.0, odd) * candidates.weights,
+        lambda key, candidates, pool, memory, odd: (
+            jnp.where(candidates.examples % 2 == 0, 1.0, odd) * candidates.weights
+        ),
         defaults={"odd": 0.0},
         ranges={"odd": (0.0, 1.0)},
     )
@@ -462,6 +465,77 @@ def test_a_selection_of_ones_own():
     assert (dataset["mean"].sel(odd=1.0).isel(dim=[1, 3, 5]).sum("dim") > 0).any()
     with pytest.raises(ValueError, match="odd"):
         cj.sweep(process, {"odd": [1.5], "seed": [0]}, progress=False)
+
+
+def plain_selection(**fields):
+    """A selection with functions of every kind that a user may write: a function, a lambda, a partial, a method."""
+
+    def weigh(key, candidates, pool, memory, strength):
+        return candidates.weights + strength * memory
+
+    class Learner:
+        def learn(self, key, candidates, pool, memory, strength):
+            return memory + 1.0
+
+    return Selection(
+        **{
+            "name": "plain",
+            "weigh": weigh,
+            "defaults": {"strength": 1.0},
+            "correct": lambda examples, pool, strength: examples,
+            "start": lambda key, real, **_: jnp.float32(0.0),
+            "learn": Learner().learn,
+            "inspect": partial(lambda scale, *given, **_: {"memory": scale * given[3]}, 2.0),
+            **fields,
+        }
+    )
+
+
+def recursion_of(selection):
+    return make_recursion(categorical(6), make_plan(REGIMES["replace"], 3, 20), curate=selection)
+
+
+@pytest.mark.parametrize("around", [lambda one: one, lambda one: sel.compose(one, sel.verified(lambda x: x >= 0))])
+def test_plain_functions_make_a_selection(around):
+    found = cj.sweep(recursion_of(around(plain_selection())), {}, progress=False)
+    np.testing.assert_array_equal(found["memory"], [0.0, 2.0, 4.0])
+
+
+def test_without_a_start_the_memory_is_an_empty_tuple():
+    memories = []
+
+    def weigh(key, candidates, pool, memory):
+        memories.append(memory)
+        return candidates.weights
+
+    alone = Selection("alone", weigh)
+    for one in (alone, sel.compose(alone), sel.alternatives({"it": alone}).selection, sel.compose(alone, judged())):
+        memories.clear()
+        cj.sweep(recursion_of(one), {}, progress=False)
+        assert memories
+        assert set(memories) == {()}
+
+
+def judged():
+    """A selection with a memory that oversamples nothing."""
+    return plain_selection(name="judged")
+
+
+@pytest.mark.parametrize("field", ["weigh", "correct", "start", "learn", "inspect"])
+def test_what_is_no_function_is_refused_by_the_name_of_its_field(field):
+    with pytest.raises(ValueError, match=rf"curate\.{field} is 3; Selection needs .*a function"):
+        recursion_of(plain_selection(**{field: 3}))
+
+
+def test_a_selection_that_takes_no_memory_is_refused_by_name():
+    with pytest.raises(ValueError, match="weigh of selection 'three' can't be called with 4 arguments"):
+        cj.sweep(recursion_of(Selection("three", lambda key, candidates, pool: candidates.weights)), {})
+
+
+@pytest.mark.parametrize("argument", ["measure", "inspect"])
+def test_a_function_of_other_arguments_is_refused_by_name(argument):
+    with pytest.raises(ValueError, match=rf"{argument} is .*lambda.*; make_recursion needs a function of . arguments"):
+        make_recursion(categorical(6), make_plan(REGIMES["replace"], 3, 20), **{argument: lambda one: {}})
 
 
 # Refusals

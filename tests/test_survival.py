@@ -21,7 +21,7 @@ def candidates_of(examples, weights=None):
 
 def weighing(weights, oversample=2, **options):
     return Selection(
-        "given", lambda key, candidates, pool: jnp.asarray(weights, float), oversample=oversample, **options
+        "given", lambda key, candidates, pool, memory: jnp.asarray(weights, float), oversample=oversample, **options
     )
 
 
@@ -79,7 +79,7 @@ def in_turn(weights, size):
 @pytest.mark.parametrize("weights", [[1.0, 2.0, 4.0, 0.0], [0.1, 0.1, 0.1, 0.7], [1e-20, 3e-20, 0.0, 6e-20]])
 def test_keep_draws_in_proportion_to_the_weights(weights):
     candidates = candidates_of(jnp.arange(4))
-    examples, kept = replicate(lambda key: keep(key, weighing(weights), candidates, candidates, None, {}, 2)[:2])
+    examples, kept = replicate(lambda key: keep(key, weighing(weights), candidates, candidates, (), {}, 2)[:2])
     np.testing.assert_array_equal(kept, 1.0)
     for order, p in in_turn(weights, 2).items():
         assert np.abs(z_of((examples == np.array(order)).all(axis=1).astype(float), p)) < 4, order
@@ -89,7 +89,7 @@ def test_keep_draws_in_proportion_to_the_weights(weights):
 def test_the_dead_are_never_kept_however_few_remain(alive):
     weights = jnp.where(jnp.arange(8) % 2 == 1, jnp.arange(8.0) < 2 * alive, 0.0)
     candidates = candidates_of(jnp.arange(8))
-    examples, kept = replicate(lambda key: keep(key, weighing(weights), candidates, candidates, None, {}, 4)[:2], 200)
+    examples, kept = replicate(lambda key: keep(key, weighing(weights), candidates, candidates, (), {}, 4)[:2], 200)
     np.testing.assert_array_equal(kept, np.arange(4)[None] < np.full((200, 1), alive))
     assert (examples[kept > 0] % 2 == 1).all()
 
@@ -97,7 +97,7 @@ def test_the_dead_are_never_kept_however_few_remain(alive):
 def test_without_oversampling_nothing_is_drawn():
     candidates = candidates_of({"x": jnp.arange(4.0)})
     given = [0.3, 0.0, 2.0, 1.0]
-    examples, kept, _ = keep(jax.random.key(0), weighing(given, oversample=1), candidates, candidates, None, {}, 4)
+    examples, kept, _ = keep(jax.random.key(0), weighing(given, oversample=1), candidates, candidates, (), {}, 4)
     np.testing.assert_array_equal(examples["x"], np.arange(4.0))
     np.testing.assert_array_equal(kept, np.array(given, np.float32))
 
@@ -105,12 +105,12 @@ def test_without_oversampling_nothing_is_drawn():
 def test_values_are_corrected_before_they_are_weighed_with_the_parameters_of_the_selection():
     selection = Selection(
         "shift",
-        lambda key, candidates, pool, shift: candidates.examples,
+        lambda key, candidates, pool, memory, shift: candidates.examples,
         defaults={"shift": 0.0},
         correct=lambda examples, pool, shift: examples + shift + pool.examples,
     )
     candidates = candidates_of(jnp.arange(3.0))
     pool = candidates_of(jnp.full(3, 10.0))
-    examples, kept, _ = keep(jax.random.key(0), selection, candidates, pool, None, {"shift": 0.5, "other": 9.0}, 3)
+    examples, kept, _ = keep(jax.random.key(0), selection, candidates, pool, (), {"shift": 0.5, "other": 9.0}, 3)
     np.testing.assert_array_equal(examples, np.array([10.5, 11.5, 12.5], np.float32))
     np.testing.assert_array_equal(kept, examples)

@@ -4,10 +4,10 @@ A selection weighs candidates. As `curate` of `make_recursion` it sees what a ge
 joins the pool; as `reweigh` it sees the whole training set, real and generated.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 
 class Candidates(NamedTuple):
@@ -22,29 +22,79 @@ class Candidates(NamedTuple):
     origin: Int[Array, " n"]
 
 
+# Type checkers take `*_: Any, **params: Any` for `...`: a selection may have the parameters that it names, or none.
+
+
+@runtime_checkable
+class Weigh(Protocol):
+    """The weights of candidates, by which they are kept or trained on."""
+
+    def __call__(
+        self, key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, /, *_: Any, **params: Any
+    ) -> Float[Array, " n"]:
+        """Return one weight a candidate, 0 or more; one of weight 0 is dropped.
+
+        `pool` holds the stored sources of which the coming generation may be trained; with `reweigh` it is the training
+        set itself. `memory` is what the selection has learned, an empty tuple if it has no `start`. `params` are
+        numbers, one for each name in the selection's `defaults`.
+        """
+
+
+@runtime_checkable
+class Correct(Protocol):
+    """Examples with their values changed, before they are weighed."""
+
+    def __call__(self, examples: PyTree, pool: Candidates, /, *_: Any, **params: Any) -> PyTree:
+        """Return as many examples, in the same structure and shapes."""
+
+
+@runtime_checkable
+class StartMemory(Protocol):
+    """What a selection knows at the beginning of a lineage."""
+
+    def __call__(self, key: Key[Array, ""], real: Candidates, /, *_: Any, **params: Any) -> PyTree:
+        """Return the first memory, any pytree of arrays, given the fixed real set."""
+
+
+@runtime_checkable
+class Learn(Protocol):
+    """What a selection knows after a generation."""
+
+    def __call__(
+        self, key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, /, *_: Any, **params: Any
+    ) -> PyTree:
+        """Return the next memory, in the shapes of the old one; the candidates have the weights just given."""
+
+
+@runtime_checkable
+class InspectSelection(Protocol):
+    """What is recorded of a selection in each generation."""
+
+    def __call__(
+        self, key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, /, *_: Any, **params: Any
+    ) -> Mapping[str, Array]:
+        """Return named arrays; the candidates have the weights just given, the memory hasn't learned from them yet."""
+
+
 class Selection(NamedTuple):
-    """A rule `weigh(key, candidates, pool, **params)` that returns the new weights (n,) of candidates, 0 or more.
+    """A rule that weighs candidates, described by the classes of its functions; only `weigh` is needed.
 
-    `pool` holds, as `Candidates`, the stored sources of which the coming generation may be trained. `defaults` names
-    the parameters that a sweep may vary, `ranges` the lowest and highest value of those that have such bounds.
-    `oversample` candidates are emitted for each example that is kept: those kept are drawn in proportion to the
+    `defaults` names the parameters that a sweep may vary, `ranges` the lowest and highest value of those that have such
+    bounds. `oversample` candidates are emitted for each example that is kept: those kept are drawn in proportion to the
     weights, without replacement, and one with weight 0 never is, however few remain. With an `oversample` of 1 nothing
-    is drawn, and the weights are those of the fit. `correct(examples, pool, **params)`, if given, changes the values of
-    examples first.
+    is drawn, and the weights are those of the fit.
 
-    A selection that learns has a memory, any pytree of arrays: `start(key, real, **params)` returns it at the beginning
-    of a lineage, `real` being the fixed real set as candidates. Then `weigh` and `inspect` take it after the pool, and
-    `learn(key, candidates, pool, memory, **params)` returns the next one, the candidates having the weights just given;
-    without `learn` it stays. `inspect(key, candidates, pool, **params)` returns what is recorded of each generation.
+    `correct` changes the values of examples before they are weighed. A selection with `start` has a memory, which
+    `learn` renews once a generation; without `learn` it stays as it started. `inspect` records.
     """
 
     name: str
-    weigh: Callable[..., Array]
+    weigh: Weigh
     defaults: Mapping[str, Any] = {}
     ranges: Mapping[str, tuple[float, float]] = {}
     oversample: int = 1
-    correct: Callable[..., PyTree] | None = None
+    correct: Correct | None = None
     source: str = ""
-    start: Callable[..., PyTree] | None = None
-    learn: Callable[..., PyTree] | None = None
-    inspect: Callable[..., Mapping[str, Array]] | None = None
+    start: StartMemory | None = None
+    learn: Learn | None = None
+    inspect: InspectSelection | None = None

@@ -36,7 +36,9 @@ def generative() -> Sequence[Probe]:
         **{"growing_compute": False, "measure": lambda key, params: {"p": params}, "dims": {"p": ("token",)}},
         **{"inspect": lambda key, examples, weights: {"kept": weights.sum()}, "coords": {"token": np.arange(5)}},
         "curate": selections.verified(lambda x: x > 1),
-        "reweigh": selections.verified(lambda x: x > 2)._replace(defaults={}, weigh=lambda key, c, pool: c.weights),
+        "reweigh": selections.verified(lambda x: x > 2)._replace(
+            defaults={}, weigh=lambda key, c, pool, memory: c.weights
+        ),
     }
     fused = {name: options[name] for name in ("initial", "decoding", "measure", "dims", "coords")}
     regime = {"regime": cj.REGIMES["accumulate"], "generations": 3, "samples": 10, "ratio": 0.5}

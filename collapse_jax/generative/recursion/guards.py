@@ -7,7 +7,7 @@ from jaxtyping import Array, PyTree
 
 from collapse_jax.checks.user_functions import call, require_examples, require_like
 from collapse_jax.generative.family import Examples, Family, Params
-from collapse_jax.generative.selection import Selection
+from collapse_jax.generative.selection import Candidates, Selection
 
 
 def guarded_family(family: Family) -> Family:
@@ -86,11 +86,10 @@ def guarded_selection(selection: Selection | None) -> Selection | None:
         assert one.start is not None
         return call(named("start"), one.start, *args, **params)
 
-    def learn(key: Array, candidates: Any, pool: Any, *memory: PyTree, **params: Any) -> PyTree:
+    def learn(key: Array, candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any) -> PyTree:
         assert one.learn is not None
-        found = call(named("learn"), one.learn, key, candidates, pool, *memory, **params)
-        if memory:
-            require_like(named("learn"), found, memory[0], "the memory that start returns")
+        found = call(named("learn"), one.learn, key, candidates, pool, memory, **params)
+        require_like(named("learn"), found, memory, "the memory that start returns")
         return found
 
     return one._replace(

@@ -2,30 +2,45 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from collapse_jax.checks.annotations import checked
 from collapse_jax.checks.user_functions import call
 from collapse_jax.engine.process import Hyper
-from collapse_jax.generative.family import Examples, Family, Moments, Params
+from collapse_jax.generative.family import Draw, Examples, Family, Moments, Params
 from collapse_jax.generative.recursion.guards import guarded_record, guarded_truth
 from collapse_jax.generative.recursion.plan import Plan
 from collapse_jax.generative.selection import Selection
 
-Measure = Callable[[Key[Array, ""], Params], Mapping[str, Array]]
-Inspect = Callable[[Key[Array, ""], Examples, Array], Mapping[str, Array]]
-Truth = Callable[[Key[Array, ""], int], Examples]
-Dims = Mapping[str, tuple[str, ...]]
+Dims: TypeAlias = Mapping[str, tuple[str, ...]]
+"""The names of the axes of what is recorded, by its name."""
+
+
+@runtime_checkable
+class Measure(Protocol):
+    """What is recorded of each generation's model."""
+
+    def __call__(self, key: Key[Array, ""], params: Params, /) -> Mapping[str, Array]:
+        """Return named arrays, of the same shapes in every generation."""
+
+
+@runtime_checkable
+class Inspect(Protocol):
+    """What is recorded of the examples that each generation emits."""
+
+    def __call__(self, key: Key[Array, ""], examples: Examples, weights: Float[Array, " n"], /) -> Mapping[str, Array]:
+        """Return named arrays; an example of weight 0 was not kept and stands there only for the shape."""
+
 
 PLAN_AXES = ("regime", "samples", "ratio")
 
 
-def resolve_truth(family: Family, truth: Truth | Params | None, name: str = "truth") -> Truth:
+def resolve_truth(family: Family, truth: Draw | Params | None, name: str = "truth") -> Draw:
     """Return the function (key, n) -> examples of a truth given as one, as parameters of the family, or not at all.
 
     Raises ValueError, with the `name` of the argument, where there is none or the family can't sample from it.
@@ -66,7 +81,7 @@ def as_params(name: str, params: Params) -> Params:
 
 
 @checked
-def resample(examples: Examples) -> Truth:
+def resample(examples: Examples) -> Draw:
     """Return the truth that draws from given examples, uniformly without replacement.
 
     Raises ValueError for examples of different lengths or with non-finite values; the truth itself raises ValueError
@@ -148,7 +163,7 @@ def resolve_measure(
 
 
 def inspected_dims(
-    inspect: Inspect, truth: Truth, n: int, dims: Dims | None, taken: Collection[str]
+    inspect: Inspect, truth: Draw, n: int, dims: Dims | None, taken: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
     """Return the dims of all that `inspect` records of n examples like those of `truth`; ValueError for names taken."""
     key = jax.eval_shape(lambda: jax.random.key(0))

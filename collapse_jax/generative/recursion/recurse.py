@@ -11,14 +11,13 @@ from jaxtyping import Array, Int, Key, PyTree
 
 from collapse_jax.checks.annotations import checked
 from collapse_jax.engine.process import Hyper, Process
-from collapse_jax.generative.family import Family, Params
+from collapse_jax.generative.family import Draw, Family, Params
 from collapse_jax.generative.recursion.emission import emit
 from collapse_jax.generative.recursion.guards import guarded_family, guarded_record, guarded_selection
 from collapse_jax.generative.recursion.options import (
     Dims,
     Inspect,
     Measure,
-    Truth,
     hyperparameters,
     inspected_dims,
     make_decode,
@@ -39,9 +38,9 @@ from collapse_jax.generative.selection import Candidates, Selection
 def make_recursion(
     family: Family,
     plan: Plan,
-    truth: Truth | Params | None = None,
+    truth: Draw | Params | None = None,
     *,
-    initial: Truth | Params | None = None,
+    initial: Draw | Params | None = None,
     decoding: Iterable[str] = (),
     curate: Selection | None = None,
     reweigh: Selection | None = None,
@@ -171,20 +170,19 @@ def _advance(
     """Return the lineage after generation index + 1, what is measured and inspected, and what its selections record."""
     key, fresh_key, train_key, measure_key, emit_key, inspect_key = jax.random.split(lineage.key, 6)
     candidates = training_set(setting, fresh_key, lineage, hyper, index)
-    curated, reweighed = (None, None) if lineage.memory is None else lineage.memory
+    curated, reweighed = lineage.memory
     params, reweighed, trained = setting.over_models(
         partial(train, setting, candidates, hyper, index), train_key, lineage.params, reweighed
     )
     lineage = lineage._replace(params=params, key=key)
     record = dict(setting.over_models(measure, measure_key, params))
     emitted = emit(setting, emit_key, lineage, curated, hyper, index)
-    if lineage.memory is not None:
-        lineage = lineage._replace(memory=(emitted.memory, reweighed))
     if inspect is not None:
         record |= inspect(inspect_key, emitted.examples, emitted.kept)
     slot = jnp.asarray(setting.tables.write)[index]
     examples = jax.tree.map(lambda old, new: old.at[slot].set(new, mode="drop"), lineage.examples, emitted.examples)
-    lineage = lineage._replace(examples=examples, kept=lineage.kept.at[slot].set(emitted.kept, mode="drop"))
+    kept = lineage.kept.at[slot].set(emitted.kept, mode="drop")
+    lineage = lineage._replace(examples=examples, kept=kept, memory=(emitted.memory, reweighed))
     if clash := set(trained) & set(emitted.record):
         raise ValueError(f"curate and reweigh both record {', '.join(sorted(clash))}; give them different names")
     return lineage, record, {**trained, **emitted.record}

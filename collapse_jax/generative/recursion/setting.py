@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from collapse_jax.engine.process import Hyper
-from collapse_jax.generative.family import Examples, Family, Params
-from collapse_jax.generative.recursion.options import PLAN_AXES, Truth
+from collapse_jax.generative.family import Draw, Examples, Family, Params
+from collapse_jax.generative.recursion.options import PLAN_AXES
 from collapse_jax.generative.recursion.plan import Plan, PoolTables
 from collapse_jax.generative.selection import Selection
 
@@ -21,14 +21,14 @@ class Lineage(NamedTuple):
     """The state of one member: its models, and the pool of what is stored, slot by slot, with its weights.
 
     `kept` is the weight by which each stored example is kept, 0 where there is none. `memory` is what the two
-    selections of each model have learned, `curate` first; None where neither learns.
+    selections of each model have learned, `curate` first; an empty tuple where one has no memory.
     """
 
     params: Params
     examples: Examples
     kept: Float[Array, "slot width"]
     key: Key[Array, ""]
-    memory: PyTree = None
+    memory: tuple[PyTree, PyTree] = ((), ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Setting:
     family: Family
     plan: Plan
     tables: PoolTables
-    draw_real: Truth
-    draw_initial: Truth
+    draw_real: Draw
+    draw_initial: Draw
     decode: Callable[[Params, Hyper], Params]
     curate: Selection | None
     reweigh: Selection | None

@@ -57,16 +57,14 @@ def select(
 ) -> Selected:
     """Return the candidates corrected and weighed by a selection, which learns from them if it can."""
     own = {name: hyper[name] for name in selection.defaults}
-    remembered = () if selection.start is None else (memory,)
-    weigh_key, learn_key, inspect_key = key, None, None
-    if selection.learn is not None or selection.inspect is not None:
-        weigh_key, learn_key, inspect_key = jax.random.split(key, 3)
+    weighs_alone = selection.learn is None and selection.inspect is None
+    weigh_key, learn_key, inspect_key = (key, key, key) if weighs_alone else jax.random.split(key, 3)
     if selection.correct is not None:
         corrected = selection.correct(candidates.examples, pool, **own)
         changed = candidates._replace(examples=corrected)
         pool = changed if pool is candidates else pool
         candidates = changed
-    weights = jnp.asarray(selection.weigh(weigh_key, candidates, pool, *remembered, **own))
+    weights = jnp.asarray(selection.weigh(weigh_key, candidates, pool, memory, **own))
     if weights.shape != candidates.weights.shape:
         raise ValueError(
             f"selection {selection.name!r} returns weights of shape {weights.shape}; it needs one for each candidate, "
@@ -75,16 +73,16 @@ def select(
     candidates = candidates._replace(weights=weights.astype(candidates.weights.dtype))
     record: Mapping[str, Array] = {}
     if selection.inspect is not None:
-        record = selection.inspect(inspect_key, candidates, pool, *remembered, **own)
+        record = selection.inspect(inspect_key, candidates, pool, memory, **own)
     if selection.learn is not None:
-        memory = selection.learn(learn_key, candidates, pool, *remembered, **own)
+        memory = selection.learn(learn_key, candidates, pool, memory, **own)
     return Selected(candidates, memory, record)
 
 
 def start_memory(key: Key[Array, ""], selection: Selection | None, real: Candidates, hyper: Hyper) -> PyTree:
-    """Return the memory that a selection begins with, None if it has none."""
+    """Return the memory that a selection begins with, an empty tuple if it has none."""
     if selection is None or selection.start is None:
-        return None
+        return ()
     return selection.start(key, real, **{name: hyper[name] for name in selection.defaults})
 
 

@@ -39,10 +39,11 @@ def compose(*selections: Selection) -> Selection:
         return {name: params[name] for name in one.defaults}
 
     def weigh(
-        key: Key[Array, ""], candidates: Candidates, pool: Candidates, *memory: PyTree, **params: Any
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
     ) -> Float[Array, " n"]:
-        for i, (one, own_key) in enumerate(zip(selections, jax.random.split(key, len(selections)), strict=True)):
-            weights = one.weigh(own_key, candidates, pool, *_remembered(one, i, memory), **own(one, params))
+        keys = jax.random.split(key, len(selections))
+        for one, own_key, old in zip(selections, keys, _memories(selections, memory), strict=True):
+            weights = one.weigh(own_key, candidates, pool, old, **own(one, params))
             candidates = candidates._replace(weights=weights)
         return candidates.weights
 
@@ -55,27 +56,27 @@ def compose(*selections: Selection) -> Selection:
     def start(key: Key[Array, ""], real: Candidates, **params: Any) -> tuple[PyTree, ...]:
         keys = jax.random.split(key, len(selections))
         return tuple(
-            None if one.start is None else one.start(own_key, real, **own(one, params))
+            () if one.start is None else one.start(own_key, real, **own(one, params))
             for one, own_key in zip(selections, keys, strict=True)
         )
 
     def learn(
-        key: Key[Array, ""], candidates: Candidates, pool: Candidates, *memory: PyTree, **params: Any
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
     ) -> tuple[PyTree, ...]:
         keys = jax.random.split(key, len(selections))
         return tuple(
             old if one.learn is None else one.learn(own_key, candidates, pool, old, **own(one, params))
-            for one, own_key, old in zip(selections, keys, memory[0], strict=True)
+            for one, own_key, old in zip(selections, keys, _memories(selections, memory), strict=True)
         )
 
     def inspect(
-        key: Key[Array, ""], candidates: Candidates, pool: Candidates, *memory: PyTree, **params: Any
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
     ) -> dict[str, Array]:
         keys = jax.random.split(key, len(selections))
         record: dict[str, Array] = {}
-        for i, (one, own_key) in enumerate(zip(selections, keys, strict=True)):
+        for one, own_key, old in zip(selections, keys, _memories(selections, memory), strict=True):
             if one.inspect is not None:
-                found = one.inspect(own_key, candidates, pool, *_remembered(one, i, memory), **own(one, params))
+                found = one.inspect(own_key, candidates, pool, old, **own(one, params))
                 if clash := set(found) & set(record):
                     raise ValueError(f"two selections record {', '.join(sorted(clash))}; give them different names")
                 record |= found
@@ -133,11 +134,13 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
         return jax.lax.switch(params[name], calls)
 
     def weigh(
-        key: Key[Array, ""], candidates: Candidates, pool: Candidates, *memory: PyTree, **params: Any
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
     ) -> Float[Array, " n"]:
+        memories = _memories(several, memory)
+
         def call(i: int, one: Selection) -> Any:
             def weights() -> Array:
-                found = one.weigh(key, candidates, pool, *_remembered(one, i, memory), **one.defaults)
+                found = one.weigh(key, candidates, pool, memories[i], **one.defaults)
                 return jnp.asarray(found, candidates.weights.dtype)
 
             return weights
@@ -153,7 +156,7 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
 
     def start(key: Key[Array, ""], real: Candidates, **params: Any) -> tuple[PyTree, ...]:
         def started(one: Selection) -> PyTree:
-            return None if one.start is None else one.start(key, real, **one.defaults)
+            return () if one.start is None else one.start(key, real, **one.defaults)
 
         shapes = [jax.eval_shape(lambda one=one: started(one)) for one in several]
 
@@ -165,9 +168,9 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
         return memories
 
     def learn(
-        key: Key[Array, ""], candidates: Candidates, pool: Candidates, *memory: PyTree, **params: Any
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
     ) -> tuple[PyTree, ...]:
-        (old,) = memory
+        old = _memories(several, memory)
 
         def call(i: int, one: Selection) -> Any:
             if one.learn is None:
@@ -179,12 +182,14 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
         return memories
 
     def inspect(
-        key: Key[Array, ""], candidates: Candidates, pool: Candidates, *memory: PyTree, **params: Any
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
     ) -> dict[str, Array]:
+        memories = _memories(several, memory)
+
         def found(i: int, one: Selection) -> Mapping[str, Array]:
             if one.inspect is None:
                 return {}
-            record = one.inspect(key, candidates, pool, *_remembered(one, i, memory), **one.defaults)
+            record = one.inspect(key, candidates, pool, memories[i], **one.defaults)
             # Only floats can say that there is nothing.
             return {label: jnp.asarray(value, float) for label, value in record.items()}
 
@@ -213,10 +218,10 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
     return Alternatives(selection, Axis(np.arange(len(several), dtype=np.int32), list(selections)))
 
 
-def _all(key: Key[Array, ""], candidates: Candidates, pool: Candidates) -> Float[Array, " n"]:
+def _all(key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree) -> Float[Array, " n"]:
     return candidates.weights
 
 
-def _remembered(one: Selection, i: int, memory: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
-    """Return the arguments that stand for the i-th selection's memory in those of all of them."""
-    return () if one.start is None else (memory[0][i],)
+def _memories(selections: Sequence[Selection], memory: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
+    """Return the memory of each of several selections, which is empty for all of them where theirs together is."""
+    return memory or ((),) * len(selections)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
@@ -30,7 +30,9 @@ def self_correcting(centres: Array | np.ndarray) -> Selection:
     def correct(examples: Float[Array, "n d"], pool: Candidates, correction: Scalar) -> Float[Array, "n d"]:
         return examples + correction * (fixed[_nearest(examples, fixed)] - examples)
 
-    def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, correction: Scalar) -> Float[Array, " n"]:
+    def weigh(
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, correction: Scalar
+    ) -> Float[Array, " n"]:
         return candidates.weights
 
     return Selection(

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
@@ -38,11 +38,15 @@ def importance_resampled(detector: Detector) -> Selection:
     """
     numbers.function("detector", detector)
 
-    def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, exponent: Scalar) -> Float[Array, " n"]:
+    def weigh(
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, exponent: Scalar
+    ) -> Float[Array, " n"]:
         human = jnp.clip(1.0 - detector(key, candidates), 0.0, 1.0)
         return candidates.weights * human**exponent
 
-    def inspect(key: Key[Array, ""], candidates: Candidates, pool: Candidates, exponent: Scalar) -> dict[str, Array]:
+    def inspect(
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, exponent: Scalar
+    ) -> dict[str, Array]:
         # As they were before they were weighed: alive is what may train.
         p = detector(key, pool)
         return {

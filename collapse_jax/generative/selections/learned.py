@@ -1,7 +1,7 @@
 """Rewards that are learned inside the recursion, and the choices that are made by them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
@@ -10,29 +10,45 @@ from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.checks.user_functions import call
 from collapse_jax.generative.family import Examples
-from collapse_jax.generative.selection import Candidates, Selection
+from collapse_jax.generative.selection import Candidates, Learn, Selection, StartMemory
+
+
+@runtime_checkable
+class Score(Protocol):
+    """The rewards of examples by a reward that is learned."""
+
+    def __call__(self, memory: PyTree, examples: Examples, /) -> Float[Array, " n"]:
+        """Return one number an example, given what has been learned; the higher, the better."""
+
+
+@runtime_checkable
+class Choose(Protocol):
+    """The weights of candidates, by their scores."""
+
+    def __call__(
+        self, key: Key[Array, ""], candidates: Candidates, scores: Float[Array, " n"], /, *_: Any, **params: Any
+    ) -> Float[Array, " n"]:
+        """Return one weight a candidate, 0 or more; `params` are those of the choice, not of the reward."""
 
 
 class LearnedReward(NamedTuple):
     """A reward with a memory, in the place of a function of examples.
 
-    `start(key, real, **params)` returns the memory at the beginning of a lineage, `real` being the fixed real set;
-    `score(memory, examples)` one number an example; `learn(key, candidates, pool, memory, **params)` the next memory,
-    from what was just judged (weight 0: not chosen), without which it stays. `defaults` names the parameters that a
-    sweep may vary, with their `ranges`. Of several sizes in one program, a judge sees as many examples as the largest.
+    `start` returns the memory at the beginning of a lineage and `learn`, without which it stays, the next one, from
+    candidates that have just been scored: those of weight 0 were not chosen. `defaults` names the parameters of both
+    that a sweep may vary, with their `ranges`. Where several sizes run in one program, all members score as many
+    candidates as the largest.
     """
 
-    start: Callable[..., PyTree]
-    score: Callable[[PyTree, Examples], Float[Array, " n"]]
-    learn: Callable[..., PyTree] | None = None
+    start: StartMemory
+    score: Score
+    learn: Learn | None = None
     defaults: Mapping[str, Any] = {}
     ranges: Mapping[str, tuple[float, float]] = {}
 
 
 Reward: TypeAlias = Callable[[Examples], Float[Array, " n"]] | LearnedReward
 """Maps examples, with their leading axis, to one number each; or learns to do so."""
-
-Choose: TypeAlias = Callable[..., Float[Array, " n"]]
 
 
 @checked
@@ -54,7 +70,9 @@ def by_reward(name: str, reward: Reward, choose: Choose, **fields: Any) -> Selec
     if not isinstance(reward, LearnedReward):
         numbers.function("reward", reward)
 
-        def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, **params: Any) -> Float[Array, " n"]:
+        def weigh(
+            key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
+        ) -> Float[Array, " n"]:
             return choose(
                 key, candidates, one_each(call(f"reward of {name}", reward, candidates.examples), candidates), **params
             )

@@ -38,7 +38,9 @@ def novel(
     if not threshold >= 0.0:
         raise ValueError(f"threshold is {threshold}; it must be a number from 0 on")
 
-    def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, threshold: Scalar) -> Float[Array, " n"]:
+    def weigh(
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, threshold: Scalar
+    ) -> Float[Array, " n"]:
         alive = candidates.weights > 0
         seen, emitted = pool.examples, candidates.examples
         if features is not None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
@@ -37,7 +37,9 @@ def accepted(
     if unknown := set(ranges) - set(defaults):
         raise ValueError(f"ranges name {sorted(unknown)}; parameters are {sorted(defaults)}")
 
-    def weigh(key: Key[Array, ""], candidates: Candidates, pool: Candidates, **params: Scalar) -> Float[Array, " n"]:
+    def weigh(
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Scalar
+    ) -> Float[Array, " n"]:
         drawn = jax.random.uniform(key, candidates.weights.shape)
         return jnp.where(drawn < probability(candidates.examples, **params), candidates.weights, 0.0)
 
