@@ -24,7 +24,7 @@ from experiments.benchmark.described import TARGETS
 GPU = hlo.Device(launch=1.0, bandwidth=1e3)
 
 # Statistics of a generation are drawn by trees of binomials, each by rejection: how often one is refused is chance.
-BY_REJECTION = "collapse_jax/generative/families/multinomial.py"
+BY_REJECTION = "collapse_jax/generative/draws/multinomial.py"
 
 
 def module(body, *others):
