@@ -360,3 +360,23 @@ def test_the_fingerprint_of_a_training_step_does_not_depend_on_the_process():
     first, second = (json.loads(finish(child)) for child in children)
     assert first == second
     assert len(first["program_and_data"]) == 64
+
+
+OF_NUMPY = """
+import sys
+import numpy as np
+import collapse_jax as cj
+from tests.walks import make_walk, walk_axes
+numbers = {"segment": 5, "max_members": 4, "vmap_members": 1}
+for kind in (int, np.int64):  # the second call must find the sweep of the first
+    given = {name: kind(value) for name, value in numbers.items()}
+    print(cj.sweep(make_walk(), walk_axes(), directory=sys.argv[1], progress=False, **given)["place"].sum().item())
+plan = cj.make_plan(cj.REGIMES["replace"], np.int64(2), np.int64(10))
+print(cj.sweep(cj.make_recursion(cj.families.gaussian(), plan), {"seed": 0}, progress=False).sizes["generation"])
+"""
+
+
+def test_whole_numbers_of_numpy_go_on_as_those_of_python(tmp_path):
+    # In a process without the tests' type checker, which is stricter about them than the library is.
+    first, again, generations = finish(spawn(OF_NUMPY, tmp_path / "sweep")).split()
+    assert (first, generations) == (again, "2")

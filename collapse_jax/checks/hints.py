@@ -7,13 +7,15 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import AbstractArray, Bool, Int, Key, UInt8
+
+from collapse_jax.checks import numbers
 
 Lengths = dict[str, Any]
 """The lengths of the axes named so far."""
@@ -151,7 +153,7 @@ def _arguments(option: Any) -> Any:
 def _is_whole(value: Any) -> bool:
     if isinstance(value, np.ndarray | jax.Array):
         return value.shape == () and bool(jnp.issubdtype(value.dtype, jnp.integer))
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return numbers.is_whole(value)
 
 
 def _is_number(value: Any) -> bool:

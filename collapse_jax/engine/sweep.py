@@ -71,13 +71,15 @@ def sweep(
     damaged files, whose content is computed again.
     """
     for name, value in (("segment", segment), ("max_members", max_members), ("vmap_members", vmap_members)):
-        if value is not None and (not numbers.is_whole(value) or value < 1):
-            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 on")
+        if value is not None:
+            numbers.whole(name, value, 1)
+    # NumPy's whole numbers are taken too, but what describes a sweep on disk holds Python's.
+    max_members, vmap_members = (None if one is None else int(one) for one in (max_members, vmap_members))
     if not isinstance(process.num_steps, int) or process.num_steps < 1:
         raise ValueError(f"the process has num_steps {process.num_steps!r}; it must be a whole number from 1 on")
     population = make_population(process, axes)
     mesh = mesh or make_mesh()
-    segment = min(segment or _default_segment(process.num_steps), process.num_steps)
+    segment = min(int(segment or _default_segment(process.num_steps)), process.num_steps)
     if vmap_members is None and mesh.devices.flat[0].platform == "cpu":
         vmap_members = 1
     tuned = Path(directory).absolute() / _TUNED if directory is not None else None

@@ -82,7 +82,7 @@ def make_plan(
         found = ", ".join(f"{one.name}: {one.models}" for one in chosen)
         raise ValueError(f"regimes have different numbers of models ({found}); give each number a plan of its own")
     table = tuple(tuple(tuple(rows(one, generations, m, r) for r in shares) for m in sizes) for one in chosen)
-    return Plan(chosen, generations, tuple(map(int, sizes)), tuple(map(float, shares)), table)
+    return Plan(chosen, int(generations), tuple(map(int, sizes)), tuple(map(float, shares)), table)
 
 
 class PoolTables(NamedTuple):
