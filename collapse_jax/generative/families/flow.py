@@ -17,11 +17,12 @@ from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.families.image_classes import (
     LabelledImages,
     check_sizes,
-    class_shares,
-    draw_labels,
+    fit_by_class,
     one_hot,
+    respond_by_class,
+    sample_by_class,
 )
-from collapse_jax.generative.family import Draw, Family, Fit, Params
+from collapse_jax.generative.family import Draw, Family, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.nets.accumulation import Total
 
@@ -74,12 +75,13 @@ def flow(
         raise ValueError(f"method is {method!r}; it must be 'heun' or 'euler'")
     net = _Setting(_Network(tuple(hidden)), tuple(shape), classes, integration_steps, method, drop)
     guidance = Decoding(lambda params, value: params._replace(guidance=value), 0.0, 0.0, float("inf"))
+    generate = partial(_generate, net)
     return Family(
         "flow",
         partial(_init, net),
-        partial(_fit, net, make_fit(partial(_loss, net), fitting)),
-        partial(_sample, net),
-        respond=lambda key, params, examples: _generate(net, key, params, examples.labels),
+        partial(fit_by_class, classes, make_fit(partial(_loss, net), fitting)),
+        partial(sample_by_class, generate),
+        respond=partial(respond_by_class, generate),
         decodings={"guidance": guidance} if drop > 0 else {},
         truth=truth,
         hyper=fitting.hyper,
@@ -128,19 +130,6 @@ def _loss(net: _Setting, weights: Weights, key: Key[Array, ""], batch: LabelledI
     return jnp.square(predicted - (images - noise)).sum(), images.size
 
 
-def _fit(
-    net: _Setting,
-    fit_weights: Fit,
-    key: Key[Array, ""],
-    params: Flow,
-    examples: LabelledImages,
-    weights: Float[Array, " n"],
-    **hyper: Array | float,
-) -> Flow:
-    fitted = fit_weights(key, params.weights, examples, weights, **hyper)
-    return params._replace(weights=fitted, shares=class_shares(examples.labels, weights, net.classes))
-
-
 def _generate(net: _Setting, key: Key[Array, ""], params: Flow, labels: Int[Array, " n"]) -> LabelledImages:
     """Return an image for each label: noise, carried to time 1."""
     label = one_hot(labels, net.classes)
@@ -161,11 +150,6 @@ def _generate(net: _Setting, key: Key[Array, ""], params: Flow, labels: Int[Arra
     noise = jax.random.normal(key, (len(labels), net.size))
     images = 0.5 * (integrate(field, noise, net.steps, net.method) + 1.0)
     return LabelledImages(jnp.clip(images, 0.0, 1.0).reshape(-1, *net.shape), labels)
-
-
-def _sample(net: _Setting, key: Key[Array, ""], params: Flow, n: int) -> LabelledImages:
-    label_key, key = jax.random.split(key)
-    return _generate(net, key, params, draw_labels(label_key, params.shares, n))
 
 
 def integrate(velocity: Velocity, x: Array, steps: int, method: str) -> Array:

@@ -1,6 +1,6 @@
 """Images with a class each: what the image families share. The shares of the classes are part of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.checks import numbers
+from collapse_jax.generative.family import Fit, Params
 
 
 class LabelledImages(NamedTuple):
@@ -15,6 +16,40 @@ class LabelledImages(NamedTuple):
 
     images: Float[Array, "n height width channel"]
     labels: Int[Array, " n"]
+
+
+Generate = Callable[[Key[Array, ""], Params, Int[Array, " n"]], LabelledImages]
+"""Makes an image for each label: (key, params, labels) -> images."""
+
+
+# The parameters of an image family are a named tuple, with the network's `weights` and the `shares` of the classes.
+
+
+def fit_by_class(
+    classes: int,
+    fit_weights: Fit,
+    key: Key[Array, ""],
+    params: Params,
+    examples: LabelledImages,
+    weights: Float[Array, " n"],
+    **hyper: Array | float,
+) -> Params:
+    """Return the parameters with the network's weights fitted, and with the classes' shares among the examples."""
+    fitted = fit_weights(key, params.weights, examples, weights, **hyper)
+    return params._replace(weights=fitted, shares=class_shares(examples.labels, weights, classes))
+
+
+def sample_by_class(generate: Generate, key: Key[Array, ""], params: Params, n: int) -> LabelledImages:
+    """Return n images, of labels that are drawn by the model's shares."""
+    label_key, key = jax.random.split(key)
+    return generate(key, params, draw_labels(label_key, params.shares, n))
+
+
+def respond_by_class(
+    generate: Generate, key: Key[Array, ""], params: Params, examples: LabelledImages
+) -> LabelledImages:
+    """Return new images for the labels of the examples."""
+    return generate(key, params, examples.labels)
 
 
 def class_shares(labels: Int[Array, " n"], weights: Float[Array, " n"], classes: int) -> Float[Array, " {classes}"]:

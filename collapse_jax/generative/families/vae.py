@@ -17,11 +17,12 @@ from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.families.image_classes import (
     LabelledImages,
     check_sizes,
-    class_shares,
-    draw_labels,
+    fit_by_class,
     one_hot,
+    respond_by_class,
+    sample_by_class,
 )
-from collapse_jax.generative.family import Draw, Family, Fit, Params
+from collapse_jax.generative.family import Draw, Family, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.nets.accumulation import Total
 
@@ -82,13 +83,14 @@ def vae(
     net = _Autoencoder(
         _Encoder(kind, tuple(hidden), latent), _Decoder(kind, tuple(hidden), shape), shape, classes, latent, deviation
     )
+    generate = partial(_generate, net)
     return Family(
         "vae",
         partial(_init, net),
-        partial(_fit, net, make_fit(partial(_loss, net), fitting)),
-        partial(_sample, net),
+        partial(fit_by_class, classes, make_fit(partial(_loss, net), fitting)),
+        partial(sample_by_class, generate),
         partial(_log_prob, net),
-        respond=lambda key, params, examples: _generate(net, key, params, examples.labels),
+        respond=partial(respond_by_class, generate),
         embed=lambda params, examples: _encode(net, params.weights, examples)[0],
         decodings={"bias": Decoding(lambda params, value: params._replace(bias=value), 1.0, 0.0, float("inf"))},
         truth=truth,
@@ -147,30 +149,12 @@ def _loss(net: _Autoencoder, weights: Weights, key: Key[Array, ""], batch: Label
     return -_bound(net, weights, key, batch).sum(), batch.images.size
 
 
-def _fit(
-    net: _Autoencoder,
-    fit_weights: Fit,
-    key: Key[Array, ""],
-    params: VAE,
-    examples: LabelledImages,
-    weights: Float[Array, " n"],
-    **hyper: Array | float,
-) -> VAE:
-    fitted = fit_weights(key, params.weights, examples, weights, **hyper)
-    return params._replace(weights=fitted, shares=class_shares(examples.labels, weights, net.classes))
-
-
 def _generate(net: _Autoencoder, key: Key[Array, ""], params: VAE, labels: Int[Array, " n"]) -> LabelledImages:
     """Return an image for each label."""
     latents = jax.random.normal(key, (len(labels), net.latent))
     if params.bias is not None:
         latents = jnp.sqrt(params.bias) * latents
     return LabelledImages(_decode(net, params.weights, latents, labels), labels)
-
-
-def _sample(net: _Autoencoder, key: Key[Array, ""], params: VAE, n: int) -> LabelledImages:
-    label_key, key = jax.random.split(key)
-    return _generate(net, key, params, draw_labels(label_key, params.shares, n))
 
 
 def _log_prob(net: _Autoencoder, params: VAE, examples: LabelledImages) -> Float[Array, " n"]:
