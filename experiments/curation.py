@@ -66,7 +66,7 @@ def choices(config: Config) -> dict[str, tuple[cj.Selection, Callable[[Distribut
         return lambda p: cj.generative.laws.curated(p / p.sum(), r, k)
 
     def best(k: int) -> Callable[[Distribution], Distribution]:
-        return lambda p: np.diff(cj.generative.laws.best_of(np.clip(np.cumsum(p), 0, 1), k, 1)[-1], prepend=0.0)
+        return lambda p: np.diff(cj.generative.laws.best_of(np.cumsum(p), k, 1)[-1], prepend=0.0)
 
     return {
         "one of 2, softly": (cj.selections.curated(reward, 2), soft(2)),

@@ -20,8 +20,8 @@ FLOORS = [
     {"generative", "reward"},
     {"loop"},
 ]
-# Each floor of the ground and the halves stands alone; `checks` may be asked for by all, the registry and files too.
-GROUND = {"checks", "numerics", "packages", "registry", "io"}
+# What rooms of the lowest floor may import from each other; figures are of use to none of them.
+GROUND = FLOORS[0] - {"plotting"}
 # The scripts stand on the last floor, each a module by itself.
 EXPERIMENTS = [{"shared"}, {"testbeds"}, {"benchmark"}]
 # The laws of a plan read its tables of integers, which are data and not code that recurses.

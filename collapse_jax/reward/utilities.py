@@ -48,9 +48,8 @@ class UtilityFn(Protocol):
 class Utility(NamedTuple):
     """An increasing function of the reward gap, with the defaults of its parameters.
 
-    `law(**parameters)` returns the
-    closed form of the limit law, or None where there is none for those parameters; those of the table below are
-    attached where the laws are, in `reward.laws.closed_forms`, so that nothing which trains reaches them.
+    `law(**parameters)` returns the closed form of the limit law, or None where there is none for those parameters. The
+    laws of the table below are attached in `reward.laws.closed_forms`, so that nothing which trains reaches them.
     """
 
     name: str

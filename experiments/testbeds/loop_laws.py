@@ -32,7 +32,7 @@ def token_laws(
         for row in rewards.to_numpy()
     ]
     uniform = np.full(answers, 1.0 / answers)
-    best = cj.generative.laws.best_of(np.cumsum(uniform).clip(0, 1), curation.choose_from, generations - 1)
+    best = cj.generative.laws.best_of(np.cumsum(uniform), curation.choose_from, generations - 1)
     return xr.Dataset(
         {
             "diversity_law": 1.0 - (p**2).sum("item"),

@@ -44,7 +44,7 @@ def kde(d: int = 1, *, bandwidth: str | float = "scott", kernel: str = "gaussian
     "top_hat", uniform within √3 bandwidths of the example in every dimension. The total variance of a model is that of
     its examples plus the squared bandwidths. The truth draws from the standard normal.
     """
-    _check_dimensions(d)
+    numbers.whole("d", d, 1)
     if kernel not in _KERNELS:
         raise ValueError(f"kernel is {kernel!r}; it must be one of {', '.join(_KERNELS)}")
     if isinstance(bandwidth, str):
@@ -108,7 +108,7 @@ def ecdf(d: int = 1) -> Family:
 
     Examples are (n, d). There are no densities. The truth draws from the standard normal.
     """
-    _check_dimensions(d)
+    numbers.whole("d", d, 1)
 
     def init(key: Key[Array, ""], examples: Float[Array, "n d"], weights: Float[Array, " n"]) -> Points:
         return _remember(examples, weights)
@@ -125,10 +125,6 @@ def ecdf(d: int = 1) -> Family:
     return exact_family(
         Family("ecdf", init, fit, sample, moments=moments, truth=_standard_normal(d), source="Efron, 1979")
     )
-
-
-def _check_dimensions(d: int) -> None:
-    numbers.whole("d", d, 1)
 
 
 def _remember(examples: Float[Array, "n d"], weights: Float[Array, " n"]) -> Points:

@@ -1,7 +1,6 @@
 """Gaussian mixtures with full covariances, fitted by expectation maximisation."""
 
 import math
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -61,8 +60,7 @@ def mixture(components: int = 3, d: int = 2, *, steps: int = 20, floor: float = 
     ) -> Mixture:
         a, x = _normalised(examples, weights)
 
-        improve = partial(_improve, floor, a, x)
-        fitted: Mixture = jax.lax.fori_loop(0, steps, lambda _, old: improve(old), params)
+        fitted: Mixture = jax.lax.fori_loop(0, steps, lambda _, old: _improve(floor, a, x, old), params)
         return fitted
 
     def sample(key: Key[Array, ""], params: Mixture, n: int) -> Float[Array, "n d"]:

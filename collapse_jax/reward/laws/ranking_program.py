@@ -48,8 +48,8 @@ def require_items(n_items: int) -> None:
 def as_trained(utility: Utility | Choice, params: Mapping[str, float]) -> Trained:
     """Return the choice, or the utility with these parameters, as trained; raises ValueError as `as_choice` does."""
     choice = as_choice(utility, params)
-    name, fn, defaults, _, _ = choice.utility
-    return _as_trained(name, fn, tuple(defaults.items()), tuple(choice.params.items()))
+    own = choice.utility
+    return _as_trained(own.name, own.fn, tuple(own.defaults.items()), tuple(choice.params.items()))
 
 
 # Examining and compiling a utility takes longer than the optimum of a few items.
