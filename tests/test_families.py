@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import collapse_jax as cj
-from collapse_jax.generative.recursion.options import resolve_truth
+from collapse_jax.generative.recursion.resolving import resolve_truth
 
 
 def exponential():

@@ -18,7 +18,7 @@ from collapse_jax.generative.families.gaussian import gaussian
 from collapse_jax.generative.recursion.plan import make_plan
 from collapse_jax.generative.recursion.recurse import make_recursion
 from collapse_jax.generative.recursion.regimes import REGIMES
-from collapse_jax.generative.recursion.survival import keep
+from collapse_jax.generative.recursion.selecting import keep
 from collapse_jax.generative.selection import Candidates, Selection
 
 P = np.array([0.5, 0.3, 0.2])

@@ -6,8 +6,6 @@ from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.generative.laws import MomentLaw, moment_law
 from collapse_jax.generative.laws.prediction import predict_moments
-from collapse_jax.generative.recursion.fused import make_fused_recursion
-from collapse_jax.generative.recursion.options import resample
 from collapse_jax.generative.recursion.plan import Plan, make_plan
 from collapse_jax.generative.recursion.recurse import make_recursion
 from collapse_jax.generative.recursion.regimes import (
@@ -22,6 +20,8 @@ from collapse_jax.generative.recursion.regimes import (
     weighted,
     with_share,
 )
+from collapse_jax.generative.recursion.resolving import resample
+from collapse_jax.generative.recursion.statistics import make_fused_recursion
 from collapse_jax.generative.selection import Candidates, Selection
 
 __all__ = [

@@ -11,8 +11,8 @@ from collapse_jax.engine.process import Hyper
 from collapse_jax.generative.family import Examples, Params
 from collapse_jax.generative.recursion.pool import seen_by_next
 from collapse_jax.generative.recursion.regimes import REAL
+from collapse_jax.generative.recursion.selecting import keep
 from collapse_jax.generative.recursion.setting import Lineage, Setting
-from collapse_jax.generative.recursion.survival import keep
 from collapse_jax.generative.selection import Candidates
 
 

@@ -14,7 +14,10 @@ from collapse_jax.engine.process import Hyper, Process
 from collapse_jax.generative.family import Draw, Family, Params
 from collapse_jax.generative.recursion.emission import emit
 from collapse_jax.generative.recursion.guards import guarded_family, guarded_record, guarded_selection
-from collapse_jax.generative.recursion.options import (
+from collapse_jax.generative.recursion.plan import Plan, make_pool_tables
+from collapse_jax.generative.recursion.pool import training_set
+from collapse_jax.generative.recursion.regimes import REAL
+from collapse_jax.generative.recursion.resolving import (
     Dims,
     Inspect,
     Measure,
@@ -25,11 +28,8 @@ from collapse_jax.generative.recursion.options import (
     resolve_truth,
     selected_dims,
 )
-from collapse_jax.generative.recursion.plan import Plan, make_pool_tables
-from collapse_jax.generative.recursion.pool import training_set
-from collapse_jax.generative.recursion.regimes import REAL
+from collapse_jax.generative.recursion.selecting import start_memory
 from collapse_jax.generative.recursion.setting import Lineage, Setting
-from collapse_jax.generative.recursion.survival import start_memory
 from collapse_jax.generative.recursion.training import train
 from collapse_jax.generative.selection import Candidates, Selection
 

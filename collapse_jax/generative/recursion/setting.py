@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from collapse_jax.engine.process import Hyper
 from collapse_jax.generative.family import Draw, Examples, Family, Params
-from collapse_jax.generative.recursion.options import PLAN_AXES
 from collapse_jax.generative.recursion.plan import Plan, PoolTables
+from collapse_jax.generative.recursion.resolving import PLAN_AXES
 from collapse_jax.generative.selection import Selection
 
 

@@ -7,8 +7,9 @@ from jaxtyping import Array, Int, Key, PyTree
 
 from collapse_jax.engine.process import Hyper
 from collapse_jax.generative.family import Params
+from collapse_jax.generative.recursion.selecting import select
 from collapse_jax.generative.recursion.setting import Setting
-from collapse_jax.generative.recursion.survival import select, subsample
+from collapse_jax.generative.recursion.subsampling import subsample
 from collapse_jax.generative.selection import Candidates
 
 

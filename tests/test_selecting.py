@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from collapse_jax.generative.recursion.survival import keep, subsample
+from collapse_jax.generative.recursion.selecting import keep
+from collapse_jax.generative.recursion.subsampling import subsample
 from collapse_jax.generative.selection import Candidates, Selection
 
 REPLICAS = 20_000

@@ -12,7 +12,9 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.engine.process import Hyper, Process
 from collapse_jax.generative.family import Family, Params
 from collapse_jax.generative.recursion.merging import make_merging
-from collapse_jax.generative.recursion.options import (
+from collapse_jax.generative.recursion.plan import Plan
+from collapse_jax.generative.recursion.regimes import FRESH, REAL
+from collapse_jax.generative.recursion.resolving import (
     PLAN_AXES,
     Dims,
     Measure,
@@ -22,8 +24,6 @@ from collapse_jax.generative.recursion.options import (
     resolve_measure,
     resolve_truth,
 )
-from collapse_jax.generative.recursion.plan import Plan
-from collapse_jax.generative.recursion.regimes import FRESH, REAL
 
 
 class State(NamedTuple):
