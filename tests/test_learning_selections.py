@@ -214,7 +214,7 @@ def test_a_judge_learns_from_what_was_chosen():
 
 def test_judges_and_choices_need_names_of_their_own():
     named = judge()._replace(defaults={"strength": 1.0})
-    with pytest.raises(ValueError, match=r"the judge and curated\(2\) share the parameters strength"):
+    with pytest.raises(ValueError, match=r"the learned reward and curated\(2\) share the parameters strength"):
         selections.curated(named, 2)
     with pytest.raises(ValueError, match="reward is 3; it must be a function"):
         by_reward.__wrapped__("name", 3, None)

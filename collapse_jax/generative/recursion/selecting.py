@@ -1,4 +1,4 @@
-"""Drawing from weighted examples without replacement, in static shapes: who trains, and who is kept."""
+"""Selections at work in a recursion: they weigh candidates and learn from them, and as many as needed are kept."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from collapse_jax.generative.selection import Candidates, Selection
 
 
 class Selected(NamedTuple):
-    """Candidates with the weights that a selection gave them, its next memory, and what it records."""
+    """All candidates with the weights that a selection gave them, its next memory, and what it records."""
 
     candidates: Candidates
     memory: PyTree
@@ -28,7 +28,10 @@ def select(
     memory: PyTree,
     hyper: Hyper,
 ) -> Selected:
-    """Return the candidates corrected and weighed by a selection, which learns from them if it can."""
+    """Return the candidates with corrected values and new weights, and what the selection learned from them.
+
+    Raises ValueError if the selection doesn't return one weight a candidate.
+    """
     own = {name: hyper[name] for name in selection.defaults}
     weighs_alone = selection.learn is None and selection.inspect is None
     weigh_key, learn_key, inspect_key = (key, key, key) if weighs_alone else jax.random.split(key, 3)
@@ -70,9 +73,11 @@ def keep(
     *,
     in_order: bool = False,
 ) -> tuple[Examples, Float[Array, " {size}"], Selected]:
-    """Return `size` examples that survive a selection, their weights (0: there was none left), and all it weighed.
+    """Return the `size` examples that a selection keeps, the weight of each, and all candidates as they were weighed.
 
-    Survivors come in random order, so that the first few are as good as any, or `in_order` as they were given.
+    A weight of 0 marks an example that only fills the array, where fewer candidates than `size` have a weight above 0.
+    Examples come in random order, so that a smaller member of the sweep, which uses the first few, has a random part
+    of them; `in_order` leaves them in the order of the candidates.
     """
     weigh_key, draw_key = jax.random.split(key)
     selected = select(weigh_key, selection, candidates, pool, memory, hyper)

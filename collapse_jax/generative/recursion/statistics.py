@@ -100,7 +100,8 @@ def make_fused_recursion(
         if has_fresh:
             stored = _append(stored, draw(fresh_key, truth, hyper, FRESH))
         params = statistics.fit(stored, weights if has_fresh else weights[:-1])
-        # The last generation emits for nobody: its column is past the end, clamped, and what it holds is not used.
+        # Nothing trains on what the last generation emits: its index is past the table's end, where JAX reads the last
+        # column, and `merge` stores no part of it.
         stored = _append(state.statistics, draw(emit_key, decode(params, hyper), hyper, index + 1))
         stored = jax.vmap(lambda row: merge(stored, row))(jnp.asarray(merging.merge, float)[index])
         return State(params, stored, key), dict(recorded(measure_key, params))

@@ -8,9 +8,12 @@ from collapse_jax.generative.selection import Candidates
 
 
 def subsample(key: Key[Array, ""], candidates: Candidates, draws: Int[Array, ""], size: int) -> Candidates:
-    """Return `draws` of the candidates with a weight above 0, uniformly without replacement, padded to `size`."""
+    """Return `draws` of the candidates of a weight above 0, drawn uniformly without replacement.
+
+    The result has `size` candidates, whatever the number of draws: those beyond it have weight 0.
+    """
     alive = candidates.weights > 0
-    # Random order of the living; the dead come last.
+    # The candidates of weight above 0 come in random order, after them the others.
     order = jnp.where(alive, _scatter(key, len(alive)), 0.0)
     drawn = jax.lax.top_k(order, size)[1]
     chosen: Candidates = jax.tree.map(lambda leaf: leaf[drawn], candidates)
@@ -18,7 +21,7 @@ def subsample(key: Key[Array, ""], candidates: Candidates, draws: Int[Array, ""]
 
 
 def _scatter(key: Key[Array, ""], n: int) -> Float[Array, " n"]:
-    """Return n numbers above 0 in random order: the places 0 ... n - 1, hashed under the key.
+    """Return n numbers above 0 whose order is random: the whole numbers 0 to n - 1, each hashed with the key.
 
     Two rounds of a 32-bit mixer (lowbias32, by C. Wellons), each a bijection: a draw for every example of the pool
     would take ten times as long, most of a generation.

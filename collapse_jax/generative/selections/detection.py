@@ -1,7 +1,8 @@
 """Detection: how likely an example comes from a machine, and weights that take the machine's part out again.
 
-A detector is a function (key, candidates) -> P(machine), one number a candidate. Real are the candidates of the sources
-`REAL` and `FRESH`, machine-made those that a generation emitted; those of weight 0 tell a detector nothing.
+A detector is a function (key, candidates) -> P(machine), one number a candidate. Candidates of the sources `REAL` and
+`FRESH` are real, those that a generation emitted are machine-made; a candidate of weight 0 stands for no example, and a
+detector must not learn from it.
 """
 
 from collections.abc import Callable
@@ -47,7 +48,7 @@ def importance_resampled(detector: Detector) -> Selection:
     def inspect(
         key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, exponent: Scalar
     ) -> dict[str, Array]:
-        # As they were before they were weighed: alive is what may train.
+        # With `reweigh` the pool is the training set with the weights that it had before this selection changed them.
         p = detector(key, pool)
         return {
             "detected": _told_apart(p, _is_machine(pool), pool.weights),
@@ -107,12 +108,12 @@ def empirical_detector() -> Detector:
 def learned_detector(
     features: Callable[[Examples], Float[Array, "n d"]], *, steps: int = 10, ridge: float = 1e-3, folds: int = 1
 ) -> Detector:
-    """Return the detector that is fitted in place, a logistic regression on `features(examples)` and a constant.
+    """Return the detector that is fitted to the candidates themselves: a logistic regression.
 
-    Newton's method takes `steps` steps from zero on the weighted mean of the negative log-likelihood plus
-    `ridge`/2 · |coefficients|², for features scaled to mean 0 and variance 1; the constant bears no penalty. With
-    `folds` above 1 candidates are judged by a fit that has not seen them, their own of so many random folds left out:
-    a fit with many features else finds its own examples too easy.
+    Its inputs are `features(examples)`, scaled to mean 0 and variance 1, and a constant. Newton's method takes `steps`
+    steps from zero on the weighted mean of the negative log-likelihood plus `ridge`/2 · |coefficients|²; the penalty on
+    the constant is negligible. With `folds` above 1 the candidates are parted at random into so many folds, and each
+    fold is judged by a fit to the others: with many features a fit tells apart too easily what it has seen.
 
     Raises ValueError for `steps` or `folds` below 1 and a `ridge` that is not finite and above 0.
     """
@@ -127,7 +128,7 @@ def learned_detector(
         machine = _is_machine(candidates)
         x = _scaled(features(candidates.examples), weights)
         design = jnp.concatenate([x, jnp.ones((len(x), 1))], axis=1)
-        # A trace of a penalty on the constant, for candidates of one kind only: the likelihood then has no maximum.
+        # Where all candidates are of one kind the likelihood has no maximum, unless the constant has a penalty too.
         penalty = jnp.append(jnp.full(x.shape[1], ridge), _TINY)
 
         @exact_products

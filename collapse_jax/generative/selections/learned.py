@@ -53,68 +53,79 @@ Reward: TypeAlias = Callable[[Examples], Float[Array, " n"]] | LearnedReward
 
 @checked
 def by_reward(name: str, reward: Reward, choose: Choose, **fields: Any) -> Selection:
-    """Return the selection of weights `choose(key, candidates, scores, **defaults)`, with further `fields` of it.
+    """Return the selection whose weights `choose` makes of the scores that a reward gives; `fields` are others of it.
 
-    With a judge it also records `judged`, the mean score of what is chosen, and `offered`, of all candidates. Raises
-    ValueError for a reward that is neither a function nor a judge, and for parameters of one name.
+    With a `LearnedReward` it also records `judged`, the mean score of the chosen candidates, and `offered`, that of all
+    candidates. Raises ValueError for a reward that is neither a function nor a `LearnedReward`, and for parameters that
+    both the reward and the choice have.
     """
+    if isinstance(reward, LearnedReward):
+        return _by_learned_reward(name, reward, choose, **fields)
+    numbers.function("reward", reward)
 
-    def one_each(score: Array, candidates: Candidates) -> Float[Array, " n"]:
-        if jnp.shape(score) != candidates.weights.shape:
-            raise ValueError(
-                f"the reward of {name} has shape {jnp.shape(score)}; it needs one number for each of "
-                f"{len(candidates.weights)} candidates"
-            )
-        return jnp.asarray(score, float)
-
-    if not isinstance(reward, LearnedReward):
-        numbers.function("reward", reward)
-
-        def weigh(
-            key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
-        ) -> Float[Array, " n"]:
-            return choose(
-                key, candidates, one_each(call(f"reward of {name}", reward, candidates.examples), candidates), **params
-            )
-
-        return Selection(name, weigh, **fields)
-
-    judge, defaults = reward, dict(fields.pop("defaults", {}))
-    ranges = {**fields.pop("ranges", {}), **judge.ranges}
-    if twice := sorted(set(defaults) & set(judge.defaults)):
-        raise ValueError(f"the judge and {name} share the parameters {', '.join(twice)}; each needs names of its own")
-
-    def judges(params: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: params[name] for name in judge.defaults}
-
-    def weigh_by_judge(
+    def weigh(
         key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
     ) -> Float[Array, " n"]:
-        own = {name: params[name] for name in defaults}
-        score = call("score of the judge", judge.score, memory, candidates.examples)
-        return choose(key, candidates, one_each(score, candidates), **own)
+        score = call(f"reward of {name}", reward, candidates.examples)
+        return choose(key, candidates, _one_each(name, score, candidates), **params)
+
+    return Selection(name, weigh, **fields)
+
+
+def _by_learned_reward(
+    name: str, reward: LearnedReward, choose: Choose, defaults: Mapping[str, Any] = {}, **fields: Any
+) -> Selection:
+    """Return the selection by a learned reward; `defaults` are those of the choice."""
+    ranges = {**fields.pop("ranges", {}), **reward.ranges}
+    if twice := sorted(set(defaults) & set(reward.defaults)):
+        raise ValueError(
+            f"the learned reward and {name} share the parameters {', '.join(twice)}; each needs names of its own"
+        )
+
+    def named(function: str) -> str:
+        return f"{function} of the learned reward of {name}"
+
+    def own(params: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: params[name] for name in reward.defaults}
+
+    def score(memory: PyTree, candidates: Candidates) -> Float[Array, " n"]:
+        return _one_each(name, call(named("score"), reward.score, memory, candidates.examples), candidates)
+
+    def weigh(
+        key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
+    ) -> Float[Array, " n"]:
+        return choose(key, candidates, score(memory, candidates), **{name: params[name] for name in defaults})
 
     def inspect(
         key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
     ) -> dict[str, Array]:
-        score = one_each(call("score of the judge", judge.score, memory, candidates.examples), candidates)
-        chosen = candidates.weights > 0
-        return {"judged": jnp.mean(score, where=chosen), "offered": score.mean()}
+        scores = score(memory, candidates)
+        return {"judged": jnp.mean(scores, where=candidates.weights > 0), "offered": scores.mean()}
 
     def start(key: Key[Array, ""], real: Candidates, **params: Any) -> PyTree:
-        return call("start of the judge", judge.start, key, real, **judges(params))
+        return call(named("start"), reward.start, key, real, **own(params))
 
     def learn(key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any) -> PyTree:
-        assert judge.learn is not None
-        return call("learn of the judge", judge.learn, key, candidates, pool, memory, **judges(params))
+        assert reward.learn is not None
+        return call(named("learn"), reward.learn, key, candidates, pool, memory, **own(params))
 
     return Selection(
         name,
-        weigh_by_judge,
-        {**defaults, **judge.defaults},
+        weigh,
+        {**defaults, **reward.defaults},
         ranges,
         start=start,
-        learn=learn if judge.learn is not None else None,
+        learn=None if reward.learn is None else learn,
         inspect=inspect,
         **fields,
     )
+
+
+def _one_each(name: str, score: Array, candidates: Candidates) -> Float[Array, " n"]:
+    """Return the scores as floats; raises ValueError unless there is one for each candidate."""
+    if jnp.shape(score) != candidates.weights.shape:
+        raise ValueError(
+            f"the reward of {name} has shape {jnp.shape(score)}; it needs one number for each of "
+            f"{len(candidates.weights)} candidates"
+        )
+    return jnp.asarray(score, float)
