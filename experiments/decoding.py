@@ -67,8 +67,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         peaked[0] = config.peak
         by_start = [
             cj.sweep(
-                cj.generative.make_fused_recursion(
-                    family, plan, initial=initial, decoding=["temperature"], measure=measure
+                cj.make_recursion(
+                    family, plan, by="statistics", initial=initial, decoding=["temperature"], measure=measure
                 ),
                 {"temperature": config.temperatures, "ratio": plan.axes["ratio"], "seed": range(config.seeds)},
                 directory=directory / f"v{vocabulary}-{start}",

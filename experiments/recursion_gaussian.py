@@ -67,7 +67,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         family = cj.families.gaussian(d)
         parts = [
             cj.sweep(
-                cj.generative.make_fused_recursion(family, whole, measure=measure),
+                cj.make_recursion(family, whole, by="statistics", measure=measure),
                 {"regime": whole.axes["regime"], "samples": whole.axes["samples"], **seeds},
                 directory=directory / f"d{d}",
                 segment=config.generations,

@@ -72,7 +72,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     plan = cj.make_plan(cj.REGIMES["replace"], config.generations, config.samples)
     once = cj.make_plan(cj.REGIMES["replace"], 1, config.samples)
     dataset = cj.sweep(
-        cj.generative.make_fused_recursion(family, plan, measure=measure),
+        cj.make_recursion(family, plan, by="statistics", measure=measure),
         {"samples": plan.axes["samples"], **axes},
         directory=directory / "whole",
         progress=config.progress,
@@ -82,7 +82,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         head = np.where(np.arange(config.vocabulary) < kept, truth, 0.0)
         head /= head.sum()
         swept = cj.sweep(
-            cj.generative.make_fused_recursion(family, once, initial=jnp.asarray(head, jnp.float32), measure=measure),
+            cj.make_recursion(family, once, by="statistics", initial=jnp.asarray(head, jnp.float32), measure=measure),
             {"samples": once.axes["samples"], **axes},
             directory=directory / f"cut-{kept}",
             progress=config.progress,

@@ -201,7 +201,7 @@ def test_closed_forms_multiply_in_full_precision(name):
     if family.moments is not None:
         check_products(family.moments, params)
     if family.statistics is not None:
-        process = cj.generative.make_fused_recursion(family, cj.make_plan(cj.REGIMES["accumulate"], 2, 12))
+        process = cj.make_recursion(family, cj.make_plan(cj.REGIMES["accumulate"], 2, 12), by="statistics")
         check_products(process.init, key, process.hyper)
         state = jax.eval_shape(process.init, key, process.hyper)
         assert check_products(process.step, state, process.hyper, jnp.int32(0))

@@ -77,8 +77,13 @@ def test_real_data_given_as_an_array_are_resampled_without_replacement():
 def test_a_biased_start_is_only_where_it_starts():
     plan = cj.make_plan(cj.REGIMES["real_fraction_fresh"], 2, samples=4000, ratios=0.5)
     start = families.gaussian(1).truth._replace(mean=jnp.array([8.0]))
-    for make in (cj.make_recursion, cj.generative.make_fused_recursion):
-        found = sweep(make(families.gaussian(1), plan, initial=start))["mean"].squeeze().mean("seed").to_numpy()
+    for by in ("examples", "statistics"):
+        found = (
+            sweep(cj.make_recursion(families.gaussian(1), plan, by=by, initial=start))["mean"]
+            .squeeze()
+            .mean("seed")
+            .to_numpy()
+        )
         # Half of 8, then half of that.
         assert np.allclose(found, [4.0, 2.0], atol=0.2)
 
@@ -107,7 +112,7 @@ def test_a_recursion_runs_all_that_its_plan_lists_unless_the_call_chooses(tmp_pa
     )
     chosen = cj.sweep(process, {"regime": ["accumulate"], "samples": 10, "seed": range(2)}, progress=False)
     xr.testing.assert_identical(chosen.drop_attrs(), whole.sel(regime=["accumulate"], samples=[10]).drop_attrs())
-    statistics = cj.sweep(cj.generative.make_fused_recursion(families.gaussian(1), plan), {"seed": 0}, progress=False)
+    statistics = cj.sweep(cj.make_recursion(families.gaussian(1), plan, by="statistics"), {"seed": 0}, progress=False)
     assert statistics["mean"].dims == whole["mean"].dims
     with pytest.raises(ValueError, match="axis 'samples' has no label 50; this process has 10, 100"):
         cj.sweep(process, {"samples": [50]}, progress=False)
@@ -182,34 +187,83 @@ BARE = counting()
         ),
         (lambda: cj.resample(np.array([[np.nan]], np.float32)), "non-finite"),
         (lambda: cj.resample({"x": np.zeros((3, 1)), "y": np.zeros(2)}), "lengths \\[2, 3\\]"),
-        (lambda: cj.generative.make_fused_recursion(families.mixture(), PLAN), "family 'mixture' has no `statistics`"),
+        (lambda: cj.make_recursion(families.mixture(), PLAN, by="statistics"), "family 'mixture' has no `statistics`"),
         (
-            lambda: cj.generative.make_fused_recursion(families.gaussian(), PLAN, lambda key, n: 0),
-            "needs parameters of family",
+            lambda: cj.make_recursion(families.gaussian(), PLAN, lambda key, n: jnp.zeros((n, 1)), by="statistics"),
+            "truth is .*; statistics are drawn from parameters of family",
         ),
         (
-            lambda: cj.generative.make_fused_recursion(
-                families.gaussian(), cj.make_plan(cj.REGIMES["accumulate_subsample"], 3, samples=5)
+            lambda: cj.make_recursion(
+                families.gaussian(), cj.make_plan(cj.REGIMES["accumulate_subsample"], 3, samples=5), by="statistics"
             ),
             "draws a subset of the pool",
         ),
         (
-            lambda: cj.generative.make_fused_recursion(
-                families.gaussian(), cj.make_plan(cj.REGIMES["real_fraction_replayed"], 3, samples=8, ratios=0.5)
+            lambda: cj.make_recursion(
+                families.gaussian(),
+                cj.make_plan(cj.REGIMES["real_fraction_replayed"], 3, samples=8, ratios=0.5),
+                by="statistics",
             ),
-            "generation 2 is trained on 4 of the 8 examples of source 0",
+            "in generation 2 is trained on 4 of the 8 examples of source 0",
         ),
         (
-            lambda: cj.generative.make_fused_recursion(
-                families.gaussian(), cj.make_plan(cj.generative.ecosystem(2), 2, samples=5)
+            lambda: cj.make_recursion(
+                families.gaussian(), cj.make_plan(cj.generative.ecosystem(2), 2, samples=5), by="statistics"
             ),
-            "for one model; this plan has 2",
+            "statistics are for one model; this plan has 2",
         ),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+NEED_EXAMPLES = {
+    "curate": selections.verified(lambda x: x[:, 0] > 0),
+    "reweigh": selections.verified(lambda x: x[:, 0] > 0),
+    "respond": True,
+    "warm_start": True,
+    "growing_compute": True,
+    "inspect": lambda key, x, weights: {"sum": x.sum()},
+}
+
+
+@pytest.mark.parametrize("name", NEED_EXAMPLES)
+def test_what_needs_examples_takes_them_and_is_refused_by_statistics(name):
+    family = families.regression() if name == "respond" else families.gaussian()
+    plan = cj.make_plan(REPLACE, 2, samples=2000)
+    measure = lambda key, params: {"one": jnp.ones(())}  # noqa: E731
+    options = {"measure": measure, name: NEED_EXAMPLES[name]}
+    assert runs_on(cj.make_recursion(family, plan, **options)) == "examples"
+    with pytest.raises(ValueError, match=f"by is 'statistics', which can't run this: {name} needs examples"):
+        cj.make_recursion(family, plan, by="statistics", **options)
+
+
+def runs_on(process):
+    """Return what a recursion keeps of its sources."""
+    state = jax.eval_shape(process.init, jax.eval_shape(lambda: jax.random.key(0)), process.hyper)
+    return next(name for name in ("examples", "statistics") if hasattr(state, name))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"samples": 1999}, "examples"),
+        ({"samples": 2000}, "statistics"),
+        ({"samples": [10, 2000]}, "statistics"),
+        ({"samples": 10, "by": "statistics"}, "statistics"),
+        ({"samples": 2000, "by": "examples"}, "examples"),
+        ({"samples": 2000, "regime": "accumulate_subsample"}, "examples"),
+        ({"samples": 2000, "family": families.kde()}, "examples"),
+        ({"samples": 2000, "truth": lambda key, n: jax.random.normal(key, (n, 1))}, "examples"),
+        ({"samples": 2000, "initial": lambda key, n: jax.random.normal(key, (n, 1))}, "examples"),
+    ],
+)
+def test_statistics_are_taken_where_they_are_faster(options, expected):
+    options = dict(options)
+    plan = cj.make_plan(cj.REGIMES[options.pop("regime", "replace")], 2, samples=options.pop("samples"))
+    assert runs_on(cj.make_recursion(options.pop("family", families.gaussian()), plan, **options)) == expected
 
 
 @pytest.mark.parametrize(

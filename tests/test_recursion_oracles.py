@@ -57,11 +57,10 @@ def moments(name, kind, bias=1.0):
         regimes = [one for one in cj.REGIMES.values() if one.models == 1]
     else:
         regimes = [cj.REGIMES[one] for one in WHOLE]
-    make = cj.make_recursion if kind == "examples" else cj.generative.make_fused_recursion
     plan = cj.make_plan(regimes, GENERATIONS, samples=8, ratios=0.25)
     decoding = ["bias"] if bias != 1.0 else []
     swept = run(
-        make(family, plan, decoding=decoding, measure=measure),
+        cj.make_recursion(family, plan, by=kind, decoding=decoding, measure=measure),
         {"regime": plan.axes["regime"], **({"bias": [bias]} if decoding else {})},
     )
     return swept, cj.predict_moments(plan, unbiased="unbiased" in name, bias=bias).squeeze(drop=True)
@@ -84,10 +83,10 @@ def test_moments_follow_the_law_under_bias():
         assert np.abs(z_of(swept[what], law[what])).max() < 4, what
 
 
-@pytest.mark.parametrize("make", [cj.make_recursion, cj.generative.make_fused_recursion])
-def test_logarithms_under_replace(make):
+@pytest.mark.parametrize("by", ["examples", "statistics"])
+def test_logarithms_under_replace(by):
     plan = cj.make_plan(cj.REGIMES["replace"], 6, samples=7)
-    swept = run(make(families.gaussian(1, unbiased=True), plan), {})
+    swept = run(cj.make_recursion(families.gaussian(1, unbiased=True), plan, by=by), {})
     log = np.log(swept["variance"])
     mean, variance = laws.replace_log_variance(7, 6)
     assert np.abs(z_of(log, mean)).max() < 4
@@ -100,8 +99,12 @@ def test_log_determinant_under_replace():
     d = 3
     plan = cj.make_plan(cj.REGIMES["replace"], 4, samples=12)
     family = families.gaussian(d, unbiased=True)
-    make = cj.generative.make_fused_recursion
-    swept = run(make(family, plan, measure=lambda key, p: {"x": jnp.linalg.slogdet(p.covariance)[1]}), {})
+    swept = run(
+        cj.make_recursion(
+            family, plan, by="statistics", measure=lambda key, p: {"x": jnp.linalg.slogdet(p.covariance)[1]}
+        ),
+        {},
+    )
     assert np.abs(z_of(swept["x"], laws.replace_log_determinant(12, d, 4))).max() < 4
 
 
@@ -117,8 +120,8 @@ def test_wasserstein_under_replace_and_growth():
     assert np.abs(z_of(swept["x"], law)).max() < 4
 
 
-@pytest.mark.parametrize("make", [cj.make_recursion, cj.generative.make_fused_recursion])
-def test_survivors_and_missing_mass_by_the_transition_matrix(make):
+@pytest.mark.parametrize("by", ["examples", "statistics"])
+def test_survivors_and_missing_mass_by_the_transition_matrix(by):
     family = families.categorical(8, exponent=0.7)
     truth = np.asarray(family.truth, np.float64)
     truth /= truth.sum()
@@ -127,7 +130,7 @@ def test_survivors_and_missing_mass_by_the_transition_matrix(make):
     def measure(key, p):
         return {"alive": cj.metrics.survivors(p), "missing": cj.metrics.missing_mass(p, jnp.asarray(truth, p.dtype))}
 
-    swept = run(make(family, plan, measure=measure), {})
+    swept = run(cj.make_recursion(family, plan, by=by, measure=measure), {})
     assert np.abs(z_of(swept["alive"], laws.survivors(truth, [15] * 12))).max() < 4
     alive = laws.survival_probability(truth, [15] * 12)
     assert np.abs(z_of(swept["missing"], 1 - alive @ truth)).max() < 4
@@ -150,11 +153,13 @@ def test_regression_on_its_own_labels(same, regime, law):
     assert np.abs(z_of(run(process, {})["x"], law(16, 3, 1.0, 5))).max() < 4
 
 
-@pytest.mark.parametrize("make", [cj.make_recursion, cj.generative.make_fused_recursion])
-def test_regression_accumulating_on_fresh_inputs(make):
+@pytest.mark.parametrize("by", ["examples", "statistics"])
+def test_regression_accumulating_on_fresh_inputs(by):
     family = families.regression(3)
     plan = cj.make_plan(cj.REGIMES["accumulate"], 5, samples=16)
-    process = make(family, plan, measure=lambda key, w: {"x": jnp.sum((w - jnp.asarray(family.truth)) ** 2)})
+    process = cj.make_recursion(
+        family, plan, by=by, measure=lambda key, w: {"x": jnp.sum((w - jnp.asarray(family.truth)) ** 2)}
+    )
     assert np.abs(z_of(run(process, {})["x"], laws.regression_accumulate_fresh(16, 3, 1.0, 5))).max() < 4
 
 

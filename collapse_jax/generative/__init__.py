@@ -21,7 +21,6 @@ from collapse_jax.generative.recursion.regimes import (
     with_share,
 )
 from collapse_jax.generative.recursion.resolving import resample
-from collapse_jax.generative.recursion.statistics import make_fused_recursion
 from collapse_jax.generative.selection import Candidates, Selection
 
 __all__ = [
@@ -45,7 +44,6 @@ __all__ = [
     "families",
     "laws",
     "make_fit",
-    "make_fused_recursion",
     "make_plan",
     "make_recursion",
     "moment_law",

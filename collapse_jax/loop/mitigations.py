@@ -144,7 +144,8 @@ def _sweep_group(
         curate=curate.selection if curate else None,
         reweigh=reweigh.selection if reweigh else None,
         respond=first.respond,
-        **options,
+        # Random numbers are those of examples in every group, so that equal seeds share their real data.
+        **{"by": "examples", **options},
     )
     arms: dict[str, dict[str, Any]] = {}
     for i, (label, one) in enumerate(group.items()):

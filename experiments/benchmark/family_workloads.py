@@ -97,7 +97,7 @@ def by_statistics(name: str, *, samples: int, generations: int, lineages: int) -
     return Workload(
         f"{name}, {samples} by statistics",
         "generations",
-        cj.generative.make_fused_recursion(cj.FAMILIES[name], plan),
+        cj.make_recursion(cj.FAMILIES[name], plan, by="statistics"),
         max(round(lineages * _SHARES_OF_STATISTICS[name]), 1),
         generations,
         STATISTICS[name],

@@ -40,7 +40,8 @@ def generative() -> Sequence[Probe]:
             defaults={}, weigh=lambda key, c, pool, memory: c.weights
         ),
     }
-    fused = {name: options[name] for name in ("initial", "decoding", "measure", "dims", "coords")}
+    by_statistics = {name: options[name] for name in ("initial", "decoding", "measure", "dims", "coords")}
+    by_statistics["by"] = "statistics"
     regime = {"regime": cj.REGIMES["accumulate"], "generations": 3, "samples": 10, "ratio": 0.5}
     reward = {"reward": lambda x: x, "choose_from": 2}
     process = cj.engine.Process(lambda key, hyper: hyper["a"], lambda state, hyper, index: (state, {}), 2, {"a": 1.0})
@@ -61,7 +62,7 @@ def generative() -> Sequence[Probe]:
         of(cj.make_recursion, **recursion, **options)._replace(
             strategies=whole, words={"initial": ["init", "truth"], "dims": ["dims", "record"]}
         ),
-        of(cj.generative.make_fused_recursion, **recursion, **fused)._replace(strategies=whole),
+        Probe("make_recursion by statistics", cj.make_recursion, {**recursion, **by_statistics}, strategies=whole),
         of(cj.resample, examples=np.arange(6.0)),
         of(families.categorical, vocabulary=5, exponent=1.0),
         of(families.histogram, low=-1.0, high=1.0, bins=4),

@@ -1,4 +1,4 @@
-"""Which sources have the same future, so that the fused recursion can keep their statistics as one."""
+"""Which sources have the same future, so that a recursion by statistics can keep theirs as one."""
 
 from typing import NamedTuple
 

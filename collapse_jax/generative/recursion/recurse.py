@@ -1,8 +1,8 @@
 """A population of generators that train on what they emit, as a process for `sweep`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,10 @@ from jaxtyping import Array, Int, Key, PyTree
 from collapse_jax.checks.annotations import checked
 from collapse_jax.engine.process import Hyper, Process
 from collapse_jax.generative.family import Draw, Family, Params
+from collapse_jax.generative.recursion import statistics
 from collapse_jax.generative.recursion.emission import emit
 from collapse_jax.generative.recursion.guards import guarded_family, guarded_record, guarded_selection
+from collapse_jax.generative.recursion.merging import make_merging
 from collapse_jax.generative.recursion.plan import Plan, make_pool_tables
 from collapse_jax.generative.recursion.pool import training_set
 from collapse_jax.generative.recursion.regimes import REAL
@@ -21,6 +23,7 @@ from collapse_jax.generative.recursion.resolving import (
     Dims,
     Inspect,
     Measure,
+    as_params,
     hyperparameters,
     inspected_dims,
     make_decode,
@@ -33,6 +36,13 @@ from collapse_jax.generative.recursion.setting import Lineage, Setting
 from collapse_jax.generative.recursion.training import train
 from collapse_jax.generative.selection import Candidates, Selection
 
+Way: TypeAlias = Literal["examples", "statistics"]
+"""What a generation hands on to the next ones: its examples, or their sufficient statistics alone."""
+
+# With 1000 samples (BENCHMARKS.md) statistics take .05 to 1.4 times as long as examples do, whose time grows with the
+# samples: from 2000 on they are faster for every family that has them.
+_MANY = 2000
+
 
 @checked
 def make_recursion(
@@ -40,6 +50,7 @@ def make_recursion(
     plan: Plan,
     truth: Draw | Params | None = None,
     *,
+    by: Way | None = None,
     initial: Draw | Params | None = None,
     decoding: Iterable[str] = (),
     curate: Selection | None = None,
@@ -70,58 +81,39 @@ def make_recursion(
     something of their own. `dims` and `coords` name the axes of all of these. With several models an axis `model` comes
     first in what is measured. Members of fewer examples than the plan's largest are padded to it.
 
-    Raises ValueError for a decoding the family doesn't have, names that clash, and options that don't fit the family.
+    A recursion runs `by` "examples", each generation's stored in a pool, or by "statistics", where the family has them:
+    its sufficient statistics are drawn in the place of examples, with the same law but other random numbers, at a cost
+    that doesn't depend on the number of samples. Selections, `inspect`, `respond`, `warm_start`, `growing_compute`,
+    truths that are functions, several models, and regimes that draw a part of a source need examples. By default
+    statistics are taken where nothing needs examples and the plan has a size of 2000 samples or more.
+
+    Raises ValueError for a decoding the family doesn't have, names that clash, options that don't fit the family, and
+    statistics where examples are needed.
     """
     decoding = tuple(decoding)
     family, curate, reweigh = guarded_family(family), guarded_selection(curate), guarded_selection(reweigh)
     if inspect is not None:
         inspect = guarded_record("inspect", inspect)
+    truth = family.truth if truth is None else truth
     draw_real = resolve_truth(family, truth)
+    draw_initial = draw_real if initial is None else resolve_truth(family, initial, "initial")
+    initial = truth if initial is None else initial
     _check_options(family, plan, reweigh, respond)
     hyper, ranges = hyperparameters(family, plan, decoding, (curate, reweigh))
-    setting = Setting(
-        family,
-        plan,
-        make_pool_tables(plan, keep_real=respond),
-        draw_real,
-        draw_real if initial is None else resolve_truth(family, initial, "initial"),
-        make_decode(family, decoding),
-        curate,
-        reweigh,
-        respond,
-        warm_start,
-        growing_compute,
-    )
-    start = partial(_start, setting)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    shapes = jax.eval_shape(start, key, hyper)
-    first = shapes.params
-    if plan.models > 1:
-        first = jax.eval_shape(lambda p: jax.tree.map(lambda leaf: leaf[0], p), first)
-    measure, all_dims = resolve_measure(family, measure, dims, first, plan.models)
-    if inspect is not None:
-        all_dims |= inspected_dims(inspect, draw_real, setting.width, dims, all_dims)
-    advance = partial(_advance, setting, measure, inspect)
-    if any(one is not None and one.inspect is not None for one in (curate, reweigh)):
-        selected = jax.eval_shape(lambda state, hyper: advance(state, hyper, jnp.int32(0))[2], shapes, hyper)
-        all_dims |= selected_dims(selected, dims, all_dims, plan.models)
-
-    def step(state: Lineage, hyper: Hyper, index: Int[Array, ""]) -> tuple[Lineage, Mapping[str, Array]]:
-        state, record, selected = advance(state, hyper, index)
-        return state, {**record, **selected}
-
-    return Process(
-        start,
-        step,
-        num_steps=plan.generations,
-        hyper=hyper,
-        dims=all_dims,
-        coords={"generation": np.arange(1, plan.generations + 1), **(coords or {})},
-        axes=plan.axes,
-        time="generation",
-        ranges=ranges,
-        # A pool may hold a hundred thousand examples; what is wrong with them shows in the next model.
-        watch=lambda state: (state.params, state.kept, state.memory),
+    decode = make_decode(family, decoding)
+    of_examples = {"curate": curate, "reweigh": reweigh, "respond": respond, "warm_start": warm_start}
+    of_examples |= {"growing_compute": growing_compute, "inspect": inspect}
+    asked = [name for name, value in of_examples.items() if value]
+    if _by_statistics(by, family, plan, {"truth": truth, "initial": initial}, asked):
+        process = _process_by_statistics(family, plan, truth, initial, decode, measure, dims)
+    else:
+        tables = make_pool_tables(plan, keep_real=respond)
+        flags = (respond, warm_start, growing_compute)
+        setting = Setting(family, plan, tables, draw_real, draw_initial, decode, curate, reweigh, *flags)
+        process = _process_by_examples(setting, hyper, measure, inspect, dims)
+    generations = {"generation": np.arange(1, plan.generations + 1)}
+    return process._replace(
+        hyper=hyper, coords={**generations, **(coords or {})}, axes=plan.axes, time="generation", ranges=ranges
     )
 
 
@@ -136,6 +128,62 @@ def _check_options(family: Family, plan: Plan, reweigh: Selection | None, respon
             f"reweigh takes a selection that draws nothing; {reweigh.name!r} chooses among {reweigh.oversample} "
             "candidates for each example: use it as `curate`"
         )
+
+
+def _by_statistics(
+    by: Way | None, family: Family, plan: Plan, truths: dict[str, Params | Draw | None], asked: list[str]
+) -> bool:
+    """Return whether to run on statistics; `asked` names the options given that need examples.
+
+    Raises ValueError where `by` asks for statistics and something needs examples.
+    """
+    reason = f"{', '.join(asked)} needs examples" if asked else statistics.obstacle(family, plan, truths)
+    if by == "statistics" and reason:
+        raise ValueError(f"by is 'statistics', which can't run this: {reason}; use by='examples'")
+    return by == "statistics" or (by is None and not reason and max(plan.samples) >= _MANY)
+
+
+def _process_by_statistics(
+    family: Family,
+    plan: Plan,
+    truth: Params,
+    initial: Params,
+    decode: Callable[[Params, Hyper], Params],
+    measure: Measure | None,
+    dims: Dims | None,
+) -> Process:
+    assert family.statistics is not None
+    truth, initial = as_params("truth", truth), as_params("initial", initial)
+    measure, all_dims = resolve_measure(family, measure, dims, jax.eval_shape(lambda: truth), plan.models)
+    setting = statistics.StatisticsSetting(family.statistics, make_merging(plan), truth, initial, decode, measure)
+    first, step = partial(statistics.start, setting), partial(statistics.step, setting)
+    return Process(first, step, plan.generations, dims=all_dims)
+
+
+def _process_by_examples(
+    setting: Setting, hyper: Hyper, measure: Measure | None, inspect: Inspect | None, dims: Dims | None
+) -> Process:
+    plan, start = setting.plan, partial(_start, setting)
+    shapes = jax.eval_shape(start, jax.eval_shape(lambda: jax.random.key(0)), hyper)
+    first = shapes.params
+    if plan.models > 1:
+        first = jax.eval_shape(lambda p: jax.tree.map(lambda leaf: leaf[0], p), first)
+    measure, all_dims = resolve_measure(setting.family, measure, dims, first, plan.models)
+    if inspect is not None:
+        all_dims |= inspected_dims(inspect, setting.draw_real, setting.width, dims, all_dims)
+    advance = partial(_advance, setting, measure, inspect)
+    if any(one is not None and one.inspect is not None for one in (setting.curate, setting.reweigh)):
+        selected = jax.eval_shape(lambda state, hyper: advance(state, hyper, jnp.int32(0))[2], shapes, hyper)
+        all_dims |= selected_dims(selected, dims, all_dims, plan.models)
+
+    def step(state: Lineage, hyper: Hyper, index: Int[Array, ""]) -> tuple[Lineage, Mapping[str, Array]]:
+        state, record, selected = advance(state, hyper, index)
+        return state, {**record, **selected}
+
+    # A pool may hold a hundred thousand examples; what is wrong with them shows in the next model.
+    return Process(
+        start, step, plan.generations, dims=all_dims, watch=lambda state: (state.params, state.kept, state.memory)
+    )
 
 
 def _start(setting: Setting, key: Key[Array, ""], hyper: Hyper) -> Lineage:

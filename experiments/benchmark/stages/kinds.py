@@ -114,7 +114,7 @@ def _by_examples(members: int, family: cj.generative.Family) -> tuple[cj.engine.
 
 
 def _by_statistics(members: int, family: cj.generative.Family) -> tuple[cj.engine.Process, Mapping[str, Any]]:
-    return cj.generative.make_fused_recursion(family, _plan()), {"seed": range(members)}
+    return cj.make_recursion(family, _plan(), by="statistics"), {"seed": range(members)}
 
 
 def _plan() -> cj.generative.Plan:
