@@ -252,6 +252,8 @@ def runs_on(process):
         ({"samples": 1999}, "examples"),
         ({"samples": 2000}, "statistics"),
         ({"samples": [10, 2000]}, "statistics"),
+        ({"samples": 7999, "family": families.categorical(1000)}, "examples"),
+        ({"samples": 8000, "family": families.categorical(1000)}, "statistics"),
         ({"samples": 10, "by": "statistics"}, "statistics"),
         ({"samples": 2000, "by": "examples"}, "examples"),
         ({"samples": 2000, "regime": "accumulate_subsample"}, "examples"),
