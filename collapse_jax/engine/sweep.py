@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import platform
 import time
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from collapse_jax.engine.axes import Population, make_population
 from collapse_jax.engine.checkpoint import Store
 from collapse_jax.engine.compiler import compiler_options
 from collapse_jax.engine.devices import make_mesh
+from collapse_jax.engine.labelling import check_coords, joined, label, report_diverged
 from collapse_jax.engine.process import Process
-from collapse_jax.engine.program import Program, make_program
+from collapse_jax.engine.program import make_program
 from collapse_jax.engine.run import Layout, Run, run_population
 
 _SEGMENTS = 20
@@ -85,7 +85,7 @@ def sweep(
     tuned = Path(directory).absolute() / _TUNED if directory is not None else None
     options = compiler_options(mesh.devices.flat[0].platform, tuned)
     program = make_program(process, population, mesh=mesh, segment=segment, vmap_members=vmap_members, options=options)
-    _check_coords(process, population, program)
+    check_coords(process, population, program.records)
     config = {
         "axes": {name: labels.tolist() for name, labels in population.labels.items()},
         "steps": process.num_steps,
@@ -103,12 +103,12 @@ def sweep(
     finally:
         if store:
             store.close()
-    dataset = _label(process, population, _joined(run, layout))
+    dataset = label(process, population, joined(run.pieces, layout.segments))
     dataset.attrs = {
         "config": json.dumps(config | {"chunk": run.chunk}),
         "provenance": json.dumps(_provenance(run, layout, vmap_members)),
     }
-    _report_diverged(population, dataset)
+    report_diverged(population, dataset)
     return dataset
 
 
@@ -123,15 +123,6 @@ def _platform(mesh: Mesh) -> str:
     platform = mesh.devices.flat[0].platform
     kinds = {device.device_kind for device in mesh.devices.flat} - {platform}
     return " ".join([platform, *sorted(kinds)])
-
-
-def _joined(run: Run, layout: Layout) -> dict[str, np.ndarray]:
-    """Return the records of all members and steps, (member, step, ...)."""
-    per_chunk = [run.pieces[i : i + layout.segments] for i in range(0, len(run.pieces), layout.segments)]
-    return {
-        name: np.concatenate([np.concatenate([piece[name] for piece in row], axis=1) for row in per_chunk])
-        for name in run.pieces[0]
-    }
 
 
 def _provenance(run: Run, layout: Layout, vmap_members: int | None) -> dict[str, Any]:
@@ -159,47 +150,3 @@ def _digest(population: Population) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path((population.hyper, population.seeds)):
         sha.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
     return sha.hexdigest()
-
-
-def _label(process: Process, population: Population, records: dict[str, np.ndarray]) -> xr.Dataset:
-    names = tuple(population.labels)
-    variables = {
-        name: (
-            (*names, process.time, *process.dims.get(name, ())),
-            values[:, : process.num_steps].reshape(*population.shape, process.num_steps, *values.shape[2:]),
-        )
-        for name, values in records.items()
-    }
-    coords: dict[str, Any] = {process.time: np.arange(process.num_steps), **process.coords, **population.labels}
-    return xr.Dataset(variables, coords)
-
-
-def _check_coords(process: Process, population: Population, program: Program) -> None:
-    """Raise ValueError for coordinates that don't fit the results of `program`: better now than after the run."""
-    taken = process.coords.keys() & {*population.labels, *program.records, "diverged"}
-    if taken:
-        raise ValueError(f"coords has {', '.join(sorted(taken))}, already the name of an axis or of a record")
-    sizes = {process.time: process.num_steps} | dict(zip(population.labels, population.shape, strict=True))
-    for name, entry in program.records.items():
-        sizes |= zip(process.dims.get(name, ()), entry.shape, strict=True)
-    try:
-        lengths = xr.Dataset(coords=process.coords).sizes
-    except ValueError as error:
-        raise ValueError(f"coords don't fit each other: {error}") from error
-    for name in process.coords:
-        if name in sizes and xr.Dataset(coords=process.coords)[name].dims != (name,):
-            raise ValueError(f"coords[{name!r}] must lie along {name!r}, as the results have an axis of that name")
-    for dim, length in lengths.items():
-        if length != sizes.get(str(dim)):
-            raise ValueError(f"coords has length {length} along {dim!r}; the results have the lengths {sizes}")
-
-
-def _report_diverged(population: Population, dataset: xr.Dataset) -> None:
-    diverged = dataset["diverged"].to_numpy().reshape(population.size, -1)
-    bad = np.flatnonzero(diverged.any(axis=1))
-    if bad.size:
-        shown = "; ".join(f"{population.describe(int(m))} at step {int(diverged[m].argmax())}" for m in bad[:5])
-        more = f" and {bad.size - 5} more" if bad.size > 5 else ""
-        warnings.warn(
-            f"{bad.size} of {population.size} members are no longer finite, see `diverged`: {shown}{more}", stacklevel=4
-        )
