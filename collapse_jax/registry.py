@@ -40,8 +40,11 @@ class Table(Mapping[str, R]):
     def add(self, record: R, *, overwrite: bool = False) -> R:
         """Enter a record under its name and return it.
 
-        Raises ValueError if the name is taken, unless `overwrite` is set (a notebook cell that runs twice).
+        Raises ValueError if the name is no string or empty, and if it is taken, unless `overwrite` is set (a notebook
+        cell that runs twice).
         """
+        if not isinstance(record.name, str) or not record.name:
+            raise ValueError(f"name is {record.name!r}; a {self._kind} needs a string that is not empty")
         if record.name in self._records and not overwrite:
             raise ValueError(
                 f"{self._kind} {record.name!r} exists already; rename it, or pass overwrite=True to replace it"

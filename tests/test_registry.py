@@ -49,6 +49,12 @@ def test_a_clash_inside_the_first_records_is_refused_too():
         Table("colour", [Colour("red"), Colour("red", 1)])
 
 
+@pytest.mark.parametrize("name", [float("nan"), 3, None, ""])
+def test_a_name_that_is_no_name_is_refused(colours, name):
+    with pytest.raises(ValueError, match=f"name is {name!r}; a colour needs a string"):
+        colours.add(Colour(name))
+
+
 def test_tables_share_nothing():
     first, second = Table("colour"), Table("colour")
     first.add(Colour("red"))
