@@ -24,10 +24,14 @@ def main(port: str, count: str, rank: str, devices: str, directory: str, output:
         if position == int(end_at):
             os._exit(9)  # as a kill would, all hosts at once
 
+    def enough(segment):
+        if segment.done == -int(end_at):
+            raise RuntimeError("enough")
+
     Store.save = ending
     try:
-        result = sweep(make_wide(), AXES, directory=directory, **OPTIONS)
-    except (ValueError, OSError) as error:
+        result = sweep(make_wide(), AXES, directory=directory, on_segment=enough, **OPTIONS)
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     np.savez(f"{output}-{rank}.npz", **{name: values.to_numpy() for name, values in result.items()})
     print(result.attrs["provenance"])

@@ -171,3 +171,14 @@ def test_a_script_joins_what_slurm_started_and_the_first_process_writes(environm
     (folder,) = (tmp_path / "launched").iterdir()
     found = load(folder)
     np.testing.assert_array_equal(found["first"], expected["first"])
+
+
+@pytest.mark.slow
+def test_what_looks_at_segments_stops_all_processes_and_they_go_on_together(run, tmp_path, expected):
+    codes, told = run(2, 1, end_at=-2)
+    assert codes == [1, 1], told
+    assert "RuntimeError: enough" in told[0][1]
+    assert "on_segment raised in the first process" in told[1][1]
+    codes, told = run(2, 1)
+    assert codes == [0, 0], told
+    assert_results(tmp_path, expected, 2)

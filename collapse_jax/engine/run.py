@@ -1,7 +1,9 @@
 """The loop over chunks of members and segments of steps: how many fit at once, where to go on, what to keep."""
 
+import logging
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,8 @@ from collapse_jax.engine.devices import POPULATION
 from collapse_jax.engine.memory import capacity, gibibytes, is_out_of_memory, most_that_fit
 from collapse_jax.engine.program import Compiled, Program
 from collapse_jax.engine.stopping import deferred
+
+_log = logging.getLogger(__name__)
 
 Piece = dict[str, np.ndarray]
 """The records of one segment of one chunk: (member, step, ...) arrays."""
@@ -42,10 +46,26 @@ class Layout(NamedTuple):
         """
         return -(-self.members // -(-self.members // min(max(most, 1), self.members)))
 
+    def total(self, chunk: int) -> int:
+        """Return the number of segments of all chunks of so many members."""
+        return self.segments * -(-self.members // chunk)
+
     def width(self, chunk: int) -> int:
         """Return the number of members of a chunk, padded to the devices."""
         parts: int = self.mesh.shape[POPULATION]
         return -(-chunk // parts) * parts
+
+
+class Place(NamedTuple):
+    """Where a segment stands: how many are done with it, of how many, and its first member."""
+
+    done: int
+    total: int
+    member: int
+
+
+Report: TypeAlias = Callable[[Place, Piece, bool], None]
+"""Says that a segment is finished, or `restored`, if the sweep's directory had it."""
 
 
 class Run(NamedTuple):
@@ -65,9 +85,15 @@ class Run(NamedTuple):
 
 
 def run_population(
-    program: Program, layout: Layout, store: Store | None, *, max_members: int | None, progress: bool
+    program: Program,
+    layout: Layout,
+    store: Store | None,
+    *,
+    max_members: int | None,
+    progress: bool,
+    report: Report,
 ) -> Run:
-    """Run every member, or what the store's directory doesn't hold yet.
+    """Run every member, or what the store's directory doesn't hold yet; `report` is called for every segment.
 
     Without `max_members`, chunks are those that the directory began with, or as large as the devices' memory allows.
     Raises MemoryError, naming `max_members` and what fits, where the memory is too small.
@@ -78,8 +104,9 @@ def run_population(
     pieces: list[Piece] = []
     if store and chunk:
         store.start(chunk)
-        pieces = store.read(layout.segments * -(-layout.members // chunk))
-        if len(pieces) == layout.segments * -(-layout.members // chunk):
+        pieces = store.read(layout.total(chunk))
+        if len(pieces) == layout.total(chunk):
+            _report_restored(layout, chunk, pieces, range(len(pieces)), report)
             compiling, running, calls = store.add_seconds(0.0, 0.0)
             return Run(pieces, chunk, 0, compiling, running, calls, {})
     results = layout.members * layout.steps * program.record_bytes
@@ -91,12 +118,12 @@ def run_population(
         compile_seconds = time.perf_counter() - begin
         if store:
             store.start(chunk)
-        chunks = -(-layout.members // chunk)
-        bar.total = chunks * layout.segments
+        bar.total = layout.total(chunk)
+        _log.info("compiled for %d members in %.1f s; they run in chunks of %d", layout.members, compile_seconds, chunk)
         bar.set_description(f"{layout.members} members")
         begin = time.perf_counter()
         try:
-            _advance(compiled, layout, chunk, store, pieces, bar)
+            _advance(compiled, layout, chunk, store, pieces, bar, report)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -212,13 +239,26 @@ def _too_large(layout: Layout, fits: int, why: str) -> MemoryError:
     )
 
 
+def _report_restored(layout: Layout, chunk: int, pieces: list[Piece], positions: range, report: Report) -> None:
+    """Report the segments at some positions of `pieces`, which come from the directory."""
+    for at in positions:
+        report(Place(at + 1, layout.total(chunk), at // layout.segments * chunk), pieces[at], True)
+
+
 def _advance(
-    program: Compiled, layout: Layout, chunk: int, store: Store | None, pieces: list[Piece], bar: tqdm
+    program: Compiled,
+    layout: Layout,
+    chunk: int,
+    store: Store | None,
+    pieces: list[Piece],
+    bar: tqdm,
+    report: Report,
 ) -> None:
-    """Append the records of every segment that is missing to `pieces`."""
+    """Append the records of every segment that is missing to `pieces`, and report all segments in order."""
     for number, start in enumerate(range(0, layout.members, chunk)):
         first, end = number * layout.segments, (number + 1) * layout.segments
         if len(pieces) >= end:
+            _report_restored(layout, chunk, pieces, range(first, end), report)
             continue
         members = np.minimum(np.arange(start, start + program.width), layout.members - 1)
         real = min(chunk, layout.members - start)
@@ -231,6 +271,7 @@ def _advance(
             # take: they get states that `init` makes.
             state = _fill(state, program.init(hyper, seeds), real)
         del pieces[position:]
+        _report_restored(layout, chunk, pieces, range(first, position), report)
         bar.n = position
         bar.refresh()
         with deferred(store is not None) as stop:
@@ -246,6 +287,7 @@ def _advance(
                     store.save(done, {name: values[own] for name, values in piece.items()}, own, kept, program.width)
                 pieces.append(piece)
                 bar.update()
+                report(Place(done, layout.total(chunk), start), piece, False)
                 stop()
 
 

@@ -24,6 +24,7 @@ from collapse_jax.engine.labelling import check_coords, joined, label, report_di
 from collapse_jax.engine.process import Process
 from collapse_jax.engine.program import make_program
 from collapse_jax.engine.run import Layout, Run, run_population
+from collapse_jax.engine.watching import OnSegment, make_report
 
 _SEGMENTS = 20
 _TUNED = ".tuned"  # hidden, as it is there before `sweep.json`
@@ -40,6 +41,7 @@ def sweep(
     max_members: int | None = None,
     vmap_members: int | None = None,
     progress: bool = True,
+    on_segment: OnSegment | None = None,
 ) -> xr.Dataset:
     """Return the records of every member of a population: the product of all axes, run as one compiled program.
 
@@ -58,6 +60,11 @@ def sweep(
     the directory keeps which kernels it chose; without one, runs may choose others and agree up to rounding. Ctrl-C and
     SIGTERM let the segment end and be saved. `max_members` bounds how many members are in memory: more run in equal
     chunks of the same program; by default as many as fit the devices.
+
+    `on_segment(segment)` is called with the labelled records of every finished segment (`cj.engine.Segment`), outside
+    the compiled program, once what there is to save of it is saved; a sweep that goes on hands out first what its
+    directory has. If it raises, the sweep stops there. The logger `collapse_jax` tells of every segment, too, at the
+    level INFO.
 
     `mesh` is `cj.engine.make_mesh()` by default, all devices of all processes; in several processes, each calls `sweep`
     with the same arguments, writes its part to the common directory and gets the whole result. On each device
@@ -86,6 +93,8 @@ def sweep(
     options = compiler_options(mesh.devices.flat[0].platform, tuned)
     program = make_program(process, population, mesh=mesh, segment=segment, vmap_members=vmap_members, options=options)
     check_coords(process, population, program.records)
+    layout = Layout(population.size, process.num_steps, segment, mesh)
+    report = make_report(process, population, layout, on_segment)
     config = {
         "axes": {name: labels.tolist() for name, labels in population.labels.items()},
         "steps": process.num_steps,
@@ -98,8 +107,7 @@ def sweep(
     }
     store = Store(Path(directory), config) if directory is not None else None
     try:
-        layout = Layout(population.size, process.num_steps, segment, mesh)
-        run = run_population(program, layout, store, max_members=max_members, progress=progress)
+        run = run_population(program, layout, store, max_members=max_members, progress=progress, report=report)
     finally:
         if store:
             store.close()

@@ -111,7 +111,13 @@ def _report(path: Path, name: str, arguments: list[str]) -> None:
 
 
 def _first_segments(
-    program: Compiled, layout: run.Layout, chunk: int, store: object, pieces: list[run.Piece], bar: object
+    program: Compiled,
+    layout: run.Layout,
+    chunk: int,
+    store: object,
+    pieces: list[run.Piece],
+    bar: object,
+    report: object,
 ) -> None:
     """Append the records of the first segment of every chunk, once for each segment."""
     for start in range(0, layout.members, chunk):

@@ -1,0 +1,120 @@
+"""Watching a sweep: every segment is handed out once, labelled like the results, before and after a stop."""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from collapse_jax.engine import Process, Segment, sweep
+from tests.walks import make_walk, walk_axes
+
+
+class Watcher(NamedTuple):
+    """Keeps what it is given; raises once `stop_at` segments are done."""
+
+    seen: list[Segment]
+    stop_at: int = 0
+
+    def __call__(self, segment):
+        self.seen.append(segment)
+        if segment.done == self.stop_at:
+            raise RuntimeError("enough")
+
+
+def run(on_segment, directory=None, **options):
+    options = {"segment": 4, **options}
+    return sweep(make_walk(), walk_axes(), directory=directory, progress=False, on_segment=on_segment, **options)
+
+
+def assert_all_of(segments, expected):
+    """Check that segments have, at every member's labels, exactly what a sweep returns there."""
+    axes = [name for name in expected.dims if name not in ("step", "coordinate")]
+    places = 0
+    for segment in segments:
+        for at in range(segment.records.sizes["member"]):
+            one = segment.records.isel(member=at)
+            whole = expected.sel({name: one[name].item() for name in axes}).sel(step=one["step"])
+            for name in expected.data_vars:
+                np.testing.assert_array_equal(one[name], whole[name], err_msg=name)
+            places += one.sizes["step"]
+    assert places == expected["diverged"].size
+
+
+@pytest.mark.parametrize("options", [{}, {"max_members": 5}, {"segment": 10}])
+def test_segments_hold_all_that_the_results_hold(options):
+    watch = Watcher([])
+    expected = run(watch, **options)
+    assert_all_of(watch.seen, expected)
+    assert [one.done for one in watch.seen] == list(range(1, watch.seen[0].total + 1))
+    assert not any(one.restored for one in watch.seen)
+    first = watch.seen[0].records
+    assert first["place"].dims == ("member", "step", "coordinate")
+    assert first["member"].to_numpy().tolist() == list(range(first.sizes["member"]))
+    assert watch.seen[-1].records["step"].to_numpy()[-1] == 9  # a last segment that reaches past the end is cut
+
+
+def test_members_are_numbered_over_all_chunks():
+    watch = Watcher([])
+    size = run(watch, max_members=5)["diverged"].isel(step=0).size
+    members = np.concatenate([one.records["member"] for one in watch.seen[:: watch.seen[0].total // (-(-size // 5))]])
+    assert members.tolist() == list(range(size))
+
+
+@pytest.mark.parametrize("options", [{}, {"max_members": 5}])
+@pytest.mark.parametrize("stop_at", [1, 2, 3])
+def test_what_it_raises_stops_the_sweep_and_the_next_call_goes_on_from_there(tmp_path, options, stop_at):
+    expected = run(None, **options)
+    watch = Watcher([], stop_at)
+    with pytest.raises(RuntimeError, match="enough") as raised:
+        run(watch, tmp_path, **options)
+    assert f"at segment {stop_at} of {watch.seen[0].total}" in raised.value.__notes__[0]
+    assert len(watch.seen) == stop_at
+    again = Watcher([])
+    xr.testing.assert_identical(run(again, tmp_path, **options).drop_attrs(), expected.drop_attrs())
+    assert_all_of(again.seen, expected)
+    # After the last segment of a chunk no state is kept: nothing goes on from there.
+    assert [one.restored for one in again.seen] == [one.done <= stop_at for one in again.seen]
+
+
+def test_a_finished_sweep_hands_out_what_its_directory_has(tmp_path):
+    expected = run(None, tmp_path)
+    watch = Watcher([])
+    run(watch, tmp_path)
+    assert all(one.restored for one in watch.seen)
+    assert_all_of(watch.seen, expected)
+
+
+def test_coordinates_of_the_process_come_along():
+    process = Process(
+        lambda key, hyper: 0.0,
+        lambda state, hyper, index: (state + hyper["by"], {"x": state}),
+        6,
+        {"by": 1.0},
+        coords={"generation": np.arange(1, 7) * 10, "even": ("generation", np.arange(6) % 2 == 1)},
+        time="generation",
+    )
+    watch = Watcher([])
+    sweep(process, {"by": [1.0, 2.0]}, segment=2, progress=False, on_segment=watch)
+    assert [one.records["generation"].to_numpy().tolist() for one in watch.seen] == [[10, 20], [30, 40], [50, 60]]
+    assert watch.seen[1].records["even"].to_numpy().tolist() == [False, True]
+    assert watch.seen[1].records["x"].sel(member=1).to_numpy().tolist() == [4.0, 6.0]
+
+
+def test_an_axis_named_like_that_of_the_members_is_refused():
+    process = Process(lambda key, hyper: 0.0, lambda state, hyper, index: (state, {}), 1, {"member": 1.0})
+    with pytest.raises(ValueError, match="on_segment gets segments with a dimension 'member'"):
+        sweep(process, {"member": [1.0]}, progress=False, on_segment=Watcher([]))
+    with pytest.raises(ValueError, match="on_segment is 3; sweep needs"):
+        sweep(process, {}, on_segment=3)
+
+
+def test_a_line_is_logged_for_every_segment(caplog, tmp_path):
+    with caplog.at_level(logging.INFO, "collapse_jax"):
+        run(None, tmp_path)
+        run(None, tmp_path)
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("collapse_jax.engine")]
+    assert "compiled for 9 members" in told[0]
+    assert told[1:4] == [f"segment {i} of 3 done: step {end}" for i, end in ((1, 4), (2, 8), (3, 10))]
+    assert told[4:] == [f"segment {i} of 3 restored: step {end}" for i, end in ((1, 4), (2, 8), (3, 10))]
