@@ -62,8 +62,7 @@ def test_members_are_numbered_over_all_chunks():
     assert members.tolist() == list(range(size))
 
 
-@pytest.mark.parametrize("options", [{}, {"max_members": 5}])
-@pytest.mark.parametrize("stop_at", [1, 2, 3])
+@pytest.mark.parametrize(("options", "stop_at"), [({}, 1), ({}, 3), *(({"max_members": 5}, at) for at in (2, 3, 5))])
 def test_what_it_raises_stops_the_sweep_and_the_next_call_goes_on_from_there(tmp_path, options, stop_at):
     expected = run(None, **options)
     watch = Watcher([], stop_at)
@@ -78,10 +77,11 @@ def test_what_it_raises_stops_the_sweep_and_the_next_call_goes_on_from_there(tmp
     assert [one.restored for one in again.seen] == [one.done <= stop_at for one in again.seen]
 
 
-def test_a_finished_sweep_hands_out_what_its_directory_has(tmp_path):
-    expected = run(None, tmp_path)
+@pytest.mark.parametrize("options", [{}, {"max_members": 5}])
+def test_a_finished_sweep_hands_out_what_its_directory_has(tmp_path, options):
+    expected = run(None, tmp_path, **options)
     watch = Watcher([])
-    run(watch, tmp_path)
+    run(watch, tmp_path, **options)
     assert all(one.restored for one in watch.seen)
     assert_all_of(watch.seen, expected)
 
