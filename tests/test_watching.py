@@ -1,13 +1,15 @@
 """Watching a sweep: every segment is handed out once, labelled like the results, before and after a stop."""
 
+import importlib
 import logging
+import sys
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from collapse_jax.engine import Process, Segment, sweep
+from collapse_jax.engine import Process, Segment, sweep, to_tensorboard
 from tests.walks import make_walk, walk_axes
 
 
@@ -118,3 +120,48 @@ def test_a_line_is_logged_for_every_segment(caplog, tmp_path):
     assert "compiled for 9 members" in told[0]
     assert told[1:4] == [f"segment {i} of 3 done: step {end}" for i, end in ((1, 4), (2, 8), (3, 10))]
     assert told[4:] == [f"segment {i} of 3 restored: step {end}" for i, end in ((1, 4), (2, 8), (3, 10))]
+
+
+def curves(folder):
+    """Return what TensorBoard reads in a folder: by run and name, the steps and the values."""
+    accumulator = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
+    found = {}
+    for run in {path.parent for path in folder.rglob("*tfevents*")}:
+        read = accumulator.EventAccumulator(str(run))
+        read.Reload()
+        for name in read.Tags()["scalars"]:
+            events = read.Scalars(name)
+            found[run.name, name] = ([one.step for one in events], [one.value for one in events])
+    return found
+
+
+@pytest.mark.parametrize("stop_at", [0, 2])
+def test_tensorboard_reads_the_means_over_seeds(tmp_path, stop_at):
+    if stop_at:
+        write = to_tensorboard(tmp_path / "board")
+        with pytest.raises(RuntimeError, match="enough"):
+            run(lambda segment: (write(segment), Watcher([], stop_at)(segment)), tmp_path / "sweep")
+    expected = run(to_tensorboard(tmp_path / "board"), tmp_path / "sweep")
+    found = curves(tmp_path / "board")
+    assert {name for name, _ in found} == {"rate=slow", "rate=middle", "rate=fast"}
+    for (name, record), (steps, values) in found.items():
+        means = expected[record].sel(rate=name.removeprefix("rate=")).astype(float)
+        assert steps == list(range(10))
+        np.testing.assert_allclose(values, means.mean([dim for dim in means.dims if dim != "step"]), rtol=1e-6)
+    assert {record for _, record in found} == set(expected.data_vars)
+
+
+def test_chunks_that_part_the_seeds_of_a_run_are_runs_of_their_own(tmp_path):
+    expected = run(to_tensorboard(tmp_path), max_members=5)
+    found = curves(tmp_path)
+    assert {name for name, _ in found} == {"rate=slow", "rate=middle", "rate=fast", "rate=middle, from member 5"}
+    parts = {"rate=middle": slice(0, 1), "rate=middle, from member 5": slice(2, 2)}
+    for name, seeds in parts.items():
+        means = expected["noise"].sel(rate="middle", seed=seeds).mean("seed")
+        np.testing.assert_allclose(found[name, "noise"][1], means, rtol=1e-6)
+
+
+def test_without_tensorboardx_the_error_says_so(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ModuleNotFoundError, match="to_tensorboard needs the package tensorboardX"):
+        to_tensorboard(tmp_path)

@@ -12,7 +12,7 @@ from collapse_jax.engine.process import Process
 from collapse_jax.engine.run import Layout, Piece, Place, Report
 
 _log = logging.getLogger(__name__)
-_MEMBER = "member"
+MEMBER = "member"
 
 
 class Segment(NamedTuple):
@@ -46,8 +46,8 @@ def make_report(process: Process, population: Population, layout: Layout, on_seg
     """
     coords = xr.Dataset(coords={process.time: np.arange(process.num_steps), **process.coords})
     own = {dim for names in process.dims.values() for dim in names}
-    if on_segment is not None and _MEMBER in {process.time, *coords.variables, *own, *population.labels}:
-        raise ValueError(f"on_segment gets segments with a dimension {_MEMBER!r}; this process has one of that name")
+    if on_segment is not None and MEMBER in {process.time, *coords.variables, *own, *population.labels}:
+        raise ValueError(f"on_segment gets segments with a dimension {MEMBER!r}; this process has one of that name")
 
     def report(place: Place, piece: Piece, restored: bool) -> None:
         start = (place.done - 1) % layout.segments * layout.segment
@@ -67,12 +67,11 @@ def _labelled(process: Process, population: Population, piece: Piece, first: int
     steps = coords.sizes[process.time]
     members = np.arange(first, first + len(piece["diverged"]))
     place = np.unravel_index(members, population.shape)
-    labels = {name: (_MEMBER, labels[at]) for (name, labels), at in zip(population.labels.items(), place, strict=True)}
+    labels = {name: (MEMBER, labels[at]) for (name, labels), at in zip(population.labels.items(), place, strict=True)}
     variables = {
-        name: ((_MEMBER, process.time, *process.dims.get(name, ())), values[:, :steps])
-        for name, values in piece.items()
+        name: ((MEMBER, process.time, *process.dims.get(name, ())), values[:, :steps]) for name, values in piece.items()
     }
-    return coords.assign_coords({_MEMBER: members, **labels}).assign(variables)
+    return coords.assign_coords({MEMBER: members, **labels}).assign(variables)
 
 
 def _call(on_segment: OnSegment, segment: Segment) -> None:
