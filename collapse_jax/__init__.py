@@ -79,17 +79,19 @@ __all__ = [
     "selections",
     "summarize_rewards",
     "sweep",
+    "testing",
     "utility",
     "with_share",
 ]
 
 
 def __getattr__(name: str) -> ModuleType:
-    # Matplotlib takes longer to import than all the rest of the library: whoever draws nothing does without.
-    if name == "plotting":
-        return importlib.import_module("collapse_jax.plotting")
+    # Matplotlib takes longer to import than all the rest of the library: whoever draws nothing does without. Checks are
+    # for tests.
+    if name in ("plotting", "testing"):
+        return importlib.import_module(f"collapse_jax.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "plotting"})
+    return sorted({*globals(), "plotting", "testing"})
