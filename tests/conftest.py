@@ -1,9 +1,11 @@
 """Shapes and types are checked, rank promotion is refused, key reuse is detected, warnings are errors."""
 
 import os
+import pkgutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import jax
 import pytest
@@ -35,7 +37,10 @@ jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 
-install_import_hook("collapse_jax", "tests.typechecking.checked")
+# What checks is not checked itself: it would call itself without end.
+_PACKAGE = Path(__file__).parents[1] / "collapse_jax"
+_HOOKED = [f"collapse_jax.{module.name}" for module in pkgutil.iter_modules([_PACKAGE]) if module.name != "checks"]
+install_import_hook(_HOOKED, "tests.typechecking.checked")
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ def function(
     pair: tuple[float, float] = (0.0, 1.0),
     named: tuple[str, float] = ("a", 0.0),
     names: Iterable[str] = (),
+    next_row: Float[Array, "n+1 n"] | None = None,
+    at: Int[Array, ""] = 0,
     by_name: Mapping[str, float] | None = None,
     kernel: Callable[[Array], Array] | None = None,
     word: Literal["all", "chain"] = "all",
@@ -44,6 +46,8 @@ RIGHT = {
     "number": jnp.float32(2.0),
     "where": np.ones(3, bool),
     "sizes": np.arange(3),
+    "next_row": np.ones((4, 3), np.float16),
+    "at": np.int8(1),
     "pair": [0, 1],
     "named": ("b", 2.0),
     "names": ["a", "b"],
@@ -60,6 +64,7 @@ RIGHT = {
 def test_what_is_right_passes_whatever_its_library_and_precision():
     assert function(P, jnp.ones(3, jnp.bfloat16), np.arange(2), **RIGHT) == 1.0
     assert function(P, P, **dict.fromkeys(("where", "by_name", "kernel", "key", "regime"))) == 1.0
+    assert function(np.arange(3), P.astype(np.longdouble), sizes=jnp.arange(3), at=jnp.int32(2), names=iter("ab")) == 1
     assert jax.jit(jax.vmap(checked(lambda p: p.sum())))(jnp.ones((2, 3))).tolist() == [3.0, 3.0]
 
 
@@ -72,6 +77,10 @@ def test_what_is_right_passes_whatever_its_library_and_precision():
         ("q", np.array(["a"] * 3), "q is an array of <U1 of shape"),
         ("q", [1.0] * 3, r"q is \[1.0, 1.0, 1.0\]; function needs an array"),
         ("q", P + 1j, "q is an array of complex128"),
+        ("q", P > 0, r"q is an array of bool of shape \(3,\); function needs an array \(n\) of numbers"),
+        ("q", jnp.ones(3, bool), "q is an array of bool"),
+        ("number", np.bool_(True), "number is np.True_; function needs a number"),
+        ("number", jnp.array(True), "number is an array of bool"),
         ("count", 1.5, "count is 1.5; function needs a whole number"),
         ("count", True, "count is True; function needs a whole number"),
         ("count", 2**63, "needs a whole number"),
@@ -86,13 +95,22 @@ def test_what_is_right_passes_whatever_its_library_and_precision():
             ("a", "b"),
             r"named is \('a', 'b'\); function needs a sequence, such as a list, of a string, a number",
         ),
+        ("next_row", np.ones((3, 3)), r"next_row is an array of shape \(3, 3\); function needs an array \(n\+1 n\)"),
+        ("at", 1.5, "at is 1.5; function needs a whole number"),
+        ("at", True, "at is True; function needs a whole number"),
         ("names", "bias", "names is 'bias'; function needs a sequence"),
+        ("names", ["a"] * 999 + [1], "function needs a sequence, such as a list, each a string"),
+        ("sizes", [1] * 999 + ["2"], "function needs a sequence, such as a list, each a whole number"),
         ("by_name", {"a": "b"}, "by_name is {'a': 'b'}; function needs a mapping to a number or None"),
         ("kernel", "exp", "kernel is 'exp'; function needs a function of 1 arguments or None"),
         ("kernel", lambda x, y: x, "function needs a function of 1 arguments"),
         ("word", "star", "word is 'star'; function needs one of all, chain"),
         ("text", 3, "text is 3; function needs a string"),
-        ("key", np.zeros(2), "key is an array of shape"),
+        (
+            "key",
+            np.zeros(2),
+            r"key is an array of shape \(2,\); function needs a key of jax.random or None",
+        ),
         ("regime", "replace", "regime is 'replace'; function needs a record of type Regime or None"),
         ("regime", cj.REGIMES["replace"]._replace(models="1"), "regime.models is '1'; Regime needs a whole number"),
         (

@@ -8,8 +8,9 @@ from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
+from jaxtyping import jaxtyped
 
-from collapse_jax.checks.hints import Lengths, holds_numbers, problem
+from collapse_jax.checks.hints import holds_numbers, problem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,13 +41,13 @@ def checked(function: F) -> F:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
             raise TypeError(f"{name}: {error}") from None
-        lengths: Lengths = {}
-        for argument, value in given.items():
-            parameter = signature.parameters[argument]
-            for label, one in _entries(argument, value, parameter.kind):
-                if needed := problem(one, parameter.annotation, lengths):
-                    raise ValueError(f"{label} is {_shown(one)}; {name} needs {needed}{_shapes(given, argument)}")
-                _check_records(label, one)
+        with jaxtyped("context"):  # The axes of one name are alike within it.
+            for argument, value in given.items():
+                parameter = signature.parameters[argument]
+                for label, one in entries(argument, value, parameter.kind):
+                    if needed := problem(one, parameter.annotation):
+                        raise ValueError(f"{label} is {_shown(one)}; {name} needs {needed}{_shapes(given, argument)}")
+                    _check_records(label, one)
         return function(*args, **kwargs)
 
     # The function itself, whatever else has been wrapped around it.
@@ -58,7 +59,7 @@ def check_fields(name: str, record: Any) -> None:
     """Raise ValueError for a field of a dataclass that is not as its annotation says; `name` is the record's."""
     for field in dataclasses.fields(record):
         one = getattr(record, field.name)
-        if needed := problem(one, field.type, {}):
+        if needed := problem(one, field.type):
             raise ValueError(f"{name}.{field.name} is {_shown(one)}; {type(record).__name__} needs {needed}")
 
 
@@ -71,17 +72,16 @@ def _check_records(name: str, value: Any) -> None:
         for number, one in enumerate(value):
             _check_records(f"{name}[{number}]", one)
     elif hasattr(value, "_fields") and type(value).__module__.startswith("collapse_jax"):
-        # Axes of one name are alike within a record, not between two of them.
-        lengths: Lengths = {}
-        for field, annotation in type(value).__annotations__.items():
-            one = getattr(value, field)
-            if needed := problem(one, annotation, lengths, may_be_empty=True):
-                raise ValueError(f"{name}.{field} is {_shown(one)}; {type(value).__name__} needs {needed}")
+        with jaxtyped("context"):  # Axes of one name are alike within a record, not between two of them.
+            for field, annotation in type(value).__annotations__.items():
+                one = getattr(value, field)
+                if needed := problem(one, annotation, may_be_empty=True):
+                    raise ValueError(f"{name}.{field} is {_shown(one)}; {type(value).__name__} needs {needed}")
         for field in value._fields:
             _check_records(f"{name}.{field}", getattr(value, field))
 
 
-def _entries(name: str, value: Any, kind: Any) -> list[tuple[str, Any]]:
+def entries(name: str, value: Any, kind: Any) -> list[tuple[str, Any]]:
     """Return the arguments that a parameter stands for, with the name of each: `*labels` and `**params` are several."""
     if kind is inspect.Parameter.VAR_POSITIONAL:
         return [(name, one) for one in value]
@@ -103,6 +103,6 @@ def require_numbers(name: str, value: Any, shape: tuple[int, ...]) -> None:
 
 def _shown(value: Any) -> str:
     if isinstance(value, np.ndarray | jax.Array):
-        kind = "an array" if holds_numbers(value) else f"an array of {value.dtype}"
+        kind = "an array" if holds_numbers(value) and value.dtype != bool else f"an array of {value.dtype}"
         return f"{kind} of shape {value.shape}"
     return f"{value!r:.100}"
