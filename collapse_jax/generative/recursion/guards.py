@@ -1,101 +1,88 @@
 """Families, truths and selections whose functions say by name what is wrong with what they return."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from collapse_jax.checks.user_functions import call, require_examples, require_like
-from collapse_jax.generative.family import Examples, Family, Params
-from collapse_jax.generative.selection import Candidates, Selection
+from collapse_jax.generative.family import Examples, Family
+from collapse_jax.generative.selection import Selection
+
+Record = TypeVar("Record", Family, Selection)
+
+Form = Callable[..., None]
+"""(what, found, *args) -> None: raises ValueError, which calls the function `what`, if it may not return `found`."""
 
 
 def guarded_family(family: Family) -> Family:
     """Return the family; while JAX traces, its functions raise ValueError for results of another form than theirs."""
-
-    def named(function: str) -> str:
-        return f"{function} of family {family.name!r}"
-
-    def init(*args: Any) -> Params:
-        return call(named("init"), family.init, *args)
-
-    def fit(key: Array, params: Params, *args: Any, **hyper: Any) -> Params:
-        found = call(named("fit"), family.fit, key, params, *args, **hyper)
-        require_like(named("fit"), found, params, "the parameters that init returns")
-        return found
-
-    def sample(key: Array, params: Params, n: int) -> Examples:
-        found = call(named("sample"), family.sample, key, params, n)
-        require_examples(named("sample"), found, n)
-        return found
-
-    def respond(key: Array, params: Params, examples: Examples) -> Examples:
-        assert family.respond is not None
-        found = call(named("respond"), family.respond, key, params, examples)
-        require_like(named("respond"), found, examples, "the examples")
-        return found
-
-    return family._replace(init=init, fit=fit, sample=sample, respond=None if family.respond is None else respond)
-
-
-def guarded_truth(name: str, truth: Callable[..., Examples]) -> Callable[..., Examples]:
-    """Return the function (key, n) -> examples; while JAX traces, it raises ValueError for what are not n examples."""
-
-    def draw(key: Array, n: int) -> Examples:
-        found = call(name, truth, key, n)
-        require_examples(name, found, n)
-        return found
-
-    return draw
-
-
-def guarded_record(name: str, function: Callable[..., Any]) -> Callable[..., Mapping[str, Array]]:
-    """Return a function of records; while JAX traces, it raises ValueError for what is no dict of named arrays."""
-
-    def record(*args: Any, **params: Any) -> Mapping[str, Array]:
-        found = call(name, function, *args, **params)
-        if not isinstance(found, Mapping) or not all(isinstance(one, str) for one in found):
-            raise ValueError(f"{name} must return a dict of named arrays; it returns {found!r:.80}")
-        return found
-
-    return record
+    return _guarded(family, f"of family {family.name!r}", _FAMILY_FORMS)
 
 
 def guarded_selection(selection: Selection | None) -> Selection | None:
     """Return the selection; while JAX traces, its functions raise ValueError for results of another form."""
-    if selection is None:
-        return None
-    one = selection
+    return None if selection is None else _guarded(selection, f"of selection {selection.name!r}", _SELECTION_FORMS)
 
-    def named(function: str) -> str:
-        return f"{function} of selection {one.name!r}"
 
-    def weigh(*args: Any, **params: Any) -> Array:
-        found: Array = call(named("weigh"), one.weigh, *args, **params)
-        if not hasattr(found, "shape") and not isinstance(found, float | int):
-            raise ValueError(f"{named('weigh')} returns {found!r:.80}; it must return one number for each candidate")
+def guarded_truth(name: str, truth: Callable[..., Examples]) -> Callable[..., Examples]:
+    """Return the function (key, n) -> examples; while JAX traces, it raises ValueError for what are not n examples."""
+    return _guard(name, truth, lambda what, found, key, n: require_examples(what, found, n))
+
+
+def guarded_record(name: str, function: Callable[..., Any]) -> Callable[..., Mapping[str, Array]]:
+    """Return a function of records; while JAX traces, it raises ValueError for what is no dict of named arrays."""
+    return _guard(name, function, _require_named)
+
+
+def _guarded(record: Record, whose: str, forms: Mapping[str, Form]) -> Record:
+    """Return the record with those of its functions guarded that have a form, and that it has."""
+    functions = {name: getattr(record, name) for name in forms}
+    guarded: Any = {
+        name: _guard(f"{name} {whose}", function, forms[name])
+        for name, function in functions.items()
+        if function is not None
+    }
+    return record._replace(**guarded)
+
+
+def _guard(what: str, function: Callable[..., Any], form: Form) -> Callable[..., Any]:
+    """Return the function, which raises ValueError for what is no pytree of arrays, or not of the form."""
+
+    def guarded(*args: Any, **params: Any) -> Any:
+        found = call(what, function, *args, **params)
+        form(what, found, *args)
         return found
 
-    def correct(examples: Examples, *args: Any, **params: Any) -> Examples:
-        assert one.correct is not None
-        found = call(named("correct"), one.correct, examples, *args, **params)
-        require_like(named("correct"), found, examples, "the examples")
-        return found
+    return guarded
 
-    def start(*args: Any, **params: Any) -> PyTree:
-        assert one.start is not None
-        return call(named("start"), one.start, *args, **params)
 
-    def learn(key: Array, candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any) -> PyTree:
-        assert one.learn is not None
-        found = call(named("learn"), one.learn, key, candidates, pool, memory, **params)
-        require_like(named("learn"), found, memory, "the memory that start returns")
-        return found
+def _require_named(what: str, found: Any, *_: Any) -> None:
+    if not isinstance(found, Mapping) or not all(isinstance(one, str) for one in found):
+        raise ValueError(f"{what} must return a dict of named arrays; it returns {found!r:.80}")
 
-    return one._replace(
-        weigh=weigh,
-        correct=None if one.correct is None else correct,
-        start=None if one.start is None else start,
-        learn=None if one.learn is None else learn,
-        inspect=None if one.inspect is None else guarded_record(named("inspect"), one.inspect),
-    )
+
+def _require_weights(what: str, found: Any, *_: Any) -> None:
+    if not hasattr(found, "shape") and not isinstance(found, float | int):
+        raise ValueError(f"{what} returns {found!r:.80}; it must return one number for each candidate")
+
+
+def _require_anything(what: str, found: Any, *_: Any) -> None:
+    """Take any pytree of arrays."""
+
+
+_FAMILY_FORMS: Mapping[str, Form] = {
+    "init": _require_anything,
+    "fit": lambda what, found, key, params, *_: require_like(what, found, params, "the parameters that init returns"),
+    "sample": lambda what, found, key, params, n: require_examples(what, found, n),
+    "respond": lambda what, found, key, params, examples: require_like(what, found, examples, "the examples"),
+}
+_SELECTION_FORMS: Mapping[str, Form] = {
+    "weigh": _require_weights,
+    "correct": lambda what, found, examples, *_: require_like(what, found, examples, "the examples"),
+    "start": _require_anything,
+    "learn": lambda what, found, key, candidates, pool, memory: require_like(
+        what, found, memory, "the memory that start returns"
+    ),
+    "inspect": _require_named,
+}
