@@ -162,6 +162,7 @@ def test_records_of_others_are_their_own_business():
         (lambda a, *, b: a, "can't be called with 1 arguments: missing a required (keyword-only )?argument: 'b'"),
         (lambda a: "x", "fit of mine returns 'x'; it must return arrays of numbers"),
         (lambda a: {"a": object()}, "fit of mine returns <object"),
+        (lambda a: None, "fit of mine returns None; it must return arrays of numbers"),
         (lambda a: np.array(["x"]), "fit of mine returns array"),
     ],
 )

@@ -27,7 +27,8 @@ def call(what: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) 
     except ValueError:
         pass  # Something built in, which has no signature: it will say so itself.
     found = function(*args, **kwargs)
-    for leaf in jax.tree.leaves(found):
+    # None is a pytree of nothing, but alone it is what a function returns that lacks its `return`.
+    for leaf in jax.tree.leaves(found) if found is not None else [None]:
         if not isinstance(leaf, _NUMBERS) or getattr(getattr(leaf, "dtype", None), "kind", "f") in "OSUmM":
             raise ValueError(f"{what} returns {leaf!r:.80}; it must return arrays of numbers, or a pytree of them")
     return found
