@@ -15,8 +15,8 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def lowest(number: int) -> int:
-    """Return the lowest of the numbers that the processes give."""
+def lowest(number: int | bool) -> int:
+    """Return the lowest of the numbers that the processes give, in which True is 1."""
     if jax.process_count() == 1:
         return number
     # Sent in two halves, because JAX without x64 cuts integers to 32 bits.
