@@ -18,18 +18,22 @@ def table(dataset: xr.Dataset) -> str:
 
 
 def _token_lines(dataset: xr.Dataset) -> list[str]:
+    return [*_growth_lines(dataset), *_crossing_lines(dataset), *_refit_lines(dataset), *_hard_lines(dataset), ""]
+
+
+def _growth_lines(dataset: xr.Dataset) -> list[str]:
+    """Return what the first choice does to diversity, beside its laws, and how prompts of either type differ later."""
     diversity, law = dataset["diversity"], dataset["diversity_law"]
     lost, lost_law = (one.isel(generation=0) - one for one in (diversity, law))
     growth, growth_law = (
         (one.isel(generation=0) - one.isel(generation=1)) / (1.0 - one.isel(generation=0)) for one in (diversity, law)
     )
     variance = dataset["growth_law"]
-    last = int(dataset["generation"][-1])
     lines = [
         "single tokens, frozen reward model: growth of Σp² by the first choice, beside its law and the variance of the "
         "rewards,\n(1 - 1/K)² τ² Var r; then diversity lost, open-ended minus closed-ended",
         f"{'utility':<8}{'τ':>4}{'open (law; variance)':>30}{'closed (law; variance)':>32}"
-        f"{'generation 2':>26}{f'generation {last}':>26}",
+        f"{'generation 2':>26}{f'generation {_last(dataset)}':>26}",
     ]
     for utility in dataset["utility"].to_numpy():
         for strength in dataset["strength"].to_numpy():
@@ -43,18 +47,30 @@ def _token_lines(dataset: xr.Dataset) -> list[str]:
                 _difference(lost.isel(generation=t).sel(at), lost_law.isel(generation=t).sel(at)) for t in (1, -1)
             ]
             lines.append(f"{utility:<8}{strength:>4g}{cells[0]:>30}{cells[1]:>32}{cells[2]:>26}{cells[3]:>26}")
+    return lines
+
+
+def _crossing_lines(dataset: xr.Dataset) -> list[str]:
+    """Return from when on a prompt-aware utility leaves open-ended prompts with less diversity."""
+    diversity, law = dataset["diversity"].mean("seed"), dataset["diversity_law"]
+    lines = []
     for strength in dataset["strength"].to_numpy():
-        crossing = [_crossing(one.sel(utility="aware", strength=strength)) for one in (diversity.mean("seed"), law)]
+        measured, predicted = (_crossing(one.sel(utility="aware", strength=strength)) for one in (diversity, law))
         lines.append(
             f"prompt-aware, τ = {strength:g}: open-ended prompts are the less diverse ones from generation "
-            f"{crossing[0]} on ({crossing[1]})"
+            f"{measured} on ({predicted})"
         )
+    return lines
+
+
+def _refit_lines(dataset: xr.Dataset) -> list[str]:
+    """Return what reward models, frozen and refitted, come to in the last generation under the strongest choice."""
     strongest = dataset.isel(strength=-1, generation=-1)
-    lines.append(
-        f"\nsingle tokens, generation {last}, τ = {float(dataset['strength'][-1]):g}: reward offered, true quality and "
-        "diversity of the model (closed-ended: among right answers)\n"
+    lines = [
+        f"\nsingle tokens, generation {_last(dataset)}, τ = {float(dataset['strength'][-1]):g}: reward offered, true "
+        "quality and diversity of the model (closed-ended: among right answers)\n"
         f"{'utility':<8}{'type':<8}{'reward model':<14}{'reward':>23}{'quality':>23}{'diversity':>23}"
-    )
+    ]
     for utility in dataset["utility"].to_numpy():
         for kind in TYPES:
             for refit in dataset["refit"].to_numpy():
@@ -64,11 +80,16 @@ def _token_lines(dataset: xr.Dataset) -> list[str]:
                     predicted = f" ({float(row[f'{name}_law']):.3f})" if refit == "frozen" else ""
                     cells.append(interval(row[f"refit_{name}"]) + predicted)
                 lines.append(f"{utility:<8}{kind:<8}{refit:<14}{cells[0]:>23}{cells[1]:>23}{cells[2]:>23}")
-    lines.append(
+    return lines
+
+
+def _hard_lines(dataset: xr.Dataset) -> list[str]:
+    """Return what hard choices do: the best of the candidates, and the best share of all of them."""
+    lines = [
         "\nsingle tokens, hard choices under frozen reward models: diversity in generations 2 and 3, and the share of "
         f"open-ended prompts in the training set of generation 2\n{'choice':<8}{'utility':<8}"
         f"{'open, 2':>23}{'closed, 2':>23}{'open, 3':>23}{'closed, 3':>23}{'share':>18}"
-    )
+    ]
     for way in dataset["way"].to_numpy():
         for utility in dataset["utility"].to_numpy():
             row = dataset.sel(way=way, utility=utility)
@@ -80,13 +101,22 @@ def _token_lines(dataset: xr.Dataset) -> list[str]:
             ]
             share = interval(row["hard_share"].isel(generation=1).sel(type="open"))
             lines.append(f"{way:<8}{utility:<8}" + "".join(f"{cell:>23}" for cell in cells) + f"{share:>18}")
-    return [*lines, ""]
+    return lines
 
 
 def _text_lines(text: xr.Dataset) -> list[str]:
-    last = int(text["generation"][-1])
-    measures = text[["distinct_2", "vendi"]]
-    lost = measures.sel(arm="control") - measures
+    lost = text[["distinct_2", "vendi"]].sel(arm="control") - text[["distinct_2", "vendi"]]
+    return [
+        *_offered_lines(text),
+        *_lost_lines(lost["distinct_2"], "distinct-2"),
+        *_lost_lines(lost["vendi"], "Vendi score"),
+        *_true_lines(text),
+        *_written_lines(text),
+    ]
+
+
+def _offered_lines(text: xr.Dataset) -> list[str]:
+    """Return how near the rewards of the first generation are to their law, and the mean reward of what is chosen."""
     first = text.isel(generation=0)
     lines = [
         "text: distance of the rewards offered in generation 1 to their law (mean over quantiles), and the mean reward "
@@ -102,30 +132,50 @@ def _text_lines(text: xr.Dataset) -> list[str]:
             for kind in TYPES
         ]
         lines.append(f"{arm:<22}{cells[0]:>8}{cells[1]:>8}{cells[2]:>26}{cells[3]:>26}")
-    for name, label in (("distinct_2", "distinct-2"), ("vendi", "Vendi score")):
-        lines.append(
-            f"\ntext, generation {last}: {label} lost against the control\n"
-            f"{'arm':<22}{'open':>18}{'closed':>18}{'open - closed':>18}"
-        )
-        for arm in text["arm"].to_numpy()[1:]:
-            loss = lost[name].sel(arm=arm).isel(generation=-1)
-            cells = [interval(loss.sel(type=kind)) for kind in TYPES]
-            lines.append(f"{arm:<22}{cells[0]:>18}{cells[1]:>18}{_difference(loss):>18}")
-        contrast = (lost[name].sel(arm="aware") - lost[name].sel(arm="x")).isel(generation=-1)
-        lines.append(f"{'aware less x':<22}{'':>36}{_difference(contrast):>18}")
-    lines.append(
-        f"\ntext, generation {last}: what rewards say and what is true\n{'arm':<22}{'reward, open':>18}{'closed':>18}"
-        f"{'quality, open':>18}{'right, closed':>18}{'drift, open':>18}{'closed':>18}{'nats, held-out':>18}"
-    )
+    return lines
+
+
+def _lost_lines(lost: xr.DataArray, label: str) -> list[str]:
+    """Return how much of a measure each arm has lost against the control by the last generation."""
+    last = lost.isel(generation=-1)
+    lines = [
+        f"\ntext, generation {_last(lost)}: {label} lost against the control\n"
+        f"{'arm':<22}{'open':>18}{'closed':>18}{'open - closed':>18}"
+    ]
+    for arm in lost["arm"].to_numpy()[1:]:
+        loss = last.sel(arm=arm)
+        cells = [interval(loss.sel(type=kind)) for kind in TYPES]
+        lines.append(f"{arm:<22}{cells[0]:>18}{cells[1]:>18}{_difference(loss):>18}")
+    contrast = last.sel(arm="aware") - last.sel(arm="x")
+    return [*lines, f"{'aware less x':<22}{'':>36}{_difference(contrast):>18}"]
+
+
+def _true_lines(text: xr.Dataset) -> list[str]:
+    """Return what the last generation's rewards say beside what is true of its text."""
+    lines = [
+        f"\ntext, generation {_last(text)}: what rewards say and what is true\n{'arm':<22}{'reward, open':>18}"
+        f"{'closed':>18}{'quality, open':>18}{'right, closed':>18}{'drift, open':>18}{'closed':>18}"
+        f"{'nats, held-out':>18}"
+    ]
     for arm in text["arm"].to_numpy():
         row = text.sel(arm=arm).isel(generation=-1)
         cells = [interval(row[name].sel(type=kind)) for name in ("offered", "quality", "drift") for kind in TYPES]
         cells.append(interval(row["risk"]))
         lines.append(f"{arm:<22}" + "".join(f"{cell:>18}" for cell in cells))
-    for arm in ("control", "x", "aware"):
-        for kind, written in zip(TYPES, text["text"].sel(arm=arm).isel(seed=0, generation=-1).to_numpy(), strict=True):
-            lines.append(f"\n{arm}, {kind}-ended, generation {last}: {written}")
     return lines
+
+
+def _written_lines(text: xr.Dataset) -> list[str]:
+    """Return a row that the first lineage of three arms writes for each type of prompt."""
+    return [
+        f"\n{arm}, {kind}-ended, generation {_last(text)}: {written}"
+        for arm in ("control", "x", "aware")
+        for kind, written in zip(TYPES, text["text"].sel(arm=arm).isel(seed=0, generation=-1).to_numpy(), strict=True)
+    ]
+
+
+def _last(dataset: xr.Dataset | xr.DataArray) -> int:
+    return int(dataset["generation"][-1])
 
 
 def _difference(lost: xr.DataArray, law: xr.DataArray | None = None) -> str:
