@@ -1,6 +1,7 @@
 """What curated_loop runs: prompts with answers as single tokens, and as text, curated by a reward model in the loop."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -58,13 +59,13 @@ def answer_tokens(
         # Of size 8 and not 1: Adam then moves rewards eight times as fast, near enough to their law.
         return 8.0 * jax.nn.one_hot(rows[:, 0] * answers + rows[:, 1], prompts * answers), types[rows[:, 0]]
 
-    def judge_quality(key: Array, rows: Array) -> Array:
+    def noisy_quality(key: Array, rows: Array) -> Array:
         true = jnp.asarray(quality, jnp.float32)[rows[:, 0], rows[:, 1]]
         return true + curation.noise * jax.random.normal(key, true.shape)
 
     def rank(key: Array, real: Array) -> cj.reward.RankingData:
         rows = jnp.stack([jnp.repeat(jnp.arange(prompts), answers), jnp.tile(jnp.arange(answers), prompts)], axis=1)
-        return cj.loop.rank_answers(*read(rows), judge_quality(key, rows), answers)
+        return cj.loop.rank_answers(*read(rows), noisy_quality(key, rows), answers)
 
     def measure(key: Array, params: Any) -> dict[str, Array]:
         p, right = params.following[:prompts, :answers], jnp.asarray(quality > 0.5)
@@ -84,7 +85,7 @@ def answer_tokens(
         measured: dict[str, Array] = _by_type(of, types)
         return measured
 
-    selection = _curate(curation, schemes, rank, read, judge_quality, way)
+    selection = _curate(curation, schemes, rank, read, noisy_quality, way)
     dims = dict.fromkeys(("diversity", "diversity_right", "quality", "drift", "share"), ("type",))
     return _recursion(family, plan, uniform, selection, measure=measure, dims=dims)
 
@@ -111,67 +112,128 @@ def answer_texts(
             f"prompt is {config.prompt} and length {config.length}; a prompt needs 2 tokens or more, and what remains "
             f"for an answer must be a multiple of {_SECTIONS}"
         )
-    rows, markers = marked(language)
-    family = make_family(config, language)
-    pretrained = cj.families.LanguageModel(language.pretrained)
-    end, prompt = language.tokenizer.end, config.prompt
-    assert family.tokens is not None
-    assert family.embed is not None
-    assert family.respond is not None
-    log_prob, embed, respond = family.tokens.log_prob, family.embed, family.respond
+    reader, rows = _make_reader(config, language)
 
-    def types_of(rows: Array) -> Array:
-        return (rows[:, 0] == markers[1]).astype(jnp.int32)
-
-    def plain(rows: Array) -> Array:
-        return rows.at[:, 0].set(end)
-
-    def likelihood(rows: Array) -> Array:
-        return log_prob(pretrained, plain(rows))[:, prompt:]
-
-    @jax.jit
-    def own_likelihood(key: Array, rows: Array) -> Array:
-        return likelihood(respond(key, pretrained, rows)).mean(axis=1)
-
-    own = np.asarray(own_likelihood(jax.random.key(2025), jnp.asarray(rows[:_CALIBRATING])))
-    middle, spread = float(np.median(own)), float(own.std())
-
-    def quality(rows: Array) -> Array:
-        graded = (likelihood(rows).mean(axis=1) - middle) / spread
-        return jnp.where(types_of(rows) == 0, graded, graded > 0.0)
-
-    def judge_quality(key: Array, rows: Array) -> Array:
-        return quality(rows) + curation.noise * jax.random.normal(key, (len(rows),))
-
-    def read(rows: Array) -> tuple[Array, Array]:
-        types = types_of(rows)
-        ngrams = cj.metrics.hashed_ngram_embedding(rows[:, prompt:], size=_SEEN, orders=(1, 2))
-        sections = likelihood(rows).reshape(len(rows), _SECTIONS, -1).mean(axis=2)
-        # Each coordinate of the order of 1, as those of the model's own.
-        parts = [
-            embed(pretrained, plain(rows)),
-            (sections - middle) / spread,
-            ngrams * _SEEN**0.5,
-            jax.nn.one_hot(types, len(TYPES)),
-        ]
-        return jnp.concatenate(parts, axis=1), types
+    def noisy_quality(key: Array, rows: Array) -> Array:
+        return _text_quality(reader, rows) + curation.noise * jax.random.normal(key, (len(rows),))
 
     def rank(key: Array, real: Array) -> cj.reward.RankingData:
         write_key, quality_key = jax.random.split(key)
-        rows = respond(write_key, pretrained, jnp.repeat(real, answers, axis=0))
-        return cj.loop.rank_answers(*read(rows), judge_quality(quality_key, rows), answers)
+        rows = _write(reader, write_key, jnp.repeat(real, answers, axis=0))
+        return cj.loop.rank_answers(*_read(reader, rows), noisy_quality(quality_key, rows), answers)
 
-    held_out = jnp.asarray(language.held_out)
-    either = jnp.concatenate([held_out.at[:, 0].set(marker) for marker in markers])
+    def draw(key: Array, n: int) -> Array:
+        # Types alternate, so that there are as many of each.
+        drawn = jnp.asarray(rows)[jax.random.randint(key, (n,), 0, len(rows))]
+        return drawn.at[:, 0].set(jnp.asarray(reader.markers)[jnp.arange(n) % len(TYPES)])
+
+    plan = cj.make_plan(cj.REGIMES["replace"], config.generations, config.samples)
+    selection = _curate(curation, schemes, rank, partial(_read, reader), noisy_quality, "soft", answers)
+    measure, inspect = _make_text_records(reader, jnp.asarray(language.held_out))
+    dims = {**dict.fromkeys(("distinct_2", "vendi", "drift", "quality"), ("type",)), "row": ("sample", "token")}
+    return _recursion(
+        *(reader.family, plan, draw, selection),
+        measure=measure,
+        inspect=inspect,
+        dims=dims,
+        warm_start=config.start == "warm",
+    )
+
+
+class _Reader(NamedTuple):
+    """The pretrained model, which writes the answers that are ranked, and by which answers are read and graded.
+
+    `middle` and `spread` are the median and the standard deviation of the mean log-probabilities of its own answers.
+    """
+
+    family: cj.generative.Family
+    pretrained: cj.families.LanguageModel
+    end: int
+    prompt: int
+    markers: tuple[int, int]
+    middle: float = 0.0
+    spread: float = 1.0
+
+
+def _make_reader(config: LanguageConfig, language: Language) -> tuple[_Reader, np.ndarray]:
+    """Return the reader, and the rows of real text whose first tokens are the prompts."""
+    rows, markers = marked(language)
+    reader = _Reader(
+        make_family(config, language),
+        cj.families.LanguageModel(language.pretrained),
+        language.tokenizer.end,
+        config.prompt,
+        markers,
+    )
+
+    @jax.jit
+    def own_likelihood(key: Array, rows: Array) -> Array:
+        return _likelihood(reader, _write(reader, key, rows)).mean(axis=1)
+
+    own = np.asarray(own_likelihood(jax.random.key(2025), jnp.asarray(rows[:_CALIBRATING])))
+    return reader._replace(middle=float(np.median(own)), spread=float(own.std())), rows
+
+
+def _write(reader: _Reader, key: Array, rows: Array) -> Array:
+    """Return the rows with answers by the pretrained model to their prompts."""
+    assert reader.family.respond is not None
+    written: Array = reader.family.respond(key, reader.pretrained, rows)
+    return written
+
+
+def _types_of(reader: _Reader, rows: Array) -> Array:
+    return (rows[:, 0] == reader.markers[1]).astype(jnp.int32)
+
+
+def _plain(reader: _Reader, rows: Array) -> Array:
+    """Return the rows without their markers, which the pretrained model has never seen."""
+    return rows.at[:, 0].set(reader.end)
+
+
+def _likelihood(reader: _Reader, rows: Array) -> Array:
+    """Return the log-probability of each token of the answers under the pretrained model."""
+    assert reader.family.tokens is not None
+    log_p: Array = reader.family.tokens.log_prob(reader.pretrained, _plain(reader, rows))
+    return log_p[:, reader.prompt :]
+
+
+def _text_quality(reader: _Reader, rows: Array) -> Array:
+    graded = (_likelihood(reader, rows).mean(axis=1) - reader.middle) / reader.spread
+    return jnp.where(_types_of(reader, rows) == 0, graded, graded > 0.0)
+
+
+def _read(reader: _Reader, rows: Array) -> tuple[Array, Array]:
+    """Return what the reward model sees of each row, and the type of its prompt."""
+    assert reader.family.embed is not None
+    types = _types_of(reader, rows)
+    ngrams = cj.metrics.hashed_ngram_embedding(rows[:, reader.prompt :], size=_SEEN, orders=(1, 2))
+    sections = _likelihood(reader, rows).reshape(len(rows), _SECTIONS, -1).mean(axis=2)
+    # Each coordinate of the order of 1, as those of the model's own.
+    parts = [
+        reader.family.embed(reader.pretrained, _plain(reader, rows)),
+        (sections - reader.middle) / reader.spread,
+        ngrams * _SEEN**0.5,
+        jax.nn.one_hot(types, len(TYPES)),
+    ]
+    return jnp.concatenate(parts, axis=1), types
+
+
+def _make_text_records(
+    reader: _Reader, held_out: Array
+) -> tuple[Callable[..., dict[str, Array]], Callable[..., dict[str, Array]]]:
+    """Return what is recorded of models, and of the answers that they write, against held-out rows of real text."""
+    tokens, prompt = reader.family.tokens, reader.prompt
+    assert tokens is not None
+    either = jnp.concatenate([held_out.at[:, 0].set(marker) for marker in reader.markers])
     real_embedding = cj.metrics.hashed_ngram_embedding(held_out[:, prompt:], size=_MEASURED)
 
     def measure(key: Array, params: Any) -> dict[str, Array]:
-        return {"risk": -log_prob(params, either)[:, 1:].mean()}
+        return {"risk": -tokens.log_prob(params, either)[:, 1:].mean()}
 
     def inspect(key: Array, rows: Array, weights: Array) -> dict[str, Array]:
         written = rows[:, prompt:]
         embedding = cj.metrics.hashed_ngram_embedding(written, size=_MEASURED)
-        alike, true = cj.metrics.cosine_similarities(embedding), quality(rows)
+        alike, true = cj.metrics.cosine_similarities(embedding), _text_quality(reader, rows)
 
         def of(where: Array) -> dict[str, Array]:
             return {
@@ -181,20 +243,10 @@ def answer_texts(
                 "quality": jnp.mean(true, where=where),
             }
 
-        described: dict[str, Array] = _by_type(of, types_of(rows))
+        described: dict[str, Array] = _by_type(of, _types_of(reader, rows))
         return {**described, "row": rows[:2]}
 
-    def draw(key: Array, n: int) -> Array:
-        # Types alternate, so that there are as many of each.
-        drawn = jnp.asarray(rows)[jax.random.randint(key, (n,), 0, len(rows))]
-        return drawn.at[:, 0].set(jnp.asarray(markers)[jnp.arange(n) % len(TYPES)])
-
-    plan = cj.make_plan(cj.REGIMES["replace"], config.generations, config.samples)
-    selection = _curate(curation, schemes, rank, read, judge_quality, "soft", answers)
-    dims = {**dict.fromkeys(("distinct_2", "vendi", "drift", "quality"), ("type",)), "row": ("sample", "token")}
-    return _recursion(
-        family, plan, draw, selection, measure=measure, inspect=inspect, dims=dims, warm_start=config.start == "warm"
-    )
+    return measure, inspect
 
 
 def marked(language: Language) -> tuple[np.ndarray, tuple[int, int]]:
@@ -222,7 +274,7 @@ def _curate(
     levels: int = 8,
 ) -> cj.Selection:
     """Return the selection, recording by type `judged`, `offered` and as many quantiles of the `rewards` offered."""
-    judge = cj.loop.learned_reward(
+    reward = cj.loop.learned_reward(
         curation.model,
         schemes,
         rank,
@@ -235,7 +287,7 @@ def _curate(
     choices = {"soft": cj.selections.curated, "best": cj.selections.best_of, "top": cj.selections.top_share}
 
     def inspect(key: Array, candidates: Any, pool: Any, memory: Any, **_: Any) -> dict[str, Array]:
-        score, types = judge.score(memory, candidates.examples), read(candidates.examples)[1]
+        score, types = reward.score(memory, candidates.examples), read(candidates.examples)[1]
         # The best first, at (i - ½) / levels, as a law of so many items has them.
         places = (jnp.arange(levels, 0, -1) - 0.5) / levels
 
@@ -249,7 +301,7 @@ def _curate(
         described: dict[str, Array] = _by_type(of, types)
         return described
 
-    return choices[way](judge, curation.choose_from)._replace(inspect=inspect)
+    return choices[way](reward, curation.choose_from)._replace(inspect=inspect)
 
 
 def _by_type(metric: Callable[[Array], Any], types: Array) -> Any:
