@@ -38,7 +38,7 @@ from collapse_jax import metrics, plotting
 from collapse_jax.generative.families.image_classes import LabelledImages
 from experiments.shared.bounds import check_config
 from experiments.shared.launch import Options, script
-from experiments.testbeds.image_groups import read_images
+from experiments.shared.sources import IMAGES, read_source
 
 COMPONENTS = 32
 CONTROL = "fresh real"
@@ -109,7 +109,7 @@ def regimes() -> dict[str, cj.generative.Regime]:
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Run both families; return the measures, one image a class and generation, and the law of the rare class."""
     check_config(config)
-    splits = read_images(config.source, config.path, config.data_dir)
+    splits = read_source(IMAGES, config.source, config.path, config.data_dir)
     real = cj.data.minority(splits.train, config.minority, config.share)
     if config.samples > len(real.labels):
         raise ValueError(

@@ -16,6 +16,7 @@ from jaxtyping import Array
 import collapse_jax as cj
 from collapse_jax.io.files import write_atomically
 from experiments.shared.launch import Options
+from experiments.shared.sources import TEXTS, read_source
 
 HELD_OUT = 256
 SHOWN = 4
@@ -113,7 +114,8 @@ def read(config: LanguageConfig, directory: Path) -> Language:
 
     Raises ValueError where the text is too short for the rows asked for.
     """
-    train, test = cj.data.corpus(_source(config), test_share=0.15, data_dir=config.data_dir)
+    source = read_source(TEXTS, config.source, config.path, config.data_dir)
+    train, test = cj.data.corpus(source, test_share=0.15, data_dir=config.data_dir)
     plain = config.vocabulary == cj.data.byte_tokenizer().size
     tokenizer = cj.data.byte_tokenizer() if plain else cj.data.train_bpe(train.texts, config.vocabulary)
     rows, held_out = (cj.data.pack(tokenizer, split.texts, config.length) for split in (train, test))
@@ -301,15 +303,3 @@ def texts(language: Language, rows: np.ndarray) -> list[str]:
     """Return rows of tokens as text, documents apart by ¶, null characters shown as ␀."""
     # Results files can't hold null characters, and a model of plain bytes may write them.
     return [" ¶ ".join(cj.data.unpack(language.tokenizer, row)).replace("\0", "␀") for row in rows]
-
-
-def _source(config: LanguageConfig) -> cj.data.Source:
-    if config.source == "python_docs":
-        if config.path is not None:
-            raise ValueError(f"--path is {config.path}, but --source python_docs reads no file")
-        return cj.data.python_docs()
-    if config.source == "tiny_shakespeare":
-        return cj.data.tiny_shakespeare(config.path, data_dir=config.data_dir)
-    if config.path is None:
-        raise ValueError(f"--source {config.source} needs --path, a file or folder of UTF-8 text")
-    return (cj.data.wikitext if config.source == "wikitext" else cj.data.text_files)(config.path)

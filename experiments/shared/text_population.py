@@ -9,6 +9,7 @@ import xarray as xr
 
 import collapse_jax as cj
 from experiments.shared.launch import Options
+from experiments.shared.sources import TEXTS, read_source
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class TextConfig(Options):
     source: Literal["python_docs", "text_files", "longform"] = "python_docs"
     """Where titles and passages come from; python_docs needs nothing but Python itself."""
     path: Path | None = None
-    """The folder of text_files (required there), or the file of longform (else looked for, then downloaded)."""
+    """The file or folder of text_files (required there), or the file of longform (else looked for, then downloaded)."""
     seeds: int = 4
     """Reward models trained for each scheme."""
     steps: int = 2000
@@ -62,8 +63,9 @@ def train_on_text(
 
 
 def _read(config: TextConfig) -> tuple[cj.reward.Model, cj.reward.Rankings, cj.reward.Rankings]:
-    """Return the model, and the rankings to train on and to be judged by as the model reads them."""
-    splits = cj.data.ranking_sets(_source(config), data_dir=config.data_dir)
+    """Return the model, and the rankings to train and to test it on, in the form that it reads."""
+    source = read_source(TEXTS, config.source, config.path, config.data_dir)
+    splits = cj.data.ranking_sets(source, data_dir=config.data_dir)
     if config.model == "mlp":
         train, test = (cj.make_rankings(*cj.data.featurize(split), split.types) for split in splits)
         return cj.mlp((config.hidden,)), train, test
@@ -87,15 +89,3 @@ def _read(config: TextConfig) -> tuple[cj.reward.Model, cj.reward.Rankings, cj.r
         for split, (tokens, start, last, mask) in zip(splits, rows, strict=True)
     )
     return cj.reward.prefix_encoder(tokenizer.size, architecture=architecture), train, test
-
-
-def _source(config: TextConfig) -> cj.data.Source:
-    if config.source == "text_files":
-        if config.path is None:
-            raise ValueError("--source text_files needs --path, a folder of UTF-8 text files")
-        return cj.data.text_files(config.path)
-    if config.source == "longform":
-        return cj.data.longform(config.path, data_dir=config.data_dir)
-    if config.path is not None:
-        raise ValueError(f"--path is {config.path}, but --source python_docs reads no file")
-    return cj.data.python_docs()

@@ -13,6 +13,7 @@ from jaxtyping import Array
 import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.generative.families.image_classes import LabelledImages
+from experiments.shared.sources import IMAGES, read_source
 from experiments.testbeds.testbed import Senses, Testbed, make_judge, make_mitigations, nearness
 
 _COMPONENTS = 32
@@ -39,18 +40,9 @@ class ImageConfig:
     """Optimiser steps of an autoencoder, from scratch in each generation."""
 
 
-def read_images(source: str, path: Path | None, data_dir: Path | None) -> cj.data.ImageSplits:
-    """Return digits or, with their folder if any, MNIST's images; raises ValueError for a folder that is not read."""
-    if source == "mnist":
-        return cj.data.mnist(path, data_dir=data_dir)
-    if path is not None:
-        raise ValueError(f"--path is {path}, but --source {source} reads no folder")
-    return cj.data.digits(data_dir=data_dir)
-
-
 def make_images(config: ImageConfig, data_dir: Path | None = None) -> Testbed:
-    """Return the testbed of a configuration; raises ValueError for shares that can't be met, and as `read_images`."""
-    splits = read_images(config.source, config.path, data_dir)
+    """Return the testbed of a configuration; raises ValueError for shares that can't be met, and as `read_source`."""
+    splits = read_source(IMAGES, config.source, config.path, data_dir)
     names, labels = splits.train.class_names, splits.train.labels
     zipf = np.arange(1.0, len(names) + 1.0) ** -config.exponent
     shares = zipf / zipf.sum()
