@@ -43,30 +43,65 @@ class ImageConfig:
 def make_images(config: ImageConfig, data_dir: Path | None = None) -> Testbed:
     """Return the testbed of a configuration; raises ValueError for shares that can't be met, and as `read_source`."""
     splits = read_source(IMAGES, config.source, config.path, data_dir)
-    names, labels = splits.train.class_names, splits.train.labels
+    names = splits.train.class_names
+    real, shares = _mix_by_zipf(splits.train, config)
+    fitting = cj.generative.Fitting(config.steps, batch_size=64, learning_rate=6e-3)
+    family = cj.families.vae(splits.train.images.shape[1:], len(names), fitting=fitting)
+    logits = metrics.fit_classifier(splits.train.images, splits.train.labels)
+    features = _make_features(splits.train.images)
+    measure, inspect = _make_records(splits.test, shares, family, features)
+    recognised = np.asarray(logits(jnp.asarray(splits.test.images))).argmax(axis=1) == splits.test.labels
+    group = ("group",)
+    return Testbed(
+        family,
+        cj.resample(jax.tree.map(jnp.asarray, real)),
+        measure,
+        inspect,
+        {"group_share": group, "group_risk": group, "group_coverage": group},
+        {"group": list(names)},
+        {},
+        make_mitigations(_make_senses(real, len(names), logits, features), family),
+        shares,
+        3.0 * config.steps * 64 / config.samples,
+        {"images recognised by class": float(recognised.mean())},
+    )
+
+
+def _mix_by_zipf(images: cj.data.Images, config: ImageConfig) -> tuple[LabelledImages, np.ndarray]:
+    """Return as many images as there are in shares by Zipf's law, and these shares. Raises ValueError for too few."""
+    names, labels = images.class_names, images.labels
     zipf = np.arange(1.0, len(names) + 1.0) ** -config.exponent
     shares = zipf / zipf.sum()
     size = min(int((labels == i).sum() / share) for i, share in enumerate(shares))
     if size < config.samples:
         raise ValueError(f"samples is {config.samples}; with exponent {config.exponent} there are {size} real images")
     groups = {
-        name: LabelledImages(splits.train.images[labels == i], labels[labels == i].astype(np.int32))
+        name: LabelledImages(images.images[labels == i], labels[labels == i].astype(np.int32))
         for i, name in enumerate(names)
     }
     real: LabelledImages = cj.data.mix_groups(groups, dict(zip(names, shares, strict=True)), size).examples
+    return real, shares
 
-    fitting = cj.generative.Fitting(config.steps, batch_size=64, learning_rate=6e-3)
-    family = cj.families.vae(splits.train.images.shape[1:], len(names), fitting=fitting)
-    logits = metrics.fit_classifier(splits.train.images, labels)
-    pixels = splits.train.images.reshape(len(labels), -1)
+
+def _make_features(images: np.ndarray) -> Callable[[LabelledImages], Array]:
+    """Return the function from images to their coordinates along the principal components of these images."""
+    pixels = images.reshape(len(images), -1)
     centre, axes = pixels.mean(0), np.linalg.svd(pixels - pixels.mean(0), full_matrices=False)[2][:_COMPONENTS].T
 
     def features(examples: LabelledImages) -> Array:
         flat = examples.images.reshape(len(examples.labels), -1) - centre[None]
         return jnp.matmul(flat, axes, precision="highest")
 
+    return features
+
+
+def _make_senses(
+    real: LabelledImages, classes: int, logits: Callable[[Array], Array], features: Callable[[LabelledImages], Array]
+) -> Senses:
+    """Return how images are graded: a classifier knows how well each shows the class that it was made for."""
+
     def with_class(examples: LabelledImages) -> Array:
-        return jnp.concatenate([features(examples), jax.nn.one_hot(examples.labels, len(names))], axis=1)
+        return jnp.concatenate([features(examples), jax.nn.one_hot(examples.labels, classes)], axis=1)
 
     def evidence(examples: LabelledImages) -> Array:
         found = features(examples)
@@ -78,32 +113,13 @@ def make_images(config: ImageConfig, data_dir: Path | None = None) -> Testbed:
         scores = jax.nn.log_softmax(logits(examples.images))
         return jnp.take_along_axis(scores, examples.labels[:, None], axis=1)[:, 0]
 
-    senses = Senses(
+    return Senses(
         quality=chosen,
         correct=lambda examples: logits(examples.images).argmax(axis=1) == examples.labels,
         evidence=evidence,
         features=features,
         distance=nearness(np.asarray(features(jax.tree.map(jnp.asarray, real)))),
         judge=make_judge(with_class, _spoil, chosen),
-    )
-    measure, inspect = _make_records(splits.test, shares, family, features)
-    group = ("group",)
-    return Testbed(
-        family,
-        cj.resample(jax.tree.map(jnp.asarray, real)),
-        measure,
-        inspect,
-        {"group_share": group, "group_risk": group, "group_coverage": group},
-        {"group": list(names)},
-        {},
-        make_mitigations(senses, family),
-        shares,
-        3.0 * config.steps * 64 / config.samples,
-        {
-            "images recognised by class": float(
-                (np.asarray(logits(jnp.asarray(splits.test.images))).argmax(axis=1) == splits.test.labels).mean()
-            )
-        },
     )
 
 
