@@ -45,33 +45,63 @@ def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None)
     if unknown := sorted(set(config.shares) - set(SOURCES)):
         raise ValueError(f"shares name {', '.join(unknown)}; the groups of text are {', '.join(SOURCES)}")
     language, held_out, groups = _read(config, directory, data_dir)
-    family = make_family(config, language)
-    assert family.tokens is not None
-    assert family.embed is not None
-    token_log_prob, embed_by_model = family.tokens.log_prob, family.embed
-    pretrained, shares = cj.families.LanguageModel(language.pretrained), np.array(list(config.shares.values()))
-    # As many real rows of each group as its share asks for, to compare with.
-    parts = [rows[: max(2, round(share * _HELD_OUT))] for rows, share in zip(held_out, shares, strict=True)]
-    reference = embed(jnp.asarray(np.concatenate(parts)))
+    family, shares = make_family(config, language), np.array(list(config.shares.values()))
+    surprise = _make_surprise(family, language)
+    usual = np.quantile(jax.jit(surprise)(jnp.asarray(language.train[:512])), [0.01, 0.9, 0.99])
     classify = metrics.fit_classifier(np.asarray(embed(jnp.asarray(language.train))), groups)
     told_apart = classify(embed(jnp.asarray(held_out.reshape(-1, config.length)))).argmax(axis=1)
+    return Testbed(
+        family,
+        cj.resample(language.train),
+        _make_measure(family, held_out, shares),
+        _make_inspect(held_out, shares, classify, lambda rows: surprise(rows) > usual[2]),
+        {"group_share": ("group",), "group_risk": ("group",), "group_coverage": ("group",), "row": ("sample", "token")},
+        {"group": list(config.shares)},
+        {"warm_start": config.start == "warm"},
+        _make_mitigations(config, language, family, _make_senses(family, language, surprise, (usual[0], usual[1]))),
+        shares,
+        3.0 * config.steps * config.batch_size / config.samples,
+        {"rows told apart by group": float((told_apart == np.repeat(np.arange(len(shares)), _HELD_OUT)).mean())},
+    )
+
+
+def _make_surprise(family: cj.generative.Family, language: Language) -> Callable[[Array], Array]:
+    """Return the function from rows to nats a token, by the pretrained model."""
+    assert family.tokens is not None
+    token_log_prob, pretrained = family.tokens.log_prob, cj.families.LanguageModel(language.pretrained)
 
     def surprise(rows: Array) -> Array:
         found: Array = -token_log_prob(pretrained, rows).mean(axis=1)
         return found
 
-    def evidence(rows: Array) -> Array:
-        """Return what a first model finds of each row: mean, spread and extremes of its tokens' log-probabilities."""
-        log_p = token_log_prob(pretrained, rows)
-        found = jnp.stack([log_p.mean(axis=1), log_p.std(axis=1), log_p.min(axis=1), log_p.max(axis=1)], axis=1)
-        return jnp.concatenate([found, found**2], axis=1)
+    return surprise
 
-    usual = np.quantile(jax.jit(surprise)(jnp.asarray(language.train[:512])), [0.01, 0.9, 0.99])
+
+def _make_measure(
+    family: cj.generative.Family, held_out: np.ndarray, shares: np.ndarray
+) -> Callable[..., dict[str, Array]]:
+    """Return what is recorded of models, on held-out rows (group, row, token)."""
+    assert family.tokens is not None
+    token_log_prob = family.tokens.log_prob
 
     def measure(key: Array, params: Any) -> dict[str, Array]:
         log_p = jax.lax.map(lambda rows: token_log_prob(params, rows), jnp.asarray(held_out))
         risk, known = -log_p.mean(axis=(1, 2)), (log_p > np.log(KNOWN)).mean(axis=(1, 2))
         return {"risk": risk @ shares, "tail": known @ shares, "group_risk": risk, "group_coverage": known}
+
+    return measure
+
+
+def _make_inspect(
+    held_out: np.ndarray,
+    shares: np.ndarray,
+    classify: Callable[[Array], Array],
+    surprising: Callable[[Array], Array],
+) -> Callable[..., dict[str, Array]]:
+    """Return what is recorded of written rows, against held-out ones."""
+    # As many real rows of each group as its share asks for, to compare with.
+    parts = [rows[: max(2, round(share * _HELD_OUT))] for rows, share in zip(held_out, shares, strict=True)]
+    reference = embed(jnp.asarray(np.concatenate(parts)))
 
     def inspect(key: Array, rows: Array, weights: Array) -> dict[str, Array]:
         rows, there = rows[:_SHOWN], weights[:_SHOWN] > 0
@@ -83,18 +113,36 @@ def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None)
             "diversity": metrics.vendi_score(metrics.cosine_similarities(embedded), where=there),
             "drift": drift.distance,
             "variance": drift.spread,
-            "off_support": jnp.mean(surprise(rows) > usual[2], where=there),
+            "off_support": jnp.mean(surprising(rows), where=there),
             "modes": (share > 0.25 * shares).sum(),
             "group_share": share,
             "row": rows[:2],
         }
+
+    return inspect
+
+
+def _make_senses(
+    family: cj.generative.Family, language: Language, surprise: Callable[[Array], Array], usual: tuple[float, float]
+) -> Senses:
+    """Return how rows are graded: the pretrained model knows what is likely, and its surprise at real rows is usual."""
+    assert family.tokens is not None
+    assert family.embed is not None
+    token_log_prob, embed_by_model = family.tokens.log_prob, family.embed
+    pretrained = cj.families.LanguageModel(language.pretrained)
+
+    def evidence(rows: Array) -> Array:
+        """Return what a first model finds of each row: mean, spread and extremes of its tokens' log-probabilities."""
+        log_p = token_log_prob(pretrained, rows)
+        found = jnp.stack([log_p.mean(axis=1), log_p.std(axis=1), log_p.min(axis=1), log_p.max(axis=1)], axis=1)
+        return jnp.concatenate([found, found**2], axis=1)
 
     def correct(rows: Array) -> Array:
         found = surprise(rows)
         usually: Array = (found > usual[0]) & (found < usual[1])
         return usually
 
-    senses = Senses(
+    return Senses(
         quality=lambda rows: -surprise(rows),
         correct=correct,
         evidence=evidence,
@@ -102,24 +150,18 @@ def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None)
         distance=nearness(np.asarray(embed(jnp.asarray(language.train[:512])))),
         judge=make_judge(lambda rows: embed_by_model(pretrained, rows), _spoil, lambda rows: -surprise(rows)),
     )
-    mitigations = make_mitigations(senses, make_family(config, language, prompt=_PROMPT))
-    mitigations["long documents"] = cj.Mitigation(
-        curate=selections.best_of(_longest(language.tokenizer.end, config.length), CANDIDATES)
-    )
-    mitigations["edited"] = cj.Mitigation(respond=True, family=cj.families.token_edited(family, threshold=0.9))
-    return Testbed(
-        family,
-        cj.resample(language.train),
-        measure,
-        inspect,
-        {"group_share": ("group",), "group_risk": ("group",), "group_coverage": ("group",), "row": ("sample", "token")},
-        {"group": list(config.shares)},
-        {"warm_start": config.start == "warm"},
-        mitigations,
-        shares,
-        3.0 * config.steps * config.batch_size / config.samples,
-        {"rows told apart by group": float((told_apart == np.repeat(np.arange(len(shares)), _HELD_OUT)).mean())},
-    )
+
+
+def _make_mitigations(
+    config: TextConfig, language: Language, family: cj.generative.Family, senses: Senses
+) -> dict[str, cj.Mitigation]:
+    """Return the mitigations of every testbed, and two that only text has."""
+    long_documents = selections.best_of(_longest(language.tokenizer.end, config.length), CANDIDATES)
+    return {
+        **make_mitigations(senses, make_family(config, language, prompt=_PROMPT)),
+        "long documents": cj.Mitigation(curate=long_documents),
+        "edited": cj.Mitigation(respond=True, family=cj.families.token_edited(family, threshold=0.9)),
+    }
 
 
 def embed(rows: Array) -> Array:
