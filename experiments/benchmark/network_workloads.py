@@ -1,7 +1,7 @@
 """Networks that generate: language models, variational autoencoders and flows, fitted and sampled."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,86 +76,96 @@ def language_models(
 
 def image_models(*, members: int, steps: int, rows: int) -> list[Workload]:
     """Return training and sampling of a variational autoencoder and of a flow, in images of 8 x 8 pixels."""
-    rng = np.random.default_rng(0)
-    images = rng.uniform(size=(512, *SHAPE)).astype(np.float32)
-    labels = rng.integers(CLASSES, size=512).astype(np.int32)
-    data = cj.families.LabelledImages(jnp.asarray(images), jnp.asarray(labels))
     fitting = cj.generative.Fitting(steps, _IMAGES_BATCH, 1e-3)
     vae = cj.families.vae(SHAPE, CLASSES, hidden=HIDDEN, latent=LATENT, fitting=fitting)
     flow = cj.families.flow(SHAPE, CLASSES, hidden=HIDDEN, integration_steps=_INTEGRATION, fitting=fitting)
+    return [
+        *_image_model("VAE", vae, _vae_costs(), members, steps, rows * 16),
+        *_image_model("flow", flow, _flow_costs(), members, steps, rows),
+    ]
 
+
+class _Costs(NamedTuple):
+    """What an image takes of an image model in training and in sampling, and the model's sizes."""
+
+    trained: Resources
+    sampled: Resources
+    parameters: float
+    drawn: float
+    """Parameters that start at random numbers; the others start at zero."""
+
+
+def _vae_costs() -> _Costs:
     encoder = (_PIXELS + CLASSES, *HIDDEN, 2 * LATENT)
     decoder = (LATENT + CLASSES, *reversed(HIDDEN), _PIXELS)
+    parameters = (dense(encoder) + dense(decoder)) / 2
+    # Link of the pixels, two exponentials a latent dimension.
+    trained = Resources(
+        operations=dense(encoder, train=True) + dense(decoder, train=True, known_input=False),
+        transcendentals=2 * sum(HIDDEN) + _PIXELS + 2 * LATENT,
+        normals=LATENT,
+        words=1.0,
+    )
+    sampled = Resources(
+        operations=dense(decoder),
+        transcendentals=sum(HIDDEN) + _PIXELS + 2 * CLASSES,
+        normals=LATENT,
+        words=CLASSES,
+    )
+    return _Costs(trained, sampled, parameters, parameters)
+
+
+def _flow_costs() -> _Costs:
     width = HIDDEN[0]
     known = (_FREQUENCIES + CLASSES, width)
     # A block: two products onto its size, of the state and of what is known, and one back.
     velocity = sum(dense(sizes) for sizes in (known, (_PIXELS, width), (width, _PIXELS)))
     velocity += sum(2 * dense((width, size)) + dense((size, width)) for size in HIDDEN)
     field = Resources(operations=velocity, transcendentals=_FREQUENCIES + width + sum(HIDDEN))
-    # Of a flow, what leads back to the state and to the velocity starts at zero.
+    # What leads back to the state and to the velocity starts at zero.
     zero = sum(dense((size, width)) for size in HIDDEN) + dense((width, _PIXELS))
-    drawn = {"VAE": (dense(encoder) + dense(decoder)) / 2, "flow": (velocity - zero) / 2}
-    parameters = {**drawn, "flow": velocity / 2}
-    trained = {
-        # Link of the pixels, two exponentials a latent dimension.
-        "VAE": Resources(
-            operations=dense(encoder, train=True) + dense(decoder, train=True, known_input=False),
-            transcendentals=2 * sum(HIDDEN) + _PIXELS + 2 * LATENT,
-            normals=LATENT,
-            words=1.0,
+    trained = field._replace(
+        operations=3.0 * velocity - dense(known) - dense((_PIXELS, width)), normals=_PIXELS, words=3.0
+    )
+    # Heun's method evaluates the field twice a step.
+    sampled = field.times(2 * _INTEGRATION).plus(Resources(normals=_PIXELS, words=CLASSES, transcendentals=2 * CLASSES))
+    return _Costs(trained, sampled, velocity / 2, (velocity - zero) / 2)
+
+
+def _image_model(
+    name: str, family: cj.generative.Family, costs: _Costs, members: int, steps: int, emitted: int
+) -> list[Workload]:
+    """Return training and sampling of one family; a model emits `emitted` images."""
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(512, *SHAPE)).astype(np.float32)
+    labels = rng.integers(CLASSES, size=512).astype(np.int32)
+    data = cj.families.LabelledImages(jnp.asarray(images), jnp.asarray(labels))
+    train, sample = fit_and_sample(family, data, emitted)
+    fitted, first, sizes = steps * _IMAGES_BATCH, Resources(normals=costs.drawn), (CLASSES, HIDDEN, LATENT)
+    trained = costs.trained.plus(adam(costs.parameters, members).times(1 / _IMAGES_BATCH)).plus(first.times(1 / fitted))
+    train_loop, sample_loop = f"train_{name.lower()}", f"sample_{name.lower()}"
+    return [
+        Workload(
+            f"{name}, training, P = {members}",
+            "images",
+            process_of(train, family.hyper),
+            members,
+            fitted,
+            trained,
+            torch_loop(train_loop, fitted, images, labels, *sizes, steps, _IMAGES_BATCH, module="torch_images"),
+            _IMAGES_TRAINING_HELD_BACK,
         ),
-        "flow": field._replace(
-            operations=3.0 * velocity - dense(known) - dense((_PIXELS, width)), normals=_PIXELS, words=3.0
+        Workload(
+            f"{name}, sampling, P = {members}",
+            "images",
+            process_of(sample),
+            members,
+            emitted,
+            costs.sampled.plus(first.times(1 / emitted)),
+            torch_loop(sample_loop, emitted, images, *sizes, emitted, module="torch_images"),
+            _IMAGES_SAMPLING_HELD_BACK,
         ),
-    }
-    sampled = {
-        "VAE": Resources(
-            operations=dense(decoder),
-            transcendentals=sum(HIDDEN) + _PIXELS + 2 * CLASSES,
-            normals=LATENT,
-            words=CLASSES,
-        ),
-        # Heun's method evaluates the field twice a step.
-        "flow": field.times(2 * _INTEGRATION).plus(
-            Resources(normals=_PIXELS, words=CLASSES, transcendentals=2 * CLASSES)
-        ),
-    }
-    found = []
-    for name, family in (("VAE", vae), ("flow", flow)):
-        emitted = rows * (16 if name == "VAE" else 1)
-        train, sample = fit_and_sample(family, data, emitted)
-        loop = name.lower()
-        one = trained[name].plus(adam(parameters[name], members).times(1 / _IMAGES_BATCH))
-        first = Resources(normals=drawn[name])
-        fitted = steps * _IMAGES_BATCH
-        found += [
-            Workload(
-                f"{name}, training, P = {members}",
-                "images",
-                process_of(train, family.hyper),
-                members,
-                fitted,
-                one.plus(first.times(1 / fitted)),
-                torch_loop(
-                    f"train_{loop}",
-                    fitted,
-                    *(images, labels, CLASSES, HIDDEN, LATENT, steps, _IMAGES_BATCH),
-                    module="torch_images",
-                ),
-                _IMAGES_TRAINING_HELD_BACK,
-            ),
-            Workload(
-                f"{name}, sampling, P = {members}",
-                "images",
-                process_of(sample),
-                members,
-                emitted,
-                sampled[name].plus(first.times(1 / emitted)),
-                torch_loop(f"sample_{loop}", emitted, images, CLASSES, HIDDEN, LATENT, emitted, module="torch_images"),
-                _IMAGES_SAMPLING_HELD_BACK,
-            ),
-        ]
-    return found
+    ]
 
 
 def fit_and_sample(family: cj.generative.Family, data: Any, rows: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
