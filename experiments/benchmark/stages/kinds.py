@@ -36,27 +36,41 @@ class Kind(NamedTuple):
     """Whether --small has it: one kind of each form of this file."""
 
 
+_FEW = 8
+"""Members of a sweep of networks, each of which takes long."""
+
+
 def kinds() -> list[Kind]:
     """Return all kinds, the most used first."""
-    few = 8
+    return [*_readers_and_writers(), *_moments(), *_chosen_and_together(), *_families()]
+
+
+def _readers_and_writers() -> list[Kind]:
+    """Return the kinds of reward models and language models."""
     return [
-        Kind("reward perceptron", _perceptron, PRODUCTS, _optimum, few, small=True),
+        Kind("reward perceptron", _perceptron, PRODUCTS, _optimum, _FEW, small=True),
         Kind(
             "reward text encoder, each completion",
             lambda members: _encoder(members, cj.reward.text_encoder),
             PRODUCTS,
             None,
-            few,
+            _FEW,
         ),
         Kind(
             "reward text encoder, each prompt",
             lambda members: _encoder(members, cj.reward.prefix_encoder),
             PRODUCTS,
             None,
-            few,
+            _FEW,
             small=True,
         ),
-        Kind("language model, training and writing", _language_model, PRODUCTS, None, few, small=True),
+        Kind("language model, training and writing", _language_model, PRODUCTS, None, _FEW, small=True),
+    ]
+
+
+def _moments() -> list[Kind]:
+    """Return the kinds of families that match moments, as they run by statistics and by examples."""
+    return [
         Kind(
             "Gaussian by statistics",
             lambda members: _by_statistics(members, cj.families.gaussian(1)),
@@ -88,11 +102,23 @@ def kinds() -> list[Kind]:
             CHOICES,
             partial(_variance, _FAIR),
         ),
+    ]
+
+
+def _chosen_and_together() -> list[Kind]:
+    """Return the kinds in which models share a pool, or choose what trains the next."""
+    return [
         Kind("ecosystem of 4 models", _ecosystem, CHOICES, _ecosystem_law, small=True),
-        Kind("judge in the loop", _judge, PRODUCTS, None, few, small=True),
+        Kind("judge in the loop", _judge, PRODUCTS, None, _FEW, small=True),
         Kind("selection with memory", _remembering, CHOICES, partial(_variance, _FAIR), small=True),
-        Kind("VAE", lambda members: _images(members, cj.families.vae), PRODUCTS, None, few, small=True),
-        Kind("flow", lambda members: _images(members, cj.families.flow), PRODUCTS, None, few),
+    ]
+
+
+def _families() -> list[Kind]:
+    """Return the kinds of all other families."""
+    return [
+        Kind("VAE", lambda members: _images(members, cj.families.vae), PRODUCTS, None, _FEW, small=True),
+        Kind("flow", lambda members: _images(members, cj.families.flow), PRODUCTS, None, _FEW),
         Kind(
             "regression",
             lambda members: _by_examples(members, cj.families.regression(4)),
