@@ -36,9 +36,11 @@ from collapse_jax import plotting
 from experiments.shared.bounds import check_config
 from experiments.shared.language_population import LanguageConfig, read, texts
 from experiments.shared.launch import script
+from experiments.testbeds.loop_curation import TYPES, Curation, Way
 from experiments.testbeds.loop_laws import text_laws, token_laws
 from experiments.testbeds.loop_tables import table, text_of
-from experiments.testbeds.loop_testbeds import TYPES, Curation, Way, answer_texts, answer_tokens
+from experiments.testbeds.loop_texts import answer_texts
+from experiments.testbeds.loop_tokens import answer_tokens
 
 HARD = ["diversity", "quality", "share"]
 REFITS = list(cj.loop.REFITS.labels or ())

@@ -8,8 +8,10 @@ import collapse_jax as cj
 from collapse_jax.loop import rank_answers
 from experiments.curated_loop import Config, make_schemes, run_text
 from experiments.shared.language_population import Language
+from experiments.testbeds.loop_curation import Curation
 from experiments.testbeds.loop_laws import token_laws
-from experiments.testbeds.loop_testbeds import Curation, answer_tokens, marked, token_quality
+from experiments.testbeds.loop_texts import marked
+from experiments.testbeds.loop_tokens import answer_tokens, token_quality
 
 CURATION = Curation(4, cj.mlp(()), cj.reward.Training(), 1, 0.2)
 

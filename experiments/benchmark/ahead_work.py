@@ -21,7 +21,8 @@ from experiments.benchmark.network_workloads import (
 )
 from experiments.benchmark.reward_workloads import perceptrons, text_encoders
 from experiments.benchmark.workloads import Workload, process_of
-from experiments.testbeds.loop_testbeds import Curation, answer_tokens
+from experiments.testbeds.loop_curation import Curation
+from experiments.testbeds.loop_tokens import answer_tokens
 
 _RECURSION = {"samples": 1000, "generations": 20, "lineages": 1000}
 _MEMBERS, _STEPS = 64, 64

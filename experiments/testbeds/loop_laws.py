@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 import collapse_jax as cj
-from experiments.testbeds.loop_testbeds import TYPES, Curation, token_quality
+from experiments.testbeds.loop_curation import TYPES, Curation
+from experiments.testbeds.loop_tokens import token_quality
 
 
 def token_laws(

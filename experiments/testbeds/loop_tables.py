@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.shared.launch import interval
-from experiments.testbeds.loop_testbeds import TYPES
+from experiments.testbeds.loop_curation import TYPES
 
 
 def table(dataset: xr.Dataset) -> str:

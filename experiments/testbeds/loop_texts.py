@@ -1,8 +1,8 @@
-"""What curated_loop runs: prompts with answers as single tokens, and as text, curated by a reward model in the loop."""
+"""Prompts whose answers are text, curated by a reward model in the loop: the neural testbed of curated_loop."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,89 +11,12 @@ from jaxtyping import Array
 
 import collapse_jax as cj
 from experiments.shared.language_population import Language, LanguageConfig, make_family
+from experiments.testbeds.loop_curation import TYPES, Curation, by_type, curate, recursion
 
-TYPES = ("open", "closed")
 # Of the hashed n-grams that the reward model and the measures of text see.
 _SEEN, _MEASURED = 64, 256
 _SECTIONS = 4
 _CALIBRATING = 1024
-Way = Literal["soft", "best", "top"]
-
-
-class Curation(NamedTuple):
-    """The choice of one of `choose_from` candidates, and how the reward model that makes it is trained."""
-
-    choose_from: int
-    model: cj.reward.Model
-    training: cj.reward.Training
-    refit_steps: int
-    noise: float
-
-
-def answer_tokens(
-    prompts: int,
-    answers: int,
-    curation: Curation,
-    schemes: cj.reward.Schemes,
-    plan: cj.generative.Plan,
-    way: Way = "soft",
-) -> cj.engine.Process:
-    """Return the recursion over rows (prompt, answer), all answers equally likely at first.
-
-    The reward model is trained on a ranking of all answers to each prompt, by their true quality and noise. Raises
-    ValueError for fewer than two prompts.
-    """
-    if prompts < 2:
-        raise ValueError(f"prompts is {prompts}; it must be at least 2, one of each type")
-    quality = token_quality(prompts, answers)
-    types = jnp.asarray(np.arange(prompts) >= prompts // 2, jnp.int32)
-    size = max(prompts, answers)
-    family = cj.families.ngram(size, 2, length=2, prompt=1)
-    following = np.broadcast_to(np.where(np.arange(size) < answers, 1.0 / answers, 0.0), (size, size))
-    first = np.where(np.arange(size) < prompts, 1.0 / prompts, 0.0)
-    uniform = family.truth._replace(  # type: ignore[union-attr]
-        first=jnp.asarray(first, jnp.float32), following=jnp.asarray(following, jnp.float32)
-    )
-
-    def read(rows: Array) -> tuple[Array, Array]:
-        # Of size 8 and not 1: Adam then moves rewards eight times as fast, near enough to their law.
-        return 8.0 * jax.nn.one_hot(rows[:, 0] * answers + rows[:, 1], prompts * answers), types[rows[:, 0]]
-
-    def noisy_quality(key: Array, rows: Array) -> Array:
-        true = jnp.asarray(quality, jnp.float32)[rows[:, 0], rows[:, 1]]
-        return true + curation.noise * jax.random.normal(key, true.shape)
-
-    def rank(key: Array, real: Array) -> cj.reward.RankingData:
-        rows = jnp.stack([jnp.repeat(jnp.arange(prompts), answers), jnp.tile(jnp.arange(answers), prompts)], axis=1)
-        return cj.loop.rank_answers(*read(rows), noisy_quality(key, rows), answers)
-
-    def measure(key: Array, params: Any) -> dict[str, Array]:
-        p, right = params.following[:prompts, :answers], jnp.asarray(quality > 0.5)
-        among = jnp.where(right, p, 0.0)
-        among = among / among.sum(axis=1, keepdims=True)
-        recorded = {
-            "diversity": 1.0 - (p**2).sum(axis=1),
-            "diversity_right": 1.0 - (among**2).sum(axis=1),
-            "quality": (p * jnp.asarray(quality, p.dtype)).sum(axis=1),
-            "drift": 0.5 * jnp.abs(p - 1.0 / answers).sum(axis=1),
-        }
-
-        def of(where: Array) -> dict[str, Array]:
-            means = {name: jnp.mean(values, where=where) for name, values in recorded.items()}
-            return {**means, "share": params.first[:prompts].sum(where=where)}
-
-        measured: dict[str, Array] = _by_type(of, types)
-        return measured
-
-    selection = _curate(curation, schemes, rank, read, noisy_quality, way)
-    dims = dict.fromkeys(("diversity", "diversity_right", "quality", "drift", "share"), ("type",))
-    return _recursion(family, plan, uniform, selection, measure=measure, dims=dims)
-
-
-def token_quality(prompts: int, answers: int) -> np.ndarray:
-    """Return the true quality (prompt, answer): graded for the first half of prompts, then right (1) or wrong (0)."""
-    graded = np.linspace(1.0, 0.0, answers)
-    return np.where((np.arange(prompts) < prompts // 2)[:, None], graded[None], (graded > 0.5)[None])
 
 
 def answer_texts(
@@ -128,10 +51,10 @@ def answer_texts(
         return drawn.at[:, 0].set(jnp.asarray(reader.markers)[jnp.arange(n) % len(TYPES)])
 
     plan = cj.make_plan(cj.REGIMES["replace"], config.generations, config.samples)
-    selection = _curate(curation, schemes, rank, partial(_read, reader), noisy_quality, "soft", answers)
+    selection = curate(curation, schemes, rank, partial(_read, reader), noisy_quality, "soft", answers)
     measure, inspect = _make_text_records(reader, jnp.asarray(language.held_out))
     dims = {**dict.fromkeys(("distinct_2", "vendi", "drift", "quality"), ("type",)), "row": ("sample", "token")}
-    return _recursion(
+    return recursion(
         *(reader.family, plan, draw, selection),
         measure=measure,
         inspect=inspect,
@@ -243,7 +166,7 @@ def _make_text_records(
                 "quality": jnp.mean(true, where=where),
             }
 
-        described: dict[str, Array] = _by_type(of, _types_of(reader, rows))
+        described: dict[str, Array] = by_type(of, _types_of(reader, rows))
         return {**described, "row": rows[:2]}
 
     return measure, inspect
@@ -262,62 +185,3 @@ def marked(language: Language) -> tuple[np.ndarray, tuple[int, int]]:
             "needs one row at least, and two tokens to mark the types of prompts"
         )
     return rows, (int(unused[0]), int(unused[1]))
-
-
-def _curate(
-    curation: Curation,
-    schemes: cj.reward.Schemes,
-    rank: Callable[..., cj.reward.RankingData],
-    read: Callable[[Array], tuple[Array, Array]],
-    quality: Callable[[Array, Array], Array],
-    way: Way,
-    levels: int = 8,
-) -> cj.Selection:
-    """Return the selection, recording by type `judged`, `offered` and as many quantiles of the `rewards` offered."""
-    reward = cj.loop.learned_reward(
-        curation.model,
-        schemes,
-        rank,
-        read,
-        answers=curation.choose_from,
-        quality=quality,
-        training=curation.training,
-        refit_steps=curation.refit_steps,
-    )
-    choices = {"soft": cj.selections.curated, "best": cj.selections.best_of, "top": cj.selections.top_share}
-
-    def inspect(key: Array, candidates: Any, pool: Any, memory: Any, **_: Any) -> dict[str, Array]:
-        score, types = reward.score(memory, candidates.examples), read(candidates.examples)[1]
-        # The best first, at (i - ½) / levels, as a law of so many items has them.
-        places = (jnp.arange(levels, 0, -1) - 0.5) / levels
-
-        def of(where: Array) -> dict[str, Array]:
-            return {
-                "judged": jnp.mean(score, where=where & (candidates.weights > 0)),
-                "offered": jnp.mean(score, where=where),
-                "rewards": jnp.nanquantile(jnp.where(where, score, jnp.nan), places, method="nearest"),
-            }
-
-        described: dict[str, Array] = _by_type(of, types)
-        return described
-
-    return choices[way](reward, curation.choose_from)._replace(inspect=inspect)
-
-
-def _by_type(metric: Callable[[Array], Any], types: Array) -> Any:
-    return cj.metrics.by_group(metric, types, groups=len(TYPES))
-
-
-def _recursion(
-    family: cj.generative.Family,
-    plan: cj.generative.Plan,
-    truth: Any,
-    selection: cj.Selection,
-    *,
-    dims: dict[str, Any],
-    **options: Any,
-) -> cj.engine.Process:
-    dims = {**dims, "judged": ("type",), "offered": ("type",), "rewards": ("type", "item")}
-    return cj.make_recursion(
-        family, plan, truth, curate=selection, respond=True, dims=dims, coords={"type": list(TYPES)}, **options
-    )
