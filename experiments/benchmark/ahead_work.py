@@ -85,7 +85,7 @@ def _convolutions() -> list[Work]:
     ]
 
 
-def _judge() -> list[Work]:
+def _learned_reward() -> list[Work]:
     training = cj.reward.Training(500, records=1, batch_size=64)
     curation = Curation(2, cj.mlp(()), training, 50, 0.1)
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)}, type_names=("open", "closed"))
@@ -148,7 +148,7 @@ KINDS: dict[str, Callable[[], Iterable[Work]]] = {
     "beams": _beams,
     "recursions": _recursions,
     "images": lambda: [*_timed(*image_models(members=_MEMBERS, steps=_STEPS, rows=512)), *_convolutions()],
-    "judge": _judge,
+    "learned_reward": _learned_reward,
     "selections": _selections,
     "ecosystem": _ecosystem,
     "gpt2": _gpt2,

@@ -42,7 +42,7 @@ class LanguageSettings:
     start: Literal["warm", "pretrained", "scratch"] = "warm"
     """A generation goes on from the one before, starts anew from the pretrained weights, or from random ones."""
     pretraining: int = 600
-    """Optimiser steps of the model that all start from, and by which written text is judged, on the real text."""
+    """Optimiser steps of the model that all start from, and by which written text is read, on the real text."""
     steps: int = 60
     """Optimiser steps of a generation."""
     batch_size: int = 32
@@ -200,7 +200,7 @@ def make_description(config: LanguageSettings, language: Language) -> Callable[[
     `repetition`, `entropy` of tokens, `syntax`, the entropy of four token classes in a row, `vendi`, and `drift` and
     `spread` against held-out text (by hashed n-grams).
     """
-    judge = make_family(config, language)
+    reader = make_family(config, language)
     pretrained = cj.families.LanguageModel(language.pretrained)
     held_out, classes = jnp.asarray(language.held_out), jnp.asarray(language.classes)
 
@@ -208,8 +208,8 @@ def make_description(config: LanguageSettings, language: Language) -> Callable[[
         return cj.metrics.hashed_ngram_embedding(rows, size=256)
 
     def describe(rows: Array) -> dict[str, Array]:
-        assert judge.tokens is not None
-        by_row = jnp.log(cj.metrics.sequence_perplexities(judge.tokens.log_prob(pretrained, rows)))
+        assert reader.tokens is not None
+        by_row = jnp.log(cj.metrics.sequence_perplexities(reader.tokens.log_prob(pretrained, rows)))
         drift = cj.metrics.semantic_drift(embed(held_out), embed(rows))
         return {
             "surprise": by_row.mean(),

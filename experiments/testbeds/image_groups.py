@@ -14,7 +14,7 @@ import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.generative.families.image_classes import LabelledImages
 from experiments.shared.sources import IMAGES, read_source
-from experiments.testbeds.testbed import Senses, Testbed, make_judge, make_mitigations, nearness
+from experiments.testbeds.testbed import Senses, Testbed, make_learned_reward, make_mitigations, nearness
 
 _COMPONENTS = 32
 _MIXED = (0.0, 0.2, 0.4, 0.6)
@@ -119,7 +119,7 @@ def _make_senses(
         evidence=evidence,
         features=features,
         distance=nearness(np.asarray(features(jax.tree.map(jnp.asarray, real)))),
-        judge=make_judge(with_class, _spoil, chosen),
+        learned=make_learned_reward(with_class, _spoil, chosen),
     )
 
 

@@ -39,10 +39,10 @@ class Testbed(NamedTuple):
 
 
 class Senses(NamedTuple):
-    """How examples of a testbed are judged: each function maps examples to one number or vector each.
+    """How examples of a testbed are graded: each function maps examples to one number or vector each.
 
     `quality` is the truth that an oracle knows, `correct` what a verifier checks, `evidence` what a detector looks at
-    and `features` a novelty filter, with the `distance` of two of them below which one is a repetition. `judge` is a
+    and `features` a novelty filter, with the `distance` of two of them below which one is a repetition. `learned` is a
     reward model of the quality.
     """
 
@@ -51,7 +51,7 @@ class Senses(NamedTuple):
     evidence: Callable[[Any], Array]
     features: Callable[[Any], Array]
     distance: float
-    judge: selections.LearnedReward
+    learned: selections.LearnedReward
 
 
 def make_mitigations(senses: Senses, answering: cj.generative.Family) -> dict[str, cj.Mitigation]:
@@ -60,10 +60,10 @@ def make_mitigations(senses: Senses, answering: cj.generative.Family) -> dict[st
     half = cj.with_share(replayed, 0.5, "half replayed")
     detector = selections.learned_detector(senses.evidence, ridge=1e-2, folds=2)
 
-    def by_judge(refit: str) -> cj.Mitigation:
+    def by_learned_reward(refit: str) -> cj.Mitigation:
         number = list(cj.loop.REFITS.labels or ()).index(refit)
-        judge = senses.judge._replace(defaults={**senses.judge.defaults, "refit": number})
-        return cj.Mitigation(curate=selections.best_of(judge, CANDIDATES))
+        reward = senses.learned._replace(defaults={**senses.learned.defaults, "refit": number})
+        return cj.Mitigation(curate=selections.best_of(reward, CANDIDATES))
 
     verifier = selections.verified(senses.correct, oversample=CANDIDATES)
     novelty = selections.novel(
@@ -84,13 +84,13 @@ def make_mitigations(senses: Senses, answering: cj.generative.Family) -> dict[st
         CONTROL: cj.Mitigation(cj.with_share(fresh, 1.0, CONTROL)),
         "real prompts": cj.Mitigation(respond=True, family=answering),
         "oracle": cj.Mitigation(curate=selections.best_of(senses.quality, CANDIDATES)),
-        **{f"judge, {refit}": by_judge(refit) for refit in cj.loop.REFITS.labels or ()},
+        **{f"judge, {refit}": by_learned_reward(refit) for refit in cj.loop.REFITS.labels or ()},
         "verified": cj.Mitigation(curate=verifier._replace(defaults={"right": 0.9, "wrong": 0.1})),
         "novel": cj.Mitigation(curate=novelty),
     }
 
 
-def make_judge(
+def make_learned_reward(
     features: Callable[[Any], Array], spoil: Callable[[Array, Any], Sequence[Any]], quality: Callable[[Any], Array]
 ) -> selections.LearnedReward:
     """Return a reward model that learns to tell real examples from ever worse ones, `spoil(key, real)`, by features."""

@@ -14,7 +14,7 @@ import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.generative import selections
 from experiments.shared.language_population import Language, LanguageSettings, make_family, pretrain, token_classes
-from experiments.testbeds.testbed import CANDIDATES, Senses, Testbed, make_judge, make_mitigations, nearness
+from experiments.testbeds.testbed import CANDIDATES, Senses, Testbed, make_learned_reward, make_mitigations, nearness
 
 SOURCES = {"prose": cj.data.python_docs, "code": cj.data.python_code, "names": cj.data.character_names}
 # A token of this probability counts as known to the model.
@@ -148,7 +148,9 @@ def _make_senses(
         evidence=evidence,
         features=embed,
         distance=nearness(np.asarray(embed(jnp.asarray(language.train[:512])))),
-        judge=make_judge(lambda rows: embed_by_model(pretrained, rows), _spoil, lambda rows: -surprise(rows)),
+        learned=make_learned_reward(
+            lambda rows: embed_by_model(pretrained, rows), _spoil, lambda rows: -surprise(rows)
+        ),
     )
 
 

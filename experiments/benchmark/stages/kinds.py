@@ -109,7 +109,7 @@ def _chosen_and_together() -> list[Kind]:
     """Return the kinds in which models share a pool, or choose what trains the next."""
     return [
         Kind("ecosystem of 4 models", _ecosystem, CHOICES, _ecosystem_law, small=True),
-        Kind("judge in the loop", _judge, PRODUCTS, None, _FEW, small=True),
+        Kind("judge in the loop", _learned_reward, PRODUCTS, None, _FEW, small=True),
         Kind("selection with memory", _remembering, CHOICES, partial(_variance, _FAIR), small=True),
     ]
 
@@ -259,7 +259,7 @@ def _images(
     return cj.make_recursion(family, plan, measure=measure, dims={"pixels": ("pixel",)}), {"seed": range(members)}
 
 
-def _judge(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
+def _learned_reward(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
     """Return Gaussians curated by a reward model that was trained on rankings by nearness to 1."""
     schemes = cj.make_schemes({"log": _CHOICE})
 
@@ -269,10 +269,10 @@ def _judge(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
     def rank(key: Array, examples: Array) -> cj.reward.RankingData:
         return cj.loop.rank_answers(*read(examples), -jnp.abs(examples[:, 0] - 1.0), _ITEMS)
 
-    judge = cj.loop.learned_reward(
+    reward = cj.loop.learned_reward(
         cj.mlp((8,)), schemes, rank, read, answers=_ITEMS, training=cj.reward.Training(20, 1, 4), refit_steps=4
     )
-    process = cj.make_recursion(cj.families.gaussian(1), _plan(), curate=cj.selections.best_of(judge, _ITEMS))
+    process = cj.make_recursion(cj.families.gaussian(1), _plan(), curate=cj.selections.best_of(reward, _ITEMS))
     return process, {"refit": [0, 1], "seed": range(members)}
 
 

@@ -11,7 +11,7 @@ floats. Products in both are asked for in float32 ("highest"). What rounding bec
 
 Later records may part for good, where rounding has changed a choice: there the means over members must agree within 4
 standard errors, as of independent members. The precision that users get where they ask for none (TF32 on a GPU,
-bfloat16 on a TPU) must give finite numbers that follow the laws all the same: how far it lies off is told, not judged.
+bfloat16 on a TPU) must give finite numbers that follow the laws all the same: how far it lies off is told, and no reason to fail.
 """
 
 import json
@@ -48,7 +48,7 @@ def compare(kind: Kind, small: bool) -> Values:
     if device.platform != "cpu":
         runs["one by one"] = partial(_sweep, kind, members, device, vmap=1, precision="highest")
         runs["as users run it"] = partial(_sweep, kind, members, device, vmap=None, precision=None)
-    # Compiling takes most of the time, and goes on side by side. Members that diverge are judged below: their warnings
+    # Compiling takes most of the time, and goes on side by side. Members that diverge are found below: their warnings
     # would come from several threads, where filters of warnings undo each other.
     with warnings.catch_warnings(), ThreadPoolExecutor(len(runs)) as pool:
         warnings.simplefilter("ignore")
