@@ -220,7 +220,7 @@ def table(dataset: xr.Dataset) -> str:
         lines += [
             f"\n{testbed}, generation {int(last['generation'])}: mean over {last.sizes['seed']} seeds ± two standard "
             f"errors; {last.sizes['mitigation']} mitigations in {programs} programs",
-            f"{'mitigation':<22}"
+            f"{'mitigation':<28}"
             + "".join(f"{head:>16}" for head in columns.values())
             + f"{'holds':>7}{'real':>7}{'shown':>8}{'made':>8}{'written':>9}{'compute':>9}",
         ]
@@ -232,7 +232,7 @@ def table(dataset: xr.Dataset) -> str:
             held = "-" if mitigation == CONTROL else str(int((holds.sel(mitigation=mitigation) == 1).sum()))
             counts = [f"{int(row[name])}" for name in ("real", "real_shown", "generated_shown", "written")]
             lines.append(
-                f"{mitigation:<22}{cells}{held:>7}{counts[0]:>7}{counts[1]:>8}{counts[2]:>8}{counts[3]:>9}"
+                f"{mitigation:<28}{cells}{held:>7}{counts[0]:>7}{counts[1]:>8}{counts[2]:>8}{counts[3]:>9}"
                 f"{float(row['compute']):>9.2f}"
             )
         if "detected" in last and np.isfinite(last["detected"]).any():

@@ -84,7 +84,7 @@ def make_mitigations(senses: Senses, answering: cj.generative.Family) -> dict[st
         CONTROL: cj.Mitigation(cj.with_share(fresh, 1.0, CONTROL)),
         "real prompts": cj.Mitigation(respond=True, family=answering),
         "oracle": cj.Mitigation(curate=selections.best_of(senses.quality, CANDIDATES)),
-        **{f"judge, {refit}": by_learned_reward(refit) for refit in cj.loop.REFITS.labels or ()},
+        **{f"reward model, {refit}": by_learned_reward(refit) for refit in cj.loop.REFITS.labels or ()},
         "verified": cj.Mitigation(curate=verifier._replace(defaults={"right": 0.9, "wrong": 0.1})),
         "novel": cj.Mitigation(curate=novelty),
     }

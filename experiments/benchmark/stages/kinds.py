@@ -109,7 +109,7 @@ def _chosen_and_together() -> list[Kind]:
     """Return the kinds in which models share a pool, or choose what trains the next."""
     return [
         Kind("ecosystem of 4 models", _ecosystem, CHOICES, _ecosystem_law, small=True),
-        Kind("judge in the loop", _learned_reward, PRODUCTS, None, _FEW, small=True),
+        Kind("reward model in the loop", _learned_reward, PRODUCTS, None, _FEW, small=True),
         Kind("selection with memory", _remembering, CHOICES, partial(_variance, _FAIR), small=True),
     ]
 
