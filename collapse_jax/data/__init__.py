@@ -1,6 +1,6 @@
 """Real data: images with labels, texts whole and as tokens, and ranking sets with features for small networks.
 
-The TFDS builders among these names are imported when they are asked for, and with them TFDS, which then knows them.
+The TFDS builders among these names are imported only when they are asked for: that imports TFDS, and registers them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,7 @@ __all__ = [
     "wikitext",
 ]
 
-# What is named above and not imported: the builders.
+# The builders are the names above that nothing here imports.
 _BUILDERS = {*__all__} - {*globals()}
 
 

@@ -14,9 +14,9 @@ PADDING = -1
 
 @checked
 def pack(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> Int[np.ndarray, "block length"]:
-    """Return int32 rows of exactly `length` tokens, cut from the texts joined, an end token after each.
+    """Return int32 rows of exactly `length` tokens, cut from the texts in one sequence, an end token after each text.
 
-    The rest, shorter than a row, is dropped. Raises ValueError if not one row is full.
+    What is left at the end, shorter than a row, is dropped. Raises ValueError if not one row is full.
 
     >>> from collapse_jax.data.tokenizers import byte_tokenizer
     >>> pack(byte_tokenizer(), ["abc", "de"], 3).tolist()
@@ -34,9 +34,10 @@ def pack(tokenizer: Tokenizer, texts: Iterable[str], length: int) -> Int[np.ndar
 def pad(
     tokenizer: Tokenizer, texts: Sequence[str], length: int, *, truncate: bool = True
 ) -> Int[np.ndarray, "text length"]:
-    """Return an int32 row a text: its tokens, the end token, then -1.
+    """Return an int32 row for each text: its tokens, the end token, then -1.
 
-    A longer text is cut, and then has no end token; with `truncate=False` it raises ValueError, as does no text.
+    A longer text is cut, and then has no end token. Raises ValueError where there is no text and, with
+    `truncate=False`, for a text that would be cut.
 
     >>> from collapse_jax.data.tokenizers import byte_tokenizer
     >>> pad(byte_tokenizer(), ["a", "bcde"], 3).tolist()

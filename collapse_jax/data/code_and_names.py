@@ -113,9 +113,9 @@ _BLOCKS = {
 def python_code() -> Source:
     """Return functions and classes of the running Python's own library, without comments and docstrings.
 
-    The title is the module. Consecutive definitions are joined until they have 100 words, a line being left out between
-    them, and a short rest is lost. The text differs between Python versions, and the fingerprint with it. Raises
-    FileNotFoundError where Python was installed without the library's source files.
+    The title is the module. Consecutive definitions are joined, an empty line between them, until they
+    have 100 words; a shorter rest is dropped. The text differs between Python versions, and the fingerprint with it.
+    Raises FileNotFoundError where Python was installed without the library's source files.
     """
     root = Path(sysconfig.get_path("stdlib"))
     passages = []
@@ -146,10 +146,10 @@ def definitions(code: str) -> Iterator[str]:
 
 
 def character_names() -> Source:
-    """Return the names of Unicode characters in lower case, a comma after each: some 9,000 of 51 blocks, the titles.
+    """Return the names of Unicode characters in lower case, a comma after each: some 9,000, titled by their 51 blocks.
 
-    Names are joined until they have 100 words, and a short rest is lost. The names that the running Python knows differ
-    between its versions, and the fingerprint with them. Source: `unicodedata`.
+    Names are joined until they have 100 words; a shorter rest is dropped. The names that the running Python knows
+    differ between its versions, and the fingerprint with them. Source: `unicodedata`.
     """
     passages = []
     for title, (first, last) in _BLOCKS.items():

@@ -15,7 +15,7 @@ class Corpus(NamedTuple):
 
 
 class CorpusSplits(NamedTuple):
-    """Documents to learn from and, under other titles, to be judged by."""
+    """Documents to train on and, under other titles, to test on."""
 
     train: Corpus
     test: Corpus

@@ -23,13 +23,13 @@ def download(name: str, url: str, target: Path, *, advice: str, seconds: float =
 
     Raises ConnectionError, which ends with `advice`, where there is no answer or no data for so many seconds.
     """
-    # The name is this process's own: two of them may download at once.
+    # The name holds the process's number, since two processes may download at once.
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _open(url, seconds) as response, partial.open("wb") as file:
             shutil.copyfileobj(response, file)
-        # A connection that closes early ends copyfileobj like a complete one.
+        # copyfileobj doesn't tell a connection that closed early from a complete one.
         if (size := response.headers["Content-Length"]) and int(size) != partial.stat().st_size:
             raise ConnectionError(f"received {partial.stat().st_size} of {size} bytes")
         partial.replace(target)

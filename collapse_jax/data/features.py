@@ -2,7 +2,7 @@
 
 A vector holds two blocks, so that a prompt's word and the same word in a completion never meet:
 
-- prompt: n-gram counts over the square root of the number of words, as the type lies in which words are there;
+- prompt: n-gram counts over the square root of the number of words, since the words that are there tell the type;
 - completion: n-gram counts over 8, which is of order 1. Nothing is normalised away: 8 times the sum of an order's part
   is the number of its n-grams, so that "longer is better" is linear in the features.
 

@@ -28,8 +28,8 @@ def mix_groups(groups: Mapping[str, PyTree], shares: Mapping[str, float], size: 
     """Return `size` examples, shuffled, of which each group has its share; a seeded draw without replacement.
 
     A group is an array, or a pytree of arrays, with a leading axis. Each has `share * size` examples as nearly as whole
-    ones allow: the largest remainders are rounded up, so that they add up. What is drawn of a group for fewer is among
-    what is drawn for more.
+    ones allow: the largest remainders are rounded up, so that they add up. Whatever is drawn of a group for a smaller
+    number is also drawn for a larger one.
 
     Raises ValueError for shares that are not positive, don't add up to 1 or name other groups than there are, for a
     group with too few examples or a share too small for a single one, and for groups of different kinds of examples.
@@ -59,7 +59,7 @@ def _rows(examples: PyTree, places: Int[np.ndarray, " n"]) -> PyTree:
 
 def _apportion(shares: list[float], size: int) -> list[int]:
     quotas = np.array(shares) / sum(shares) * size
-    # 0.07 * 100 is a little above 7, and 0.29 * 100 a little below 29.
+    # Rounding errors must not count: 0.07 * 100 is a little above 7, and 0.29 * 100 a little below 29.
     counts = np.floor(quotas + _TOLERANCE).astype(int)
     rest = np.argsort(counts - quotas, kind="stable")[: size - counts.sum()]
     counts[rest] += 1

@@ -16,7 +16,7 @@ DIGIT_NAMES = tuple("0123456789")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageSource:
-    """Images of `levels + 1` grey levels; the last `held_out` of them are the test split, or if 0 a seeded draw is."""
+    """Images of `levels + 1` grey levels; the last `held_out` are the test split; if that is 0, a seeded draw is."""
 
     name: str
     pixels: UInt8[np.ndarray, "sample height width"] = dataclasses.field(repr=False)

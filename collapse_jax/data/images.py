@@ -22,7 +22,7 @@ class Images(NamedTuple):
 
 
 class ImageSplits(NamedTuple):
-    """Images to learn from, and others to be judged by."""
+    """Images to train on, and others to test on."""
 
     train: Images
     test: Images
@@ -61,9 +61,9 @@ def mnist(
 def minority(images: Images, label: int | Sequence[int], share: float, *, seed: int = 0) -> Images:
     """Return as many of the images as possible such that the class or classes `label` have a `share` of them.
 
-    Only the minority or only the rest is thinned out, by a seeded draw: the images kept for fewer are among those kept
-    for more. The order stays. The share is met as nearly as whole images allow. Raises ValueError for a share that is
-    not between 0 and 1, for unknown classes, and where one side would have no image.
+    Only the minority or only the rest is thinned out, by a seeded draw: whatever is kept for a smaller number is also
+    kept for a larger one. The order stays. The share is met as nearly as whole images allow. Raises ValueError for a
+    share that is not between 0 and 1, for unknown classes, and where one side would have no image.
 
     >>> ten = Images(np.zeros((10, 1, 1, 1), np.float32), np.arange(10) % 2, ("even", "odd"))
     >>> minority(ten, 1, 1 / 6).labels.tolist()

@@ -32,10 +32,10 @@ class Instruction(NamedTuple):
 
 
 class Template(NamedTuple):
-    """A prompt with one `{instruction}`, which lets a model "deepen" it or "broaden" to another.
+    """A prompt with one slot, `{instruction}`, by which a model deepens the instruction or broadens to another one.
 
     The model writes on after the prompt. Where the prompt ends with the slot, what is written is added to the
-    instruction, else it takes its place.
+    instruction, else it takes its place. `operator` is "deepen" or "broaden".
     """
 
     operator: str
@@ -54,7 +54,7 @@ TEMPLATES = (
 
 
 class TokenTemplates(NamedTuple):
-    """Templates as tokens: what stands before the slot and after it, -1 to the right of it, and which ones deepen."""
+    """Templates as tokens: what stands before the slot and after it, padded with -1, and which templates deepen."""
 
     prefixes: Int[np.ndarray, "template before"]
     suffixes: Int[np.ndarray, "template after"]
@@ -89,8 +89,8 @@ def read_instructions(path: str | os.PathLike[str]) -> tuple[Instruction, ...]:
 def read_templates(path: str | os.PathLike[str]) -> tuple[Template, ...]:
     """Return the templates of a file, a JSON object with the texts `operator` and `template` a line.
 
-    Raises FileNotFoundError for a missing file, and ValueError with file and line for anything else and for a template
-    that `tokenize_templates` refuses, with the file if an operator has none.
+    Raises FileNotFoundError for a missing file, ValueError with file and line for any other line and for a template
+    that `tokenize_templates` refuses, and ValueError with the file if an operator has no template.
     """
     file = _existing(path, "templates, or use TEMPLATES")
     templates = tuple(_records(file, _template))
@@ -100,7 +100,7 @@ def read_templates(path: str | os.PathLike[str]) -> tuple[Template, ...]:
 
 @checked
 def tokenize_templates(tokenizer: Tokenizer, templates: Sequence[Template] = TEMPLATES) -> TokenTemplates:
-    """Return templates as tokens, which `rewriting` takes one by one.
+    """Return templates as tokens; the fields of what is returned are arguments of `rewriting`.
 
     Raises ValueError for a template without a slot or with two, an unknown operator, one that broadens and ends with
     the slot, and an operator without a template.

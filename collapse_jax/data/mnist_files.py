@@ -12,7 +12,7 @@ from collapse_jax.data.idx import read_idx
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 CLASSES = 10
 
-# What each of the names begins with, and the number of axes.
+# The kinds of files, with their numbers of axes.
 _KINDS = {"images": 3, "labels": 1}
 _SPLITS = ("train", "t10k")
 
@@ -20,7 +20,7 @@ _SPLITS = ("train", "t10k")
 def mnist_arrays(
     folder: str | os.PathLike[str] | None, data_dir: str | os.PathLike[str] | None, url: str
 ) -> tuple[UInt8[np.ndarray, "sample height width"], UInt8[np.ndarray, " sample"], int]:
-    """Return pixels, labels and how many of the last are the test images of a full set, 0 of one split alone.
+    """Return pixels, labels, and how many of the last images are the test split: 0 where there is one split alone.
 
     Raises as `mnist` does.
     """

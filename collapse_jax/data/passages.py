@@ -51,7 +51,7 @@ class Source:
                 isinstance(passage, tuple) and len(passage) == 2 and all(isinstance(part, str) for part in passage)
             ):
                 raise ValueError(f"passages of source {self.name} has {passage!r:.80}; it must be Passage(title, text)")
-        # The name becomes part of a folder's.
+        # The name becomes part of a folder's name.
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", self.name):
             raise ValueError(
                 f"source name {self.name!r} must start with a letter and have only letters, digits, _ and -"
@@ -96,7 +96,7 @@ def topic_passages(topics: dict[str, str]) -> tuple[Passage, ...]:
 
 
 def is_prose(paragraph: str) -> bool:
-    """Whether it is neither heading, grammar, table nor doctest, and of 6 words or more at least 7 in 10 are plain."""
+    """Whether it is no heading, grammar, table or doctest, and of its 6 words or more at least 7 in 10 are plain."""
     if _UNDERLINE.search(paragraph) or _TABLE_OR_GRAMMAR.search(paragraph):
         return False
     words = paragraph.split()

@@ -30,8 +30,9 @@ def ranking_rows(source: Source, seed: int) -> Iterator[dict[str, Any]]:
     """Yield an example for every distinct pair of prompt and passage, in the source's order.
 
     Words are what single spaces separate: a line break or tab stays inside its word, and of two spaces in a row the
-    second makes an empty word. Python's and text files' passages have single spaces only. A pair's coin depends on
-    the seed and the pair alone. Raises ValueError for a passage that is too short for the longest completion.
+    second makes an empty word. Python's and text files' passages have single spaces only. The type that a
+    pair gets depends on the seed and the pair alone. Raises ValueError for a passage that is too short for the longest
+    completion.
     """
     longest = max(count for recipe in RECIPES.values() for count in recipe.words)
     for index, (title, text) in enumerate(dict.fromkeys(source.passages)):

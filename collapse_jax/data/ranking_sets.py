@@ -22,7 +22,7 @@ class RankedPrompts(NamedTuple):
 
 
 class RankingSplits(NamedTuple):
-    """Ranked prompts to learn from and, under other titles, to be judged by."""
+    """Ranked prompts to train on and, under other titles, to test on."""
 
     train: RankedPrompts
     test: RankedPrompts

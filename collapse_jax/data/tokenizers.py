@@ -147,7 +147,7 @@ def _decode_bytes(tokens: Tokens) -> str:
 def _encode_bpe(model: tokenizers.Tokenizer, text: str) -> Int[np.ndarray, " token"]:
     _require_text(text)
     text.encode()  # Raises for half a surrogate pair, and says where.
-    # A text that spells a special token is a text like any other; set here, as pickling forgets it.
+    # A text that spells a special token is encoded like any other text. Set at each call, as pickling loses it.
     model.encode_special_tokens = True
     return np.array(model.encode(text, add_special_tokens=False).ids, np.int32)
 

@@ -19,17 +19,17 @@ _RULES = (
 
 @checked
 def wikitext(folder: str | os.PathLike[str]) -> Source:
-    """Return the passages of a folder of WikiText by article, in the spelling from before its tokens were cut.
+    """Return the passages of a folder of WikiText by article, spelt as before tokenisation.
 
-    `detokenize` says which spaces go. `<unk>` stays, which stands for a rare word; as it stands in titles too, the
-    second article of one name is numbered, as in "<unk> (2)". Raises as `text_files` does.
+    `detokenize` says which spaces go. `<unk>`, which stands for a rare word, stays. Titles have it too, so that
+    several may be alike: the second article of one title is numbered, as in "<unk> (2)". Raises as `text_files` does.
     """
     seen: Counter[str] = Counter()
     passages: list[Passage] = []
     for name, article in itertools.groupby(text_files(folder).passages, key=lambda passage: passage.title):
         seen[name] += 1
         title = detokenize(name) + (f" ({seen[name]})" if seen[name] > 1 else "")
-        # What is left of a short passage is no longer 100 words.
+        # Without the spaces of tokenisation a passage may have fewer than 100 words, and is joined to the next.
         passages += [Passage(title, text) for text in merge(detokenize(passage.text) for passage in article)]
     return Source("wikitext", tuple(passages))
 

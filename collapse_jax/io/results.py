@@ -17,7 +17,7 @@ from collapse_jax.packages import require
 
 _RESULTS = "results.nc"
 _HDF5 = b"\x89HDF"
-# What netCDF 3 holds in the place of a type that it hasn't, the narrower first; the type itself becomes an attribute.
+# The types in which netCDF 3 stores those that it lacks, the narrower first; an attribute tells the original type.
 _STORED_AS = {"i": (np.int32, np.float64), "u": (np.int32, np.float64), "f": (np.float32,)}
 _TYPE = "type_in_memory"
 
@@ -68,7 +68,7 @@ def load(directory: str | Path) -> xr.Dataset:
     try:
         if is_hdf5:
             return xr.load_dataset(path, engine="h5netcdf")
-        # Through memory: of a file, SciPy's reader would keep a map open.
+        # Through memory, because SciPy's reader would keep the file open as a memory map.
         return _each(_widen, xr.load_dataset(io.BytesIO(path.read_bytes()), engine="scipy"))
     except Exception as error:  # HDF5 and its readers raise whatever they stumble over.
         raise ValueError(f"{path} is damaged ({error}); remove it and run the experiment again") from error

@@ -14,7 +14,7 @@ Number = float | Float[Array, ""]
 def cell_masses(log_density: Float[Array, " point"], grid: Float[Array, " point"]) -> Float[Array, " point"]:
     """Return the mass about each point of an ascending grid (trapezoid rule); they sum to what the grid covers.
 
-    Of a model and of the truth, they give `off_support_mass`, `tail_coverage`, `total_variation`, `kl_divergence`.
+    `off_support_mass`, `tail_coverage`, `total_variation` and `kl_divergence` take those of a model and of the truth.
     """
     half = jnp.diff(grid) / 2.0
     return jnp.exp(log_density) * (jnp.pad(half, (0, 1)) + jnp.pad(half, (1, 0)))

@@ -1,7 +1,7 @@
 """Distances and ratios of Gaussians, from their means and covariances; one dimension is d = 1.
 
 Covariances are symmetric and positive semidefinite. One whose correlations have an eigenvalue below d times the
-precision of its numbers counts as singular: nothing tells it from a singular one.
+precision of its numbers counts as singular, since rounding hides the difference.
 """
 
 import jax

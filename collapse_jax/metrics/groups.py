@@ -1,4 +1,4 @@
-"""Any metric by subgroup, with static shapes: the others are masked, not removed."""
+"""Any metric by subgroup, with static shapes: samples of other groups are masked, not removed."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,8 +17,9 @@ Value = TypeVar("Value")
 def by_group(metric: Callable[..., Value], *labels: Int[Array, "..."], groups: int) -> Value:
     """Return `metric(where, ...)` of each of the groups 0 ... groups - 1, along a first axis.
 
-    There is one mask for each array of labels: `where` is the samples whose label is the group. The metrics of sets
-    take one; an empty group gives NaN, and a share of 0. Raises ValueError unless there are labels and groups >= 1.
+    `metric` gets one mask for each array of labels, true where a sample's label is the group: the metrics of one set
+    take one mask. Of an empty group they are NaN, its share is 0. Raises ValueError unless there are labels and
+    groups >= 1.
 
     >>> labels = jnp.array([0, 0, 2, 0])
     >>> by_group(lambda where: where.mean(), labels, groups=3).tolist()

@@ -52,7 +52,7 @@ def ngram_entropy(
 
 @checked
 def repetition(tokens: Tokens, *, n: int = 4, where: Bool[Array, " n"] | None = None) -> Float[Array, ""]:
-    """Return seq-rep-n, the share of a sequence's n-grams that occurred in it before, in [0, 1): the mean of sequences.
+    """Return seq-rep-n, the share of a sequence's n-grams that occurred in it before, in [0, 1); mean of sequences.
 
     Sequences without an n-gram are left out; NaN if all are. It grows with their length. Raises ValueError unless
     1 <= n <= length. Source: Welleck et al., arXiv 1908.04319, with n = 4.

@@ -14,9 +14,9 @@ _ROWS = 64
 
 @checked
 def group_distance(p: Probabilities, truth: Probabilities, group: Bool[Array, " category"]) -> Float[Array, ""]:
-    """Return the total variation, in [0, 1], of model and truth given the group; NaN for one that is dead or unreal.
+    """Return the total variation, in [0, 1], of model and truth given the group; NaN if either gives it no mass.
 
-    How well the group is told, whatever share it has.
+    It tells how well the model knows the group from inside, whatever share the group has.
     """
     within = [jnp.where(group, q, 0.0) / group_share(q, group) for q in (p, truth)]
     return total_variation(*within)

@@ -1,4 +1,4 @@
-"""What is not a number stays not a number."""
+"""NaN in what a metric is given, passed on to its value."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped

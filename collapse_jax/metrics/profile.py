@@ -130,8 +130,8 @@ def collapse_profile(dataset: xr.Dataset, control: xr.Dataset, *, level: float =
     least-squares slope of `value` from the first generation that has one, a generation. `holds` is 1 where the
     interval lies on the side of collapse of `threshold`, -1 where it lies on the other, 0 where it includes it.
 
-    What was not measured is NaN, and named in the attribute `not_measured`; a lineage that is not a number makes its
-    mean so. Raises ValueError for fewer than two seeds, no known variable, and dimensions or labels that don't match.
+    What was not measured is NaN, and named in the attribute `not_measured`; the mean over lineages is NaN where one
+    is. Raises ValueError for fewer than two seeds, no known variable, and dimensions or labels that don't match.
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level} must be between 0 and 1")
@@ -143,7 +143,7 @@ def collapse_profile(dataset: xr.Dataset, control: xr.Dataset, *, level: float =
             with np.errstate(divide="ignore", invalid="ignore"):
                 contrasts = definition.contrasts(dataset[variable].astype(float), control[variable].astype(float))
                 bounds = [_interval(*contrast, paired, level) for contrast in contrasts]
-                # Where a definition asks for several things, the one that is furthest from it decides.
+                # Where a definition has several conditions, the one that is furthest from being met decides.
                 for key, parts in zip(("value", "lower", "upper"), zip(*bounds, strict=True), strict=True):
                     row[key] = parts[0] if len(parts) == 1 else np.minimum(*parts)
                 row["rate"] = _rate(row["value"])
@@ -167,7 +167,7 @@ def collapse_profile(dataset: xr.Dataset, control: xr.Dataset, *, level: float =
 
 
 def _matched(dataset: xr.Dataset, control: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset, bool]:
-    """Return the known variables with their dimensions' labels alone, control in dataset's order, and if paired."""
+    """Return the known variables of both, the control's seeds in the dataset's order, and whether they are the same."""
     known = []
     for name, given in (("dataset", dataset), ("control", control)):
         given = given[[variable for variable in VARIABLES if variable in given]]
@@ -230,7 +230,7 @@ def _interval(
     parts = [square**2 / (group.sizes["seed"] - 1) for square, group in zip(squares, groups, strict=True)]
     error, freedom = (squares[0], parts[0]) if paired else (squares[0] + squares[1], parts[0] + parts[1])
     freedom = error**2 / freedom
-    # Without any spread the degrees of freedom are 0/0, and of no effect.
+    # Without any spread the degrees of freedom are 0/0; the interval is a point for any number of them.
     half = scipy.stats.t.ppf((1 + level) / 2, freedom.where(error > 0, 1.0)) * np.sqrt(error)
     half = half.where(~np.isinf(value), 0.0)
     return value, value - half, value + half

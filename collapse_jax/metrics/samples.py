@@ -51,8 +51,8 @@ def mmd_squared(
 ) -> Float[Array, ""]:
     """Return the squared maximum mean discrepancy (V-statistic) under `kernel(|distance|)`.
 
-    With kernel -U for a concave utility with U(0) = 0, between rewards and their limit law, it is what the rewards miss
-    of the optimum: the natural distance to collapse.
+    With kernel -U for a concave utility with U(0) = 0, between rewards and their limit law, it is how far the energy of
+    the rewards is below the best one: the natural distance to collapse.
     """
 
     def mean(a: Array, b: Array) -> Array:

@@ -12,7 +12,7 @@ from collapse_jax.metrics.missing import unless_nan
 def perplexity(
     log_probs: Float[Array, "*sequence token"], weights: Float[Array, "*sequence token"] | None = None
 ) -> Float[Array, ""]:
-    """Return e to the weighted mean of -log_probs (natural logarithms, one a token): 1 at best, ∞ after the impossible.
+    """Return e to the weighted mean of -log_probs (natural logarithms, one a token): 1 at best, ∞ if one has 0.
 
     Of many sequences, it is that of all their tokens together. Tokens of weight 0, such as padding, are left out,
     whatever they hold; NaN if all are.

@@ -1,4 +1,4 @@
-"""The gradient of a mean over a batch, a part of the batch after the other where that is faster or saves memory."""
+"""The gradient of a mean over a batch, taken part by part where that is faster or saves memory."""
 
 import math
 from collections.abc import Callable
@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, Int, PyTree
 Total: TypeAlias = tuple[Float[Array, ""], Int[Array, ""] | int]
 """A sum, and the number of terms that its mean divides it by."""
 
-# What one part stores for its backward pass, at most, in bytes and in multiples of the parameters' bytes: a CPU's cache
-# holds little more of a block's share, and adding up the gradients of smaller parts costs more than it saves.
+# The most that one part may store for its backward pass: so many bytes, since a CPU's cache holds little more, or so
+# many times the parameters' bytes where that is more, since adding up gradients of more parts would cost more than it
+# saves.
 _STORED = 16 * 2**20
 _PER_PARAMETER = 32
 

@@ -82,8 +82,8 @@ class Transformer(NamedTuple):
     width) of tokens (n, length), after the last norm; the mask (n, length, length) is true where a query may look at a
     key. `extend(weights, cache, tokens, positions, mask, at)` does so for tokens (n, new) that follow at place `at` of
     a cache, with a mask (n, new, cached), and returns the cache with them. `logits(weights, hidden)` are those of the
-    next token, by the transposed embedding; with a third argument, of the first so many tokens only. `empty(n, length)`
-    is a cache.
+    next token, by the transposed embedding; a third argument limits them to that many tokens, the first of the
+    vocabulary. `empty(n, length)` is a cache.
     """
 
     init: Callable[[Key[Array, ""]], Weights]
@@ -182,7 +182,7 @@ class _Block(nn.Module):
     ) -> tuple[Array, KeyValues | None]:
         sizes, dtype = self.architecture, jnp.dtype(self.architecture.dtype)
         size = sizes.width // sizes.heads
-        # What a block adds starts small, the more so the more blocks add to it.
+        # What a block adds to the states starts small, and the smaller the more blocks there are.
         towards = nn.initializers.variance_scaling(0.5 / sizes.layers, "fan_in", "normal")
 
         n, new = mask.shape[:2]

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 # Up to so many segments a GPU compares each index with all of them, in fewer kernels than sorting takes. For vectors
-# the indicators are stored, for a product: as much as the logits of a language model over as many tokens.
+# this stores a matrix of indicators, as large as the logits of a language model over as many tokens.
 _COMPARED = 2048
 
 
 def segment_sum(values: Float[Array, "n *d"], index: Int[Array, " n"], size: int) -> Float[Array, "{size} *d"]:
-    """Return the sums of the values that share an index, 0 ... size - 1; others, 0 or more, are left out.
+    """Return the sum of the values of each index 0 ... size - 1; larger indices are left out, none may be negative.
 
     A sum of nothing is 0 exactly. Float32 sums are rounded as float32 everywhere.
     """
@@ -51,7 +51,7 @@ def _by_sorting(values: Array, index: Array, *, size: int) -> Array:
         return jnp.where(_like(begins, right), right, left + right), began | begins
 
     totals, _ = jax.lax.associative_scan(add, (values, first))
-    # What isn't a total goes beyond the end, each to a place of its own: no two are written to one.
+    # What isn't a total is written beyond the end, where it is dropped; each has its own place, so that none repeats.
     place = jnp.where(last, index, size + jnp.arange(len(index)))
     zeros = jnp.zeros((size, *values.shape[1:]), values.dtype)
     return zeros.at[place].set(totals, mode="drop", unique_indices=True)

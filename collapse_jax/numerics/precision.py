@@ -1,4 +1,4 @@
-"""Products of matrices in float32 as such: accelerators round what goes into them to 8 or 11 binary digits otherwise.
+"""Products of matrices in full float32: by default accelerators round the factors to 8 or 11 binary digits.
 
 That is right for networks, and wrong for closed forms: a covariance that is rounded so is not positive definite.
 """
@@ -18,7 +18,7 @@ def exact_products(fn: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(fn)
     def exact(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        # Read while JAX traces, and part of what it keeps compiled functions by.
+        # JAX reads this setting while it traces, and compiles a function anew for each value of it.
         with jax.default_matmul_precision("highest"):
             return fn(*args, **kwargs)
 

@@ -13,7 +13,7 @@ _LOST = "#F4C7B5"
 def image_grids(
     images: xr.DataArray, *, panel: str, row: str, column: str, title: str = "{}", columns: int = 3
 ) -> Figure:
-    """Return a panel a value of `panel`, each with an image for every `row` and `column`, dark on white.
+    """Return one panel for each value of `panel`, with an image for every `row` and `column` in it, dark on white.
 
     The other two dimensions are `height` and `width`; values are in [0, 1]. An image with a NaN is left out: its place
     is coloured. `title` is formatted with the value of a panel.

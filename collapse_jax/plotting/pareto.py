@@ -1,4 +1,4 @@
-"""What is spent against what is lost: one point a way, and those that no other way beats in both."""
+"""What is spent against what is lost: a point for each way, and a line through those that none beats in both."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from collapse_jax.plotting.style import COLOURS
 def pareto(
     spent: xr.DataArray, losses: Mapping[str, xr.DataArray], *, label: str, title: str = "", columns: int = 3
 ) -> Figure:
-    """Return a panel a loss, over what is spent: means over seeds with two standard errors, numbered as in the legend.
+    """Return a panel for each loss by what is spent: means over seeds ± two standard errors, numbered as in the legend.
 
     `spent` has one dimension, the ways; each loss has it too, and `seed`. Lower is better for all. The grey line joins
     the ways for which no other one both spends and loses less. A way of which a seed is NaN is left out.

@@ -18,16 +18,16 @@ LABELS = {
     "off_support_appears": ("off-support data appear", "off-support mass - control's"),
 }
 
-# Height of the row of one line at the foot of a panel, as a share of the panel.
+# Height of the row at the foot of a panel in which one line is shaded, as a share of the panel.
 BAR = 0.035
 
 
 def collapse_profile(profile: xr.Dataset) -> Figure:
-    """Return a panel a definition of collapse: the difference from the control against generation, with its interval.
+    """Return a panel for each definition of collapse: the difference from the control by generation, with its interval.
 
     `profile` is a `collapse_profile`; of its other dimensions, each combination of labels is a line. The dashed line is
-    the control, a dotted one the threshold where that is another. Shaded along the foot of a panel, a row a line, are
-    the generations at which the definition holds; a definition that was not measured says so.
+    the control, a dotted one the threshold where that is another number. Shaded along the foot of a panel, one row for
+    each line, are the generations at which the definition holds; a definition that was not measured says so.
     """
     others = [str(dim) for dim in profile.dims if dim not in ("definition", "generation")]
     lines = profile.stack(line=others) if others else profile.expand_dims("line")

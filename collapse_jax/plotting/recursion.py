@@ -31,7 +31,7 @@ def curves(
     titles: Mapping[Any, str] | None = None,
     dashes: str = "law",
 ) -> Figure:
-    """Return a row of panels a quantity: lines over `x` by `hue`, a panel a value of `column`.
+    """Return one row of panels for each quantity, one panel for each value of `column`: lines over `x` by `hue`.
 
     Lines are means over seeds, bands two standard errors either way, black dashes the law or what `dashes` calls it.
     """
@@ -88,7 +88,7 @@ def phase_diagram(
     levels: Sequence[float] | None = None,
     columns: int = 3,
 ) -> Figure:
-    """Return a map over `x` and `y` a panel, on one scale of colours, with contours of `lines` at `levels` over each.
+    """Return panels with maps over `x` and `y` on one scale of colours, with contours of `lines` at `levels` over each.
 
     Levels are by default six between the smallest and the largest value, evenly in proportion.
     """

@@ -10,7 +10,7 @@ from collapse_jax.plotting.style import COLOURS, panels, with_legend
 
 
 def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[str, str] | None = None) -> Figure:
-    """Return reward against item index at the last step: a column a utility, a row a split, the law dashed.
+    """Return reward against item index at the last step: a column for each utility, a row for each split, laws dashed.
 
     `dataset` is a sweep of `make_training` over utility (and seed), `predicted` is `predict_rewards(...)`. Lines are
     means over prompts and seeds by type of prompt, bands one standard deviation either way, black dashes the predicted
@@ -52,7 +52,7 @@ def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[st
 
 
 def rewards_by_rank(dataset: xr.Dataset) -> Figure:
-    """Return a panel a utility: reward against rank, of the limit law, the exact optimum and a trained population."""
+    """Return a panel for each utility: reward by rank, of the limit law, the exact optimum and a trained population."""
     figure, axes = panels(dataset["utility"].to_numpy().tolist())
     n = dataset.sizes["item"]
     rank = (np.arange(n) + 0.5) / n
@@ -67,7 +67,7 @@ def rewards_by_rank(dataset: xr.Dataset) -> Figure:
 
 
 def densities(dataset: xr.Dataset) -> Figure:
-    """Return a panel a utility: density and atoms of the limit law over the histogram of a trained population."""
+    """Return a panel for each utility: density and atoms of the limit law over a trained population's histogram."""
     figure, axes = panels(dataset["utility"].to_numpy().tolist())
     for ax, utility in axes:
         row = dataset.sel(utility=utility)
@@ -108,7 +108,7 @@ def convergence(dataset: xr.Dataset) -> Figure:
 
 
 def over_steps(metrics: xr.Dataset) -> Figure:
-    """Return certified gap, separation of prompt types and ranking accuracy against steps, a line a utility."""
+    """Return certified gap, separation of prompt types and ranking accuracy against steps, a line for each utility."""
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     for ax, (name, split, scale, label) in zip(
         figure.subplots(1, 3),

@@ -15,7 +15,8 @@ from collapse_jax.packages import require
 
 tfds: Any = require("tensorflow_datasets", "a data set on disk")
 for _module in ("importlib_resources", "array_record"):
-    require(_module, "a data set on disk")  # TFDS imports them only when it writes: too late for a clear error
+    # TFDS imports them only when it writes: too late for an error that says what to install.
+    require(_module, "a data set on disk")
 
 
 @runtime_checkable
@@ -24,7 +25,7 @@ class Content(Protocol):
 
     @property
     def name(self) -> str:
-        """A name that does as a folder's."""
+        """A name that can be part of a folder's name."""
 
     @property
     def fingerprint(self) -> str:
@@ -33,7 +34,7 @@ class Content(Protocol):
 
 @dataclasses.dataclass(eq=False)
 class SplitConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
-    """Everything that the content of the splits depends on; the name holds its hash, and so does the folder's."""
+    """Everything that the content of the splits depends on; a hash of it is in the name, and so in the folder's."""
 
     name: str = dataclasses.field(init=False)
     source: Content = dataclasses.field(default_factory=python_docs)
@@ -52,7 +53,8 @@ class SplitConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
 class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[misc,call-arg]
     """A builder whose examples are dictionaries with a whole number `index`, their place in the source.
 
-    `NAMED` holds what plain names stand for on this machine today, as functions of the data folder, the default first.
+    `NAMED` maps each plain name to a function of the data folder that returns the configuration which the name stands
+    for on this machine today; the first name is the default.
     """
 
     NAMED: ClassVar[Mapping[str, Callable[[str | os.PathLike[str] | None], SplitConfig]]]
@@ -97,7 +99,7 @@ class ArrayRecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
 
 def read_splits(builder: ArrayRecordBuilder) -> dict[str, list[dict[str, Any]]]:
     """Return a data set's examples by split, in their source's order; prepared once, then read from disk."""
-    # TFDS speaks of downloads and of unknown sizes; what happens here takes a moment, and errors still come through.
+    # TFDS prints about downloads and unknown sizes, although nothing here takes long. Errors are still raised.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         builder.download_and_prepare()
     return {

@@ -14,7 +14,7 @@ from collapse_jax.data.splitting import held_out_titles
 
 @dataclasses.dataclass(eq=False)
 class GreyImagesConfig(SplitConfig):
-    """Images, a seed and the share to hold out, both without effect where the images have a test split."""
+    """Images, a seed and the share to hold out; the last two have no effect where the images have a test split."""
 
     source: ImageSource = dataclasses.field(default_factory=digits_source)
 
@@ -39,7 +39,7 @@ class GreyImages(ArrayRecordBuilder):
         shape = (*source.pixels.shape[1:], 1)
         return self._dataset_info(
             {
-                # Without an encoding, every pixel would take a whole number of its own.
+                # Without an encoding, TFDS would store every pixel as an integer of 64 bits.
                 "image": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes"),
                 "label": tfds.features.ClassLabel(names=source.class_names),
             }

@@ -11,7 +11,8 @@ floats. Products in both are asked for in float32 ("highest"). What rounding bec
 
 Later records may part for good, where rounding has changed a choice: there the means over members must agree within 4
 standard errors, as of independent members. The precision that users get where they ask for none (TF32 on a GPU,
-bfloat16 on a TPU) must give finite numbers that follow the laws all the same: how far it lies off is told, and no reason to fail.
+bfloat16 on a TPU) must give finite numbers that follow the laws all the same; how far it lies off is told, but fails no
+row.
 """
 
 import json
