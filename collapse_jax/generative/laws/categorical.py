@@ -23,7 +23,7 @@ def heterozygosity(truth: Float[np.ndarray, " category"]) -> float:
     Raises ValueError for what is not a distribution.
     """
     numbers.distribution("truth", truth)
-    # Less than nothing where one category has all, and the sum is 1 up to rounding.
+    # Rounding may put it below 0 where one category has all the mass.
     return max(0.0, float(1 - truth @ truth))
 
 
@@ -73,7 +73,7 @@ def fresh_share_heterozygosity(
     drift = truth / samples * np.ones(generations)
     for t in range(1, generations):
         drift[t] = drift[0] + _kept(share, samples, mixed) * drift[t - 1]
-    # All of it has drifted away in the end, and rounding takes more.
+    # In the end all of H has drifted away, and rounding may put what is left below 0.
     return np.maximum(truth - drift, 0.0)
 
 
@@ -102,7 +102,7 @@ def missing_mass(
 ) -> float:
     """Return the expected true probability of what M draws have not shown, Σ p (1-q)^M.
 
-    The draws are from q, by default the truth p itself; what q cuts off is missing for ever: the plateau.
+    The draws are from q, by default the truth p itself; what q cuts off is missing for every M, which makes a plateau.
 
     >>> missing_mass(np.full(4, 0.25), 1)
     0.75

@@ -66,7 +66,7 @@ def curated(
     log_u = np.arange(-40 - math.log(choices), 6 + float(np.ptp(rewards)), 0.1)[:, None]
     decay = np.exp(-np.exp(log_u) * odds)
     terms = np.exp(log_u) * odds * decay * (decay @ model)[:, None] ** (choices - 1)
-    # The sum's error may take a probability next to 1 beyond it.
+    # The sum's error may put a probability near 1 above it.
     return np.asarray(np.minimum(0.1 * choices * model * terms.sum(0), 1.0))
 
 

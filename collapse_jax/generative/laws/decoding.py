@@ -107,9 +107,9 @@ class FixedPoints(NamedTuple):
 def temperature_fixed_points(categories: int, temperature: float, share: float, *, favoured: int = 1) -> FixedPoints:
     """Return the fixed points of p -> α/K + (1-α) softmax(log p / T) where `favoured` categories share one probability.
 
-    The other K - favoured share another. The truth is uniform; 1/K is always among the points, and is stable iff
-    α > 1 - T. For T < 1 every fixed point has this form for some `favoured`, as 1/T > 1 makes p - c p^(1/T) concave.
-    Stability is against all small perturbations, not only symmetric ones: |eigenvalues| < 1.
+    The other K - favoured categories share another. The truth is uniform; 1/K is always among the points, and is stable
+    iff α > 1 - T. For T < 1 every fixed point has this form for some `favoured`, as 1/T > 1 makes p - c p^(1/T)
+    concave. Stability is against all small perturbations, not only symmetric ones: |eigenvalues| < 1.
 
     >>> points = temperature_fixed_points(2, 0.5, 0.4)
     >>> points.favoured.round(4), points.stable
@@ -125,12 +125,12 @@ def temperature_fixed_points(categories: int, temperature: float, share: float, 
 
     def excess(x: float) -> float:
         """Return the change of log odds x of one favoured against one other category."""
-        # Beyond it nothing changes in float64, and further on the exponential overflows.
+        # Beyond 700 nothing changes in float64, and soon after the exponential overflows.
         z = max(-700.0, min(x / temperature, 700.0))
         top, other = 1 / (favoured + rest * math.exp(-z)), 1 / (favoured * math.exp(z) + rest)
         return math.log(share / categories + (1 - share) * top) - math.log(share / categories + (1 - share) * other) - x
 
-    # Both probabilities are at least α/K: the log odds are at most log(K/α), and 0 is known.
+    # Both probabilities are at least α/K, so that log odds are at most log(K/α). The fixed point at 0 is known.
     bound = math.log(categories / share) + 1
     grid = np.concatenate([np.linspace(-bound, -1e-6, 4000), np.linspace(1e-6, bound, 4000)])
     values = [excess(x) for x in grid]

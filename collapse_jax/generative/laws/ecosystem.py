@@ -10,7 +10,7 @@ from collapse_jax.checks.annotations import checked
 
 
 class EcosystemLaw(NamedTuple):
-    """E H of two draws from the same model, and of one draw from each of two models."""
+    """P(two draws differ), in expectation: of two draws from one model, and of one draw from each of two models."""
 
     within: Float[np.ndarray, " generation"]
     across: Float[np.ndarray, " generation"]
@@ -18,7 +18,7 @@ class EcosystemLaw(NamedTuple):
 
 @checked
 def ecosystem_heterozygosity(truth: float, models: int, samples: int, generations: int) -> EcosystemLaw:
-    """Return both expected H of generations 1 … T; `truth` is that of the true distribution.
+    """Return both expected heterozygosities H of generations 1 … T; `truth` is the H of the true distribution.
 
     G models emit M examples each into a pool of GM, and each is refitted to M of them, drawn uniformly without
     replacement, independently of the others; generation 1 draws from GM real examples. Two draws from one model come

@@ -27,5 +27,5 @@ def token_edited(
     if real.shape != model.shape:
         raise ValueError(f"real has {len(real)} tokens, model {len(model)}; they need one vocabulary")
     edited = model >= threshold
-    # Of one token that has all, rounding may make more than 1.
+    # Where one token has all the mass, rounding may put it above 1.
     return np.asarray(np.minimum(np.where(edited, 0.0, real) + real[edited].sum() * model, 1.0))

@@ -61,7 +61,7 @@ def replace_wasserstein(samples: Sequence[int]) -> Float[np.ndarray, " generatio
     """
     sizes = _sizes(samples)
     k = sizes - 1
-    # The difference of log-gammas cancels where Stirling's series is already exact.
+    # For large k the difference of log-gammas loses digits, and Stirling's series is exact up to rounding.
     gammas = 0.5 * np.log(2 / k) + scipy.special.gammaln((k + 1) / 2) - scipy.special.gammaln(k / 2)
     log_c4 = np.where(k < 100, gammas, -1 / (4 * k) + 1 / (24 * k**3) - 1 / (20 * k**5))
     return np.asarray(np.cumsum(1 / sizes) - 2 * np.expm1(np.cumsum(log_c4)))

@@ -32,8 +32,8 @@ def two_groups(
     >>> two_groups(0.5, lambda q: q * (1 - q), 10, 3).share.round(4)
     array([0.5   , 0.225 , 0.1559])
 
-    Raises ValueError for a share outside [0, 1], samples < 1, generations < 1, and a `kept` outside [0, 1]; kept shares
-    must be one for each.
+    Raises ValueError for a share outside [0, 1], samples < 1, generations < 1, and a `kept` that returns shares
+    outside [0, 1] or another number of them than it is given.
     """
     numbers.within("share", share, 0, 1)
     numbers.whole_value("samples", samples, 1)
@@ -69,7 +69,7 @@ def ecosystem_share_variance(
         numbers.within("share", float(share), 0, 1, ends="()")
         apart = 2 * float(share) * (1 - float(share))
         law = ecosystem_heterozygosity(apart, models, samples, generations)
-        # The chance that two draws from the models together differ, half of it in either order.
+        # The chance that one alone of two draws from all models together is of the group; half of it in either order.
         together = (law.within + (models - 1) * law.across) / models
         found.append((apart - together) / 2)
     return np.stack(found, axis=1)

@@ -126,7 +126,7 @@ def subsample_survival(shares: Shares, samples: int, generations: int) -> Surviv
     """
     _check(shares, samples, generations)
     emitted, few = _emitted(samples, samples), len(shares)
-    # The count in the pool, and the same while the group has been in every model.
+    # The distribution of the group's count in the pool, then its part from lineages in which every model had the group.
     both = np.tile(binomial(samples, shares), (2, 1))
     present = []
     for t in range(1, generations + 1):
@@ -134,7 +134,7 @@ def subsample_survival(shares: Shares, samples: int, generations: int) -> Surviv
         present.append(both @ (1 - drawn[:, 0]))
         missed = both[few:] * drawn[:, 0][None]
         both = _grown(both, drawn @ emitted)
-        # Where none was drawn, none is emitted, and the count stays.
+        # Lineages that drew none leave the second part; they emit none, so that their count is what it was.
         both[few:, : missed.shape[1]] -= missed
     alive, unbroken = np.split(np.stack(present), 2, axis=1)
     return _law(alive, unbroken)
@@ -156,7 +156,7 @@ def ecosystem_survival(shares: Shares, models: int, samples: int, generations: i
     numbers.whole_value("models", models, 1)
     size = models * samples
     drawn = _drawn(size, samples)
-    # A sum of independent counts is a product of transforms; what rounding leaves below 0 is none.
+    # The distribution of a sum of independent counts has the product of their transforms; rounding may put it below 0.
     transforms = np.fft.rfft(drawn @ _emitted(samples, samples), size + 1, axis=1)
     step = np.maximum(np.fft.irfft(transforms**models, size + 1, axis=1), 0.0)
     pool, alive = binomial(size, shares), []
@@ -181,7 +181,7 @@ def disappearance_time(unbroken: Float[np.ndarray, "generation share"]) -> Disap
     longer = np.concatenate([np.ones((1, unbroken.shape[1])), unbroken])
     mean = longer.sum(0)
     squares = (2 * np.arange(len(longer))[:, None] + 1) * longer
-    # Where all are there to the end, rounding may leave less than nothing.
+    # Where the group is there to the end in every lineage, rounding may put the variance below 0.
     return DisappearanceTime(mean, np.maximum(squares.sum(0) - mean**2, 0.0))
 
 

@@ -61,8 +61,8 @@ def pooled_error(share: float) -> float:
 def weighted_fit_error(weight: float, real: int, synthetic: int) -> float:
     """Return `weighted_error` with an emitted variance that is fitted too (MLE, moments of the weighted examples).
 
-    In units of the true variance. What the mean drifts is missing from the fitted variance, so that it is smaller than
-    `weighted_error` / n_real; the two agree as n_synthetic grows.
+    In units of the true variance. What the mean drifts is missing from the fitted variance, so that the error is
+    smaller than `weighted_error` / n_real; the two agree as n_synthetic grows.
 
     >>> round(weighted_fit_error(0.5, 50, 50), 6)
     0.013245

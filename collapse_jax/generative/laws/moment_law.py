@@ -24,7 +24,7 @@ class MomentLaw(NamedTuple):
 
 
 class _Classes(NamedTuple):
-    """Examples that are always used together: their source (0, 1, …), their number, the count that ends them."""
+    """Examples that are always used together: their source (0, 1, …), their number, the count that they end at."""
 
     source: Int[np.ndarray, " class"]
     size: Float[np.ndarray, " class"]
@@ -49,9 +49,9 @@ def moment_law(
     divides the fitted variance by 1 - Σ a²; the variance of what a model emits is `bias` times that of the model.
 
     The law holds for every family that matches moments, in units of the trace of the true covariance: for a
-    categorical one the variance is 1 - Σ p̂² and the mean error |p̂ - p|², in units of 1 - Σ p². With neither `unbiased`
-    nor `bias`, variance and mean error sum to 1. Time is that of T products of a matrix with a vector, and memory grows
-    as T times the number of distinct counts of all sources.
+    categorical one the variance is 1 - Σ p̂² and the mean error |p̂ - p|², in units of 1 - Σ p². With neither
+    `unbiased` nor `bias`, variance and mean error sum to 1. Time is that of T products of a matrix with a vector, and
+    memory grows as T times the number of distinct counts of all sources.
 
     >>> replace = np.eye(3, 4, 1, dtype=int) * 10
     >>> moment_law(replace).variance.round(4)

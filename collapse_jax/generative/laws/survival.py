@@ -55,7 +55,8 @@ def forgetting_time(count: int, samples: int, *, quantile: float = 0.5, longest:
     """Return how many generations after a count of c among M the category is lost with the given probability.
 
     For 1 << c << M it is about 2 c / -log(quantile): proportional to the count (the mean time is not). It is inf where
-    that probability is never reached, as fixation is as likely as c/M, or not within `longest` generations.
+    that probability is never reached, since the category becomes the only one with probability c/M, or not reached
+    within `longest` generations.
 
     >>> [forgetting_time(c, 200) for c in (2, 4, 8)]
     [5.0, 11.0, 23.0]

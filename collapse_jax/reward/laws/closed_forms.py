@@ -211,7 +211,7 @@ def _symmetric_beta(shape: float, value: float) -> LimitLaw:
     )
 
 
-# By function and not by name: a record entered under a name of the table, with another function, has another law.
+# Laws go by function, not by name: a user's record may have a name of the table, and another function.
 _OF_THE_TABLE: dict[Callable[..., Any], Law] = {
     UTILITIES[name].fn: law
     for name, law in (

@@ -50,8 +50,8 @@ def _finish(path: Path, point: Point) -> Optimum:
     best = Optimum(slacks, shares, np.inf)
     for _ in range(_MAX_STEPS):
         gap = program.gaps(slacks)
-        # At the optimum all free slacks have the same slope, near `level`. What is left without it is small, and so are
-        # the prices by which least squares explains it where equations depend on one another.
+        # At the optimum all free slacks have the same slope, near `level`. It is subtracted, so that the target is
+        # small: where equations depend on one another, least squares then finds small prices.
         gradient = program.gradient(slacks, program.slopes(gap, shares))[free] / path.scale - point.level
         hessian = program.hessian(gap)[np.ix_(free, free)] / path.scale
         size = slacks[free]
@@ -61,8 +61,8 @@ def _finish(path: Path, point: Point) -> Optimum:
         weighted = constraints * size
         matrix = np.block([[size[:, None] * hessian * size, weighted.T], [weighted, corner]])
         target = np.concatenate([size * gradient, missing])
-        # Where U is linear many steps are as good. Least squares takes the shortest: rewards stay about where the path
-        # led them, in the middle of all optima.
+        # Where U is linear many steps are equally good. Least squares takes the shortest, so that rewards stay near
+        # where the path led them, in the middle of all optima.
         solution = scipy.linalg.lstsq(matrix, target, cond=1e-15, lapack_driver="gelsy")[0]
         step, prices = solution[: size.size], solution[size.size :]
         slacks = slacks.copy()
@@ -82,8 +82,8 @@ def _untied(path: Path, point: Point) -> tuple[Bool[np.ndarray, " slack"], Slack
     vanishing = slacks <= path.full(point.duals)
     tied = vanishing.copy()
     if np.isinf(program.slope_at_zero):
-        # A tie of two neighbours that form a pair would then have an infinite slope: their slack is positive, however
-        # small it is, and is not put to zero.
+        # Neighbours that form a pair never tie where the slope at gap 0 is infinite: their slack is positive, however
+        # small, and must not be put to zero.
         worse, better = program.ends
         tied[better[better == worse + 1]] = False
     slacks[tied] = 0.0
@@ -106,7 +106,7 @@ def _group(
 
 
 def _priced(path: Path, kinks: _AtKinks, shares: Shares, prices: Float[np.ndarray, " group"]) -> Shares:
-    """Return the shares that put the prices of the equations into the slopes, the freest share moving most."""
+    """Return shares by which slopes take up the prices of their equations; those move most that are far from 0 and 1."""
     if not kinks.kink.size:
         return shares
     members = kinks.kink, kinks.pair

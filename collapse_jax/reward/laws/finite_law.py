@@ -65,7 +65,7 @@ def finite_law(
     """
     program = RankingProgram(as_trained(utility, params), n_items, pairs, centring)
     if pairs == "star":
-        # Each pair by itself is as good as can be: gap 1, centred.
+        # One item at 1 and the others at 0 is best for each pair by itself: gap 1, centred.
         return _two_points(program, ones=1, gap=0.0)
     if not program.trained.choice.shape.concave:
         law = _two_points(program, ones=n_items // 2, gap=np.nan)

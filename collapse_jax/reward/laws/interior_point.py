@@ -40,7 +40,7 @@ class Point(NamedTuple):
         )
 
     def length(self, step: "Point") -> float:
-        """Return how much of a step, at most 1, keeps all that must be positive so."""
+        """Return the largest part of a step, at most 1, after which all that must be positive still is."""
         pairs = (
             (self.slacks, step.slacks),
             (self.duals, step.duals),
@@ -119,7 +119,7 @@ class Path:
 
 
 def central_path(program: RankingProgram) -> tuple[Path, Point]:
-    """Return the path and the point at which it ends, or at which rounding ends it: for a concave utility."""
+    """Return the path of a concave utility, and the point at which it, or rounding, ends."""
     path, point = _start(program)
     residual = path.dual_residual(point)
     barrier = float(point.slacks[0])

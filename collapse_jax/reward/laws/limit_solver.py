@@ -1,9 +1,9 @@
 """The limit law of a concave utility by least squares on Frostman's condition, with a certificate.
 
 The law is the measure whose potential V(x) = ∫ U(|x - y|) dμ(y) is constant on [0, 1]. Where the slope U'(0) is finite
-it has atoms at 0 and 1, and wherever kinks of U carry those; where the slope is singular, its mass next to 0 grows like
-U'(x)^(-1/2), which fixes the exponent of the density there. Polynomials on panels graded towards the atoms do the rest.
-For any measure μ of mass 1, I* - I(μ) ≤ 2 (max V - I(μ)), because the energy is concave.
+it has atoms at 0 and 1, and wherever kinks of U repeat those; where the slope is singular, its mass next to 0 grows
+like U'(x)^(-1/2), which fixes the exponent of the density there. Polynomials on panels graded towards the atoms do the
+rest. For any measure μ of mass 1, I* - I(μ) ≤ 2 (max V - I(μ)), because the energy is concave.
 """
 
 import itertools
@@ -97,11 +97,11 @@ def _basis(function: HostFunction, shape: Shape, min_gap: float) -> Basis:
 def _end(grid: np.ndarray, slope: np.ndarray, curvature: np.ndarray, bounded: bool) -> tuple[float, float]:
     """Return the exponent of the density next to 0, and from which depth on it alone describes the density."""
     if not bounded:
-        # Deeper, rounding hides how the mass, which grows like U'^(-1/2), shares out.
+        # Nearer to 0, rounding hides how the mass, which grows like U'^(-1/2), is distributed.
         resolved = grid * np.sqrt(slope)
         at = np.argmax(resolved > 1e-8 * resolved.max())
         return float(np.clip(1 + grid[at] * curvature[at] / (2 * slope[at]), 0, 0.999)), float(grid[at])
-    # The density next to an atom is that of the atom's pull, -U''.
+    # Next to an atom the density follows the atom's pull, -U''.
     near = np.abs(curvature[[0, 40]])
     exponent = np.log(near[0] / near[1]) / np.log(grid[40] / grid[0]) if near.all() else 0.0
     if exponent > 0.01:
@@ -127,7 +127,7 @@ def _edges(corners: np.ndarray, depth: float, inner_depth: float, ratio: float) 
 
 
 def _orbit(shifts: np.ndarray, most: int, hops: int = 10**6) -> Float[np.ndarray, " point"]:
-    """Return the points of [0, 1/2] that so many shifts lead to from 0 and 1, `most` on [0, 1] at most."""
+    """Return the points of [0, 1/2] that 0 and 1 reach by up to `hops` shifts, while [0, 1] holds at most `most` of them."""
     known = frontier = np.array([0.0, 1.0])
     for _ in range(hops):
         reached = np.unique(np.add.outer(frontier, np.concatenate([shifts, -shifts])).ravel())

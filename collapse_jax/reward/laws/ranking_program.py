@@ -32,7 +32,7 @@ _OFF_KINK = 4e-13  # a kink is known to half of the 13th decimal
 
 
 class Trained(NamedTuple):
-    """A utility as trained: examined, its value, slope and curvature on the host, its slope at 0 from above."""
+    """A utility as trained: the examined choice; value, slope and curvature on the host; the slope at 0 from above."""
 
     choice: Choice
     function: HostFunction
@@ -95,7 +95,7 @@ class RankingProgram:
 
     @property
     def n_pairs(self) -> int:
-        """The number of pairs: sums over pairs become means at the laws' door."""
+        """The number of pairs. The laws divide by it: here objectives are sums over pairs, there they are means."""
         return len(self.ends[0])
 
     @property
@@ -142,7 +142,7 @@ class RankingProgram:
         return np.asarray(np.triu(self._placed(weight).cumsum(0)).sum(1))
 
     def gradient(self, slacks: Slacks, slopes: Gaps) -> Slacks:
-        """Return the objective's values at the vertices 0…01…1 under its linear part, n ones first: dS/d(slack)."""
+        """Return dS/d(slack): the values of S's linear part at the simplex's vertices, rewards 0…01…1, n ones first."""
         gradient = self.around(slopes)
         if self.centring:
             centre = self._pair_centres(slacks)
