@@ -1,1 +1,1 @@
-"""One script a claim; see README.md in this folder for the table."""
+"""One script for each claim; see README.md in this folder for the table."""

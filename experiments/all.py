@@ -2,7 +2,7 @@
 
     python -m experiments.all --small
 
-Arguments are passed on to each of them. Those that fail are named at the end, and the exit status tells.
+Arguments are passed on to each of them. Those that fail are named at the end, and then the exit status is 1.
 """
 
 import subprocess

@@ -3,8 +3,8 @@
 Each generation answers real prompts, K candidates a prompt, of which a reward model, trained on rankings with a utility
 U, chooses one softly (Ferbach et al., arXiv 2407.09499); the next generation is trained on what was chosen. A reward
 model gives all prompts of a type the rewards of U's law (Song et al., arXiv 2305.17608), and a choice tilts answers by
-e^{τ r}: so the law of U says how fast a type of prompt loses its diversity. Once with answers that are single tokens,
-where the tilt is exact, and once with a language model that answers prompts of real text.
+e^{τ r}: so the law of U says how fast a type of prompt loses its diversity. The loop runs once with answers that are
+single tokens, where the tilt is exact, and once with a language model that answers prompts of real text.
 
     python -m experiments.curated_loop                     ten minutes of processor time
     python -m experiments.curated_loop --small             five, with fewer lineages of text
@@ -18,8 +18,9 @@ it calls right, -1/x goes on to a single answer. Refitting on its own choice end
 right answers), refitting by true quality keeps it. The best of K sees the order alone, and is alike under all
 utilities. Text (10 seeds), generation 4: rewards within .04 to .09 of their laws at first; all arms lose .085 to .103
 of distinct-2 against the control, open-ended prompts -.002 ± .014 more under x, .013 ± .007 under -1/x, -.002 ± .010
-under the prompt-aware utility: alike, and so far nothing is spared. Right answers rise from .28 to .87 (x), .76 (-1/x)
-and .89 (prompt-aware). Rewards rise far more slowly than by the law, which lets a generation learn all that was chosen.
+under the prompt-aware utility: alike, so that by then it spares neither type. Right answers rise from .28 to .87 (x),
+.76 (-1/x) and .89 (prompt-aware). Rewards rise far more slowly than by the law, which lets a generation learn all that
+was chosen.
 """
 
 from dataclasses import dataclass
@@ -65,15 +66,15 @@ class Config(LanguageConfig):
     token_prompts: int = 4
     """Prompts with answers of a single token, half of them open-ended."""
     answers: int = 8
-    """Answers that there are to these, and answers that a ranking of text compares."""
+    """Answers that exist to each of these prompts, and answers that a ranking of text compares."""
     token_samples: int = 4000
-    """Prompts answered in each generation, single tokens."""
+    """Prompts that a generation answers with single tokens."""
     token_generations: int = 16
-    """Models in a row, single tokens."""
+    """Models in a row that answer with single tokens."""
     token_seeds: int = 8
-    """Lineages for each cell, single tokens."""
+    """Lineages for each cell, where answers are single tokens."""
     strengths: tuple[float, ...] = (1.0, 4.0)
-    """Strength of the choice, in units of 1 / reward; text has the last."""
+    """Strength of the choice, in units of 1 / reward; text takes the last one alone."""
     hidden: int = 128
     """Width of the reward model of text."""
     length: int = 32
@@ -96,7 +97,7 @@ def make_schemes(config: Config) -> cj.reward.Schemes:
 
 
 def run(config: Config, directory: Path) -> xr.Dataset:
-    """Return what either testbed shows, with its laws; what is of text has names, generations and seeds of its own."""
+    """Return what either testbed shows, with its laws; names of what belongs to text begin with `text_`."""
     check_config(config)
     parts = []
     if config.testbed != "neural":
@@ -108,7 +109,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 
 
 def run_tokens(config: Config, directory: Path) -> xr.Dataset:
-    """Return soft choices under frozen and refitted reward models, one program, and two hard ones, another each."""
+    """Return soft choices by frozen and refitted reward models, in one program, and two hard ones, each in its own."""
     schemes = make_schemes(config)
     plan = cj.make_plan(cj.REGIMES["replace"], config.token_generations, config.token_samples)
     training = cj.reward.Training(config.reward_steps, records=1, batch_size=64)
@@ -234,14 +235,14 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
 
 
 def _cases(array: xr.DataArray) -> xr.DataArray:
-    """Return utilities and types along one dimension, x and prompt-aware ones only."""
+    """Return pairs of utility and type along one dimension, for x and the prompt-aware utility alone."""
     chosen = [(utility, kind) for utility in ("x", "aware") for kind in TYPES]
     names = xr.DataArray([f"{utility}, {kind}" for utility, kind in chosen], dims="case", name="case")
     return xr.concat([array.sel(utility=utility, type=kind, drop=True) for utility, kind in chosen], names)
 
 
 def _ranks(rewards: xr.DataArray) -> xr.DataArray:
-    """Return rewards by rank, the best first, under the models that are not refitted; in the first generation."""
+    """Return rewards by rank in the first generation, the best first, of reward models that are not refitted."""
     first = rewards.isel(generation=0) if "generation" in rewards.dims else rewards
     first = first.sel(arm=["x", "-1/x", "aware"]).rename(item="rank")
     return first.assign_coords(rank=np.arange(first.sizes["rank"]) + 1)

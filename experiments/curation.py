@@ -33,7 +33,7 @@ class Config(Options):
     """Outcomes with rewards, and choices among them."""
 
     outcomes: int = 20
-    """Equally likely at first, with rewards from 0 to `reward`."""
+    """Outcomes, equally likely at first, with rewards from 0 to `reward`."""
     reward: float = 2.0
     """The largest reward, in units of the noise of a soft choice."""
     samples: int = 3000
@@ -109,7 +109,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
-    """Return reward and diversity against generations, a panel a choice, a line a real share."""
+    """Return reward and diversity against generations, one panel for each choice, one line for each real share."""
     rows = {
         f"{label}": plotting.Curve(dataset[name], dataset[f"{name}_law"])
         for name, label in (("reward", "mean reward"), ("diversity", "diversity 1 - Σp²"))

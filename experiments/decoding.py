@@ -35,11 +35,11 @@ class Config(Options):
     vocabularies: tuple[int, ...] = (2, 10, 100)
     """Tokens."""
     temperatures: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-    """Of what is emitted."""
+    """Temperatures at which models emit."""
     ratios: tuple[float, ...] = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)
     """Shares of fresh real examples; between them lie the thresholds 1 - T."""
     samples: int = 100_000
-    """Examples a generation; drawn as counts, they cost nothing."""
+    """Examples that train a generation; as they are drawn as counts, many cost no more than few."""
     generations: int = 150
     """Models in a row."""
     seeds: int = 4
@@ -99,7 +99,7 @@ def _law(start: np.ndarray, temperature: float, share: float, generations: int) 
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
-    """Return the final diversity over temperature and real share: a panel a start and a vocabulary, and α = 1 - T."""
+    """Return the last diversity by temperature and real share, a panel for each start and vocabulary, and α = 1 - T."""
     mean = dataset["diversity"].mean("seed")
     maps = {
         f"V = {v}, start: {start}": mean.sel(vocabulary=v, start=start).drop_vars(["vocabulary", "start"])
@@ -124,7 +124,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
 def table(dataset: xr.Dataset) -> str:
     """Return how often the side of α = 1 - T tells what becomes of the uniform start, and how the peaked one ends."""
     stable = dataset["ratio"] > 1.0 - dataset["temperature"] + 1e-9
-    # Uniform up to noise: the largest probability has come a tenth of the way to 1 at most.
+    # A model counts as uniform if its largest probability has come a tenth of the way to 1 at most: the rest is noise.
     uniform = 1.0 / dataset["vocabulary"]
     kept = dataset["largest"].mean("seed") - uniform < 0.1 * (1.0 - uniform)
     lines = [

@@ -55,7 +55,7 @@ COLUMNS = {
 }
 """What is measured, each with its head in the table; shares of minorities are in units of their true share."""
 _FORMS = (".3g", ".2g")
-# Of instructions: broken ones, copies of seeds, and the part of a generation that selections could fill.
+# Measured of instructions alone: broken ones, copies of seeds, and the part of a generation that selections could fill.
 OF_INSTRUCTIONS = {"broken": "broken", "copied": "copied", "kept": "kept"}
 SHOWN = (
     *("replace", "tenth replayed", "half fresh", "half, detector", "accumulate", "oracle", "novel"),
@@ -70,7 +70,7 @@ class Config(Options):
     testbeds: tuple[Literal["text", "images", "instructions"], ...] = ("text", "images", "instructions")
     """What mitigations are compared on."""
     defences: tuple[str, ...] = ()
-    """Which are compared, beside `replace` and the control; by default all that a testbed has."""
+    """Mitigations that are compared, beside `replace` and the control; by default all that a testbed has."""
     seeds: int = 4
     """Lineages of each mitigation."""
     text: TextConfig = field(default_factory=TextConfig)
@@ -125,14 +125,14 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     merged: xr.Dataset = xr.concat(list(found.values()), names, join="outer", data_vars="all", combine_attrs="drop")
     for told in ("config", "provenance"):
         merged.attrs[told] = json.dumps({testbed: json.loads(one.attrs[told]) for testbed, one in found.items()})
-    # An outer join sorts.
+    # The outer join has sorted the mitigations: this is their order in the testbeds.
     return merged.sel(
         mitigation=list(dict.fromkeys(name for one in found.values() for name in one["mitigation"].values))
     )
 
 
 def _chosen(mitigations: dict[str, cj.Mitigation], names: tuple[str, ...]) -> dict[str, cj.Mitigation]:
-    """Return the mitigations of these names, all if there are none, with those that they are compared with."""
+    """Return the mitigations of these names, all if no name is given, with `replace` and the control among them."""
     if unknown := [name for name in names if name not in mitigations]:
         raise ValueError(f"defences has {', '.join(unknown)}; this testbed has {', '.join(mitigations)}")
     wanted = {"replace", CONTROL, *(names or mitigations)}
@@ -140,7 +140,7 @@ def _chosen(mitigations: dict[str, cj.Mitigation], names: tuple[str, ...]) -> di
 
 
 def _described(dataset: xr.Dataset, testbed: Testbed, generations: int, samples: int) -> xr.Dataset:
-    """Return the records with those of minorities, groups of at most half of an equal share, and what was spent."""
+    """Return the records, with measures of minorities, groups of at most half an equal share, and what was spent."""
     minority = testbed.shares <= 0.5 / len(testbed.shares)
     rare = {"group": np.flatnonzero(minority)}
     dataset["minority_share"] = dataset["group_share"].isel(rare).sum("group") / testbed.shares[minority].sum()
@@ -152,7 +152,7 @@ def _described(dataset: xr.Dataset, testbed: Testbed, generations: int, samples:
         dataset[name] = ("mitigation", [float(getattr(one, name)) for one in spent])
     for name, value in testbed.facts.items():
         dataset[name.replace(" ", "_")] = value
-    # Forward passes of an example; candidates are written and, where there are several, scored.
+    # Forward passes: of training, of writing candidates and, where some are chosen or weighed, of scoring them.
     passes = [
         testbed.training_passes * generations * samples
         + one.written * (1.0 if mitigation.curate is None else 2.0)

@@ -143,7 +143,7 @@ def _prefixed(prefix: str, dataset: xr.Dataset) -> xr.Dataset:
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
-    """Return every measure by generation, a line a way, dashes the level of real text."""
+    """Return every measure by generation, one line for each way, dashes at the level of real text."""
     level = xr.ones_like(dataset["generation"], dtype=float)
     return {
         "figure.png": plotting.curves(

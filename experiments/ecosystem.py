@@ -42,7 +42,7 @@ SMALL = {"models": (1, 4), "generations": 20, "seeds": 100}
 
 
 def run(config: Config, directory: Path) -> xr.Dataset:
-    """Sweep ecosystems, a program a size; return diversity within and across models, and their laws."""
+    """Sweep ecosystems, one program for each size; return diversity within and across models, and their laws."""
     check_config(config)
     family = cj.families.categorical(config.vocabulary, exponent=0.0)
     parts = []

@@ -43,7 +43,7 @@ SMALL = {"weights": (0.3, 0.5, 0.618, 0.8, 1.0), "generations": 20, "seeds": 40}
 
 
 def estimators() -> dict[str, tuple[cj.generative.Family, str]]:
-    """Return the five estimators: a family each, and which of its parameters is estimated."""
+    """Return, for each of the five estimators, its family and which parameter of it is estimated."""
     return {
         "Gaussian mean": (cj.families.gaussian(1, unbiased=True), "mean"),
         "Gaussian variance": (cj.families.gaussian(1, unbiased=True), "variance"),
@@ -91,7 +91,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
-    """Return error against weight, a panel an estimator."""
+    """Return error against weight, one panel for each estimator."""
     measured = dataset["error"].expand_dims(quantity=["measured"])
     law = dataset["law"].expand_dims(estimator=dataset["estimator"].to_numpy())
     return {
@@ -112,7 +112,7 @@ def table(dataset: xr.Dataset) -> str:
     mean = dataset["error"].mean("seed")
     for name in dataset["estimator"].to_numpy():
         row = mean.sel(estimator=name)
-        # The minimum of a parabola through the three lowest points: the grid is coarse.
+        # The grid is coarse: the best weight is the minimum of a parabola through the lowest point and its neighbours.
         i = int(np.clip(np.argmin(row.to_numpy()), 1, row.size - 2))
         near = slice(i - 1, i + 2)
         a, b, _ = np.polyfit(row["weight"].to_numpy()[near], row.to_numpy()[near], 2)

@@ -63,7 +63,7 @@ LABELS = {"share": "share", "alive": "lineages with the group", "coverage": "cov
 
 
 def run(config: Config, directory: Path) -> xr.Dataset:
-    """Run the testbeds; return all measures and laws, names and dimensions led by that of the testbed."""
+    """Run the testbeds; return all measures and laws, their names and dimensions led by the testbed's name."""
     check_config(config)
     if not config.testbeds:
         raise ValueError(f"testbeds is empty; choose of {', '.join(TESTBEDS)}")
@@ -146,7 +146,8 @@ def scores(found: xr.Dataset) -> list[str]:
     """Return root mean square and largest |z| over the groups, by the laws' own variances."""
     n, last = found.sizes["seed"], found.isel(generation=-1)
     alive = last["alive_law"].clip(0, 1)
-    # Means and variances by the law, and the chance of what must happen to more than one lineage for a normal error.
+    # Mean and variance by the law, and the chance of the event that a mean counts. A mean is scored only where more
+    # than one lineage is expected to see the event: with fewer its error is far from normal.
     known = {
         "share": (last["share_law"], last["share_variance_law"], xr.ones_like(alive)),
         "alive": (alive, alive * (1 - alive), alive * (1 - alive)),

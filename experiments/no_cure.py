@@ -33,7 +33,7 @@ class Config(TextConfig):
     margin: float = 0.2
     """Subtracted from every gap."""
     temperature: float = 0.1
-    """Another temperature."""
+    """Temperature of the remedy that changes it."""
     smoothing: float = 0.05
     """Share of flipped labels assumed."""
     centring: float = 1.0
@@ -100,7 +100,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
 
 
 def table(dataset: xr.Dataset) -> str:
-    """Return, by remedy, how far its law moved, how near the rewards are to it, and whether prompts separate."""
+    """Return, by remedy, how far it moved the law, how near the rewards are to it, and whether prompts separate."""
     rows = _remedies(dataset)
     law = rows["law"]
     moved = ((law - law.isel(utility=0)) ** 2).mean(["type", "item"]) ** 0.5

@@ -51,7 +51,7 @@ def measure(key: Array, params: Gaussian) -> dict[str, Array]:
 
 
 def run(config: Config, directory: Path) -> xr.Dataset:
-    """Sweep the diagram, a program a size; return late means and the exact law at the last generation."""
+    """Sweep the diagram, one program for each size; return late means and the exact law at the last generation."""
     check_config(config)
     parts, laws = [], []
     for samples in config.samples:

@@ -2,8 +2,8 @@
 
 The grid of Kazdan et al. (arXiv 2410.16713): dimension x sample size x {replace, accumulate, accumulate and
 subsample} x seeds x generations, variance and squared error of the mean beside their exact expectations. Replacing and
-accumulating run on sufficient statistics, a program a dimension for all sizes; subsampling needs the examples, a
-program a shape.
+accumulating run on sufficient statistics, one program for each dimension with all sizes in it; subsampling needs the
+examples, and a program for each shape.
 
     python -m experiments.recursion_gaussian     four and a half minutes on two CPU cores, 2.9 GB
 
@@ -51,7 +51,7 @@ SMALL = {"dims": (1, 3), "samples": (10, 100), "seeds": 30, "generations": 30}
 
 
 def measure(key: Array, params: Gaussian) -> dict[str, Array]:
-    """Return the variance and the squared error of the mean, both a dimension, of a model of the standard normal."""
+    """Return variance and squared error of the mean, both per dimension, of a model of the standard normal."""
     d = len(params.mean)
     return {"variance": jnp.trace(params.covariance) / d, "mean_error": params.mean @ params.mean / d}
 
@@ -103,7 +103,7 @@ def _together(samples: tuple[int, ...], small: int = 100) -> list[tuple[int, ...
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
-    """Return variance and squared error of the mean against generations, a panel a regime and a dimension."""
+    """Return variance and squared error of the mean against generations, a panel for each regime and dimension."""
     figures = {}
     for name, label in (("variance", "variance"), ("mean_error", "squared error of the mean")):
         rows = {

@@ -93,7 +93,7 @@ SMALL = {
 
 
 def regimes() -> dict[str, cj.generative.Regime]:
-    """Return the regimes by name, those with a real share at their own."""
+    """Return the regimes by name; those that have a real share have it set."""
     replayed, fresh = (cj.REGIMES[f"real_fraction_{kind}"] for kind in ("replayed", "fresh"))
     every = [
         cj.REGIMES["replace"],
@@ -107,7 +107,7 @@ def regimes() -> dict[str, cj.generative.Regime]:
 
 
 def run(config: Config, directory: Path) -> xr.Dataset:
-    """Run both families; return the measures, one image a class and generation, and the law of the rare class."""
+    """Run both families; return measures, an image of each class and generation, and the law of the rare class."""
     check_config(config)
     splits = read_source(IMAGES, config.source, config.path, config.data_dir)
     real = cj.data.minority(splits.train, config.minority, config.share)

@@ -1,9 +1,10 @@
 """Language models trained on what they wrote get worse at real text; keeping the real text stops it.
 
 Shumailov et al. (Nature 631:755) and Gerstgrasser et al. (arXiv 2404.01413) with a transformer small enough for two
-cores, on real text: held-out perplexity by generation, and how surprising its text is to the model trained on real text
-alone. Rows replaced, accumulated, accumulated and subsampled, and with a share of real rows, replayed or fresh, beside
-the control that is trained on fresh real rows; and, replaced, several ways of writing.
+cores, on real text: held-out perplexity by generation, and how surprising what a model writes is to the model trained
+on real text alone. Rows are replaced, accumulated, accumulated and subsampled, or joined by a share of real rows,
+replayed or fresh, beside the control that is trained on fresh real rows; where rows are replaced, several ways of
+writing are compared.
 
     python -m experiments.recursion_lm --small                          three minutes on two CPU cores
     python -m experiments.recursion_lm                                  some 15 minutes; not run to its end
@@ -46,7 +47,7 @@ class Config(LanguageConfig):
     shares: tuple[float, ...] = (0.1, 0.5)
     """Real shares, each replayed and fresh."""
     ways: tuple[str, ...] = ("sampling", "temperature .7", "top-p .9")
-    """Ways of writing to compare, rows replaced; none to leave this out."""
+    """Ways of writing to compare where rows are replaced; none leaves the comparison out."""
 
 
 SMALL = {"generations": 5, "seeds": 3, "shares": (0.1,), "ways": ()}
@@ -140,7 +141,7 @@ def _shown(generations: int) -> list[int]:
 
 
 def table(dataset: xr.Dataset) -> str:
-    """Return the rise of held-out perplexity with its interval over seeds, an arm a line, and a sample of each."""
+    """Return the rise of held-out perplexity with its interval, a line for each arm, and a sample of each."""
     first, last = dataset["generation"].to_numpy()[[0, -1]]
     rise = dataset["risk"].sel(generation=last) - dataset["risk"].sel(generation=first)
     above = dataset["risk"].sel(generation=last) - dataset["risk"].sel(generation=last, regime="control")

@@ -92,7 +92,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
-    """Return error against generations, a row a size, a panel an estimator."""
+    """Return error against generations, one row for each size, one panel for each estimator."""
     rows = {
         f"squared error, n = {samples}": plotting.Curve(
             dataset["error"].sel(samples=samples), dataset["law"].sel(samples=samples)

@@ -73,7 +73,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
 
 
 def table(dataset: xr.Dataset) -> str:
-    """Return measured beside predicted, a line a utility."""
+    """Return measured beside predicted, one line for each utility."""
     law = dataset["law"]
     apart = abs(law.sel(type="open") - law.sel(type="closed")).mean("item")
     lines = [

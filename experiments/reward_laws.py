@@ -25,7 +25,7 @@ from experiments.shared.launch import Options, script
 
 @dataclass(frozen=True)
 class Config(Options):
-    """A population with a free logit for each of the items, one member a utility and seed."""
+    """A population with a free logit for each item, one member for each utility and seed."""
 
     n_items: int = 32
     """Items of the trained prompt."""
@@ -86,7 +86,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         optima = [cj.finite_law(choice, n) for n in config.sizes]
         zero = choice.shape.value_at_zero
         missed = [_missed(limit.value, law.value, zero, n) for law, n in zip(optima, config.sizes, strict=True)]
-        # The rate is that of rounding a density to n rewards; a law of atoms alone is missed periodically in n.
+        # The rate holds where n rewards stand for a density; from a law of atoms alone their distance varies
+        # periodically.
         smooth = limit.density(grid).max() > 0
         parts.append(
             xr.Dataset(
@@ -109,7 +110,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 def _missed(limit_value: float, value: float, value_at_zero: float, n: int) -> float:
     """Return I* - I_n, U shifted to U(0) = 0, or nan where U(0) is not finite.
 
-    `value` is a mean over pairs; I_n counts each item beside itself too, at gap 0.
+    `value` is a mean over pairs of two items; I_n counts each item paired with itself too, at gap 0.
     """
     if not np.isfinite(value_at_zero):
         return np.nan

@@ -1,9 +1,9 @@
 """Evolving a few seeds covers what resampling never reaches, breaks some of it, and needs elimination and novelty.
 
-A pool of instructions starts from real seeds and grows by what it emits, in a world where all of it is exact: topics x
-depths with a long tail, of which the seeds are a small sample. At the same budget four ways are compared: resampling
-members as they are, evolving them (deepened or broadened: Self-Instruct, arXiv 2212.10560; Evol-Instruct, arXiv
-2304.12244), evolving with elimination of broken ones by an imperfect check, and with a novelty filter on top.
+A pool of instructions starts from real seeds and grows by what it emits, in a world where everything is known exactly:
+topics x depths with a long tail, of which the seeds are a small sample. At the same budget four ways are compared:
+resampling members as they are, evolving them (deepened or broadened: Self-Instruct, arXiv 2212.10560; Evol-Instruct,
+arXiv 2304.12244), evolving with elimination of broken ones by an imperfect check, and with a novelty filter on top.
 
     python -m experiments.seeds_and_evolution     one minute on two CPU cores
 
@@ -57,7 +57,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     family = cj.families.evolved(space.deepen, space.broaden, truth=space.draw)
     plan = cj.make_plan(cj.REGIMES["accumulate"], config.generations, config.samples)
     check = cj.selections.verified(space.correct)
-    # Instructions are cells: nearer than any other cell is the same one.
+    # Instructions are cells of a table, so that only a copy is nearer than 1, the distance between different ones.
     fresh = cj.selections.novel(lambda one, other: (one != other).astype(float))
     checked = {"right": [config.kept], "wrong": [1.0 - config.caught]}
     arms = {
@@ -85,7 +85,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 
 
 def _laws(config: Config, space: cj.families.InstructionSpace) -> xr.Dataset:
-    """Return broken mass and depth of the mean pool, by generation; without a law where novelty looks at the pool."""
+    """Return the laws of broken mass and mean depth by generation; novelty, which looks at the pool, has none."""
     depth = np.append(np.tile(np.arange(config.depths), config.topics), 0)
     keep = np.where(np.arange(len(space.truth)) == len(space.truth) - 1, 1.0 - config.caught, config.kept)
     transition = space.transition(1.0, 0.5)
@@ -107,7 +107,7 @@ def _laws(config: Config, space: cj.families.InstructionSpace) -> xr.Dataset:
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
-    """Return coverage, broken mass, depth and distance to the truth against generations, a line a kind of pool."""
+    """Return coverage, broken mass, depth and distance to the truth by generation, one line for each kind of pool."""
     rows = {
         "coverage of the truth": plotting.Curve(dataset["coverage"]),
         "broken mass": plotting.Curve(dataset["broken"], dataset["broken_law"]),

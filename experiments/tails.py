@@ -39,7 +39,7 @@ class Config(Options):
     samples: tuple[int, ...] = (100, 316, 1000, 3162, 10000)
     """Tokens that train a generation."""
     cutoffs: tuple[int, ...] = (20, 100, 500)
-    """Tokens kept in the data that are cut off."""
+    """Tokens that are kept where the data are cut off."""
     generations: int = 30
     """Models in a row."""
     seeds: int = 40

@@ -9,7 +9,7 @@ last word of each shorter one, which is a prefix, gives that one's reward.
 
 Expected: separation of the types on training prompts at most .002 for the three strictly concave utilities, .027 for
 U = x, and .183 for the prompt-aware one (.186 predicted; .139 on held-out titles); curves within .004 of their laws,
-but within .047 for U = x, where the sigmoid saturates before every fifth completion has come down to 0.
+but within .047 for U = x, where the sigmoid saturates before the fifth completion of every prompt has come down to 0.
 
 Larger transformers are a configuration: `--layers 12 --width 768 --heads 12 --source longform --steps 1000`, not run;
 by its operations (about 1e16) some minutes on one large GPU. `--model text_encoder` encodes each completion by itself.

@@ -91,7 +91,7 @@ def run_stage(stage: Stage, out: Path, *, seconds: float, small: bool) -> dict[s
         ended = _run_child(stage, out, told, first, until=begin + seconds, small=small)
         last = -1 if told.began is None else told.began
         if last < first and told.rows != []:
-            # It didn't come to a row: nor would the next process.
+            # The process ended before it began a row, and so would the next one.
             why = f"{ended} before its first row: {_last_words(log)}"
         elif last >= first and last not in told.ended:
             after = "" if ended.startswith("ran over") else f": {_last_words(log)}"
@@ -111,7 +111,7 @@ def run_stage(stage: Stage, out: Path, *, seconds: float, small: bool) -> dict[s
 
 
 def _run_child(stage: Stage, out: Path, told: "Told", first: int, *, until: float, small: bool) -> str:
-    """Run the rows of a stage from number `first` on in a process, until one is in its way; return how it ended."""
+    """Run the rows of a stage from number `first` on in a process, until one stops it; return how it ended."""
     command = [sys.executable, "-m", "experiments.benchmark.stages.child", stage.module, str(told.file), str(first)]
     with (out / f"{stage.name}.log").open("a") as words:
         child = subprocess.Popen(
@@ -177,7 +177,7 @@ def environment(stage: Stage, out: Path, *, small: bool) -> dict[str, str]:
         settings.pop("XLA_PYTHON_CLIENT_MEM_FRACTION", None)  # its old name: JAX refuses both
     platforms = settings.get("JAX_PLATFORMS", "")
     if platforms and "cpu" not in platforms.split(","):
-        settings["JAX_PLATFORMS"] = f"{platforms},cpu"  # what is right is compared with it
+        settings["JAX_PLATFORMS"] = f"{platforms},cpu"  # the host's CPU, which `right` compares the device with
     return settings
 
 

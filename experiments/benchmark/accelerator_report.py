@@ -1,4 +1,4 @@
-"""What `accelerator` says, in Markdown: the machine, a table a stage, a line a row, numbers with their spread."""
+"""What `accelerator` says, in Markdown: the machine, and for each stage a table with a line for each row."""
 
 import statistics
 from collections.abc import Mapping

@@ -153,7 +153,7 @@ KINDS: dict[str, Callable[[], Iterable[Work]]] = {
     "ecosystem": _ecosystem,
     "gpt2": _gpt2,
 }
-"""What each kind of work consists of. Make them where the accelerator is asked for: some ask which one it is."""
+"""What each kind of work consists of. Call them within `compiled_ahead`: some ask which accelerator they run on."""
 
 LARGE = ("gpt2",)
 """Kinds of work that are compiled only where they are named."""

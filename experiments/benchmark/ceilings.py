@@ -51,7 +51,7 @@ def probes(resource: str, dtype: str = "float32", *, small: bool = False) -> tup
             return tuple(_drawing(jax.random.normal, size, once // size) for size in at_once)
         case "words":
             return tuple(_drawing(jax.random.bits, size, once // size) for size in at_once)
-    # An accelerator's cache holds no array that keeps it busy: there many go by for each number that is moved.
+    # An array that keeps an accelerator busy doesn't fit its cache: many operations follow each move of a number.
     deep = 1 if cpu else 16
     return tuple(
         _repeating(fn, size, 4 * once // size // deep, deep) for size in at_once for fn in (_exponential, _tangent)
@@ -68,8 +68,8 @@ def _tangent(x: Array) -> Array:
 
 def _products(size: int, repeats: int, dtype: str) -> Probe:
     program = jax.jit(lambda a: jax.lax.fori_loop(0, repeats, lambda _, b: a @ b, a))
-    # Ones and zeros would draw less power, and a card runs as fast as its power lets it. Powers of such a matrix stay
-    # of a size: its eigenvalues lie in the unit circle.
+    # Ones and zeros would draw less power, and a card runs as fast as its power lets it. Powers of such a matrix
+    # neither grow nor vanish: its eigenvalues lie in the unit circle.
     matrix = jax.random.normal(jax.random.key(0), (size, size)) * size**-0.5
     return _timed(program, [matrix.astype(dtype)], 2.0 * size**3 * repeats)
 

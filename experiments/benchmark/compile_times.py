@@ -28,7 +28,7 @@ from experiments.all import EXPERIMENTS
 from experiments.benchmark import report
 
 _EVENTS = "/jax/core/compile/"
-# Its programs are those of the others, and it times them for minutes.
+# The benchmark compiles the programs of the others, and times them for minutes.
 _NO_COMPILING = {"benchmark"}
 
 

@@ -23,7 +23,7 @@ from collapse_jax.engine.program import Program
 from collapse_jax.engine.run import Layout, Run
 from experiments.benchmark import hlo
 
-# By its name: the package `engine` offers the function `sweep` in the place of its module.
+# Imported by its name, because `engine.sweep` is the function and not the module of that name.
 _SWEEP = importlib.import_module("collapse_jax.engine.sweep")
 
 

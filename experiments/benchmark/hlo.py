@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NamedTuple
 
 _BITS = {"pred": 8, "bf16": 16} | {f"{kind}{bits}": bits for kind in "suf" for bits in (2, 4, 8, 16, 32, 64)}
-# They move nothing, or end what another instruction began.
+# Instructions that move nothing, or end what another one began.
 _FREE = {
     *("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id", "replica-id"),
     *("opt-barrier", "copy-done", "async-done", "async-update", "domain"),

@@ -40,7 +40,8 @@ def language_models(
     trained = forward._replace(operations=3.0 * forward.operations)
     trained = trained.plus(adam(parameters, members).times(1 / (batch * length)))
     trained = trained.plus(Resources(normals=parameters / (steps * batch * length), words=1 / length))
-    # A token reads the keys and values of its row; those of all rows lie in memory at once, on a CPU of 64 rows.
+    # A token reads the keys and values of its row; those of all rows lie in memory at once, on a CPU those of 64 rows a
+    # device.
     kept = 2.0 * architecture.layers * length * architecture.width * jnp.dtype(architecture.dtype).itemsize
     held = kept * (64 * len(jax.devices()) if jax.default_backend() == "cpu" else rows * members)
     written = forward.plus(Resources(words=1.0, bytes=moved(kept, held), normals=parameters / (rows * length)))

@@ -26,7 +26,7 @@ from experiments.benchmark.workloads import compiled_once
 from experiments.shared.launch import use_all_cores
 
 _STARTS = {"members": 1, "generations": 64, "items": 4}
-_ENDS = {"generations": 10_000}  # a plan's limit: it tables their square
+_ENDS = {"generations": 10_000}  # the most that a plan takes: its tables grow with their square
 _FACTOR = 4
 _REPEATS, _SHORT = 3, 1.0
 _LINEAGES, _SAMPLES = 32, 1000
@@ -46,7 +46,8 @@ def measure(seconds: float, *, progress: bool = True) -> xr.Dataset:
                 print(f"growth: {size} {axis}", file=sys.stderr)
             points.append({"along": axis, "size": size, **_in_child(axis, size)})
             last = points[-1]
-            # At least in proportion, but for items, whose pairs take over at some size.
+            # The next point takes at least as many times longer: with items time grows faster once their pairs
+            # dominate.
             growth = max(last["run_seconds"] / before if before else 1.0, _FACTOR)
             before = last["run_seconds"]
             if _FACTOR * size > _ENDS.get(axis, np.inf):
@@ -58,7 +59,7 @@ def measure(seconds: float, *, progress: bool = True) -> xr.Dataset:
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Return seconds and memory against size, a column an axis, with the line of slope 1 through the largest size."""
+    """Return seconds and memory by size, a column for each axis, with the line of slope 1 through the largest size."""
     axes = list(_STARTS)
     figure = Figure(figsize=(3.4 * len(axes), 5.6), layout="constrained")
     grid = figure.subplots(2, len(axes), sharey="row")

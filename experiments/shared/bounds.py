@@ -12,11 +12,11 @@ _SHARED = {field.name for field in dataclasses.fields(Options)}
 
 
 def check_config(config: Any, *, may_be_empty: Sequence[str] = (), **ranges: tuple[float, float]) -> None:
-    """Raise ValueError, with the field's name, for a configuration that can't be meant, FileNotFoundError for a path.
+    """Raise ValueError, naming the field, for a value out of its range, FileNotFoundError for a path that isn't there.
 
-    Whole numbers must be 1 or more, other numbers finite and 0 or more, unless their defaults are lower, or lie in
-    their `ranges`; tuples must have an entry, unless their default has none or they are named in `may_be_empty`, and
-    none twice unless the default has. What depends on several fields an experiment checks by itself.
+    A whole number must be 1 or more, another number finite and 0 or more, unless its default is lower or `ranges` gives
+    other bounds for it. A tuple must have an entry, unless its default has none or `may_be_empty` names it, and no
+    entry twice, unless its default has. What depends on several fields is checked by the experiment itself.
     """
     for label, value, default in _fields(config, ""):
         if isinstance(value, Path) and not value.exists():
@@ -41,7 +41,7 @@ def check_config(config: Any, *, may_be_empty: Sequence[str] = (), **ranges: tup
 
 
 def _fields(config: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the name, value and default of every field, of nested configurations too; not those that all share."""
+    """Yield the name, value and default of every field, nested ones too, without the options of all scripts."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):

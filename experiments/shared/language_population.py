@@ -21,7 +21,7 @@ from experiments.shared.sources import TEXTS, read_source
 HELD_OUT = 256
 SHOWN = 4
 _COMMON = 30
-# Of log-perplexity, in nats a token.
+# Edges of the histogram of log-perplexity, in nats a token.
 EDGES = np.linspace(0.0, 10.0, 81, dtype=np.float32)
 
 
@@ -42,7 +42,7 @@ class LanguageSettings:
     start: Literal["warm", "pretrained", "scratch"] = "warm"
     """A generation goes on from the one before, starts anew from the pretrained weights, or from random ones."""
     pretraining: int = 600
-    """Optimiser steps of the model that all start from, and by which written text is read, on the real text."""
+    """Optimiser steps, on real text, of the model that all start from and that tells how surprising written text is."""
     steps: int = 60
     """Optimiser steps of a generation."""
     batch_size: int = 32
@@ -68,7 +68,7 @@ class LanguageConfig(LanguageSettings, Options):
     source: Literal["python_docs", "text_files", "wikitext", "tiny_shakespeare"] = "python_docs"
     """Where the text comes from; python_docs needs nothing but Python itself."""
     path: Path | None = None
-    """The file or folder of text_files, wikitext or tiny_shakespeare (the last is else looked for, then downloaded)."""
+    """File or folder of text_files, wikitext or tiny_shakespeare; the last is else looked for, then downloaded."""
     model_devices: int = 1
     """Devices that hold one model together, its weights and the optimiser's moments cut among them."""
     batch_devices: int = 1
@@ -104,7 +104,7 @@ _BEAM_PROMPT = 16
 
 
 def require_ways(names: Sequence[str]) -> None:
-    """Raise ValueError for a way of writing that there is not."""
+    """Raise ValueError, naming those that there are, for an unknown way of writing."""
     if unknown := [name for name in names if name not in WAYS]:
         raise ValueError(f"ways has {', '.join(map(repr, unknown))}; known: {', '.join(WAYS)}")
 
@@ -158,7 +158,7 @@ def _save(file: Path, leaves: Sequence[Array]) -> None:
 
 
 def token_classes(tokenizer: cj.data.Tokenizer, rows: np.ndarray) -> np.ndarray:
-    """Return a class for each token, for a look at syntax: the 30 commonest for themselves, others by their shape."""
+    """Return a class for each token, to look at syntax: the 30 commonest have their own, the others go by shape."""
     counts = np.bincount(rows[rows >= 0], minlength=tokenizer.size)
     shapes = {"": 0}
     classes = np.empty(tokenizer.size, np.int32)
@@ -168,7 +168,7 @@ def token_classes(tokenizer: cj.data.Tokenizer, rows: np.ndarray) -> np.ndarray:
             "a" if c.islower() else "A" if c.isupper() else "0" if c.isdigit() else " " if c.isspace() else "."
             for c in text
         )
-        # Runs of a kind count as one of it: " the" and " from" are alike, "The" and "the" are not.
+        # A run of one kind of letter counts as a single one: " the" and " from" are alike, "The" and "the" are not.
         shape = "".join(c for i, c in enumerate(shape) if not i or c != shape[i - 1])
         classes[token] = shapes.setdefault(shape, len(shapes))
     common = np.argsort(-counts, kind="stable")[:_COMMON]
@@ -196,9 +196,9 @@ def make_family(config: LanguageSettings, language: Language, **options: Any) ->
 def make_description(config: LanguageSettings, language: Language) -> Callable[[Array], dict[str, Array]]:
     """Return the function from rows of tokens to what is recorded of them, written by a model or real.
 
-    `surprise`, the risk of the pretrained model, with a histogram over the rows; `distinct_2`, `self_bleu`,
-    `repetition`, `entropy` of tokens, `syntax`, the entropy of four token classes in a row, `vendi`, and `drift` and
-    `spread` against held-out text (by hashed n-grams).
+    Recorded are `surprise`, the risk of the pretrained model, with a histogram over the rows; `distinct_2`,
+    `self_bleu`, `repetition`, `entropy` of tokens, `syntax`, the entropy of four token classes in a row, `vendi`, and
+    `drift` and `spread` against held-out text (by hashed n-grams).
     """
     reader = make_family(config, language)
     pretrained = cj.families.LanguageModel(language.pretrained)
@@ -240,8 +240,8 @@ def recurse(
 ) -> xr.Dataset:
     """Return what is recorded of `regimes` x `axes` x seeds, all in one program, resumed from `directory`.
 
-    Of each model `risk`, nats a token on held-out real text; of what it writes the description of `make_description`
-    and `row`, the first `shown` rows.
+    Recorded are, of each model, `risk`, nats a token on held-out real text, and of what it writes the description of
+    `make_description` and `row`, the first `shown` rows.
     """
     family = make_family(config, language, **options)
     held_out = jnp.asarray(language.held_out)
@@ -282,7 +282,8 @@ def compare_ways(
 ) -> xr.Dataset:
     """Return what is recorded of rows replaced, along a dimension `way` of `WAYS`, each its own program.
 
-    Beams continue the first tokens of real rows, as there is one best row of all. Raises ValueError for an unknown way.
+    Beams continue the first tokens of real rows: from nothing, all rows would be the one that is most probable. Raises
+    ValueError for an unknown way.
     """
     require_ways(names)
     datasets = []
@@ -300,6 +301,6 @@ def compare_ways(
 
 
 def texts(language: Language, rows: np.ndarray) -> list[str]:
-    """Return rows of tokens as text, documents apart by ¶, null characters shown as ␀."""
+    """Return rows of tokens as text, documents separated by ¶, null characters shown as ␀."""
     # Results files can't hold null characters, and a model of plain bytes may write them.
     return [" ¶ ".join(cj.data.unpack(language.tokenizer, row)).replace("\0", "␀") for row in rows]

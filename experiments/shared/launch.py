@@ -123,7 +123,7 @@ def _run(
 
 @contextlib.contextmanager
 def compiled_kept(folder: Path) -> Iterator[None]:
-    """Keep compiled programs in a folder meanwhile, the small ones too, and look for them there."""
+    """Keep compiled programs in a folder within this context, small ones too, and look for them there."""
     settings = {
         "jax_compilation_cache_dir": str(folder.absolute()),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -143,18 +143,19 @@ def compiled_kept(folder: Path) -> Iterator[None]:
 
 
 def interval(values: xr.DataArray, mean: str = ".3f", error: str = ".3f") -> str:
-    """Return the mean of one number a seed ± two standard errors, in these formats; NaN where a seed is no number."""
+    """Return the mean over seeds ± two standard errors, in these formats; NaN where a seed's value is NaN."""
     spread = 2.0 * float(values.std(ddof=1, skipna=False)) / values.size**0.5 if values.size > 1 else float("nan")
     return f"{float(values.mean(skipna=False)):{mean}} ± {spread:{error}}"
 
 
 def use_all_cores() -> None:
-    """Make a CPU offer one device a core, so that members run on all of them; accelerators are unaffected.
+    """Make a CPU offer one device for each core, so that members run on all of them; accelerators are unaffected.
 
     Does nothing once JAX has started, or where XLA_FLAGS says how many devices there are.
     """
     # A batched decomposition waits, in a thread of XLA's pool, for others of the pool: when every device does so at
-    # once, and there is a thread a device only, all wait for ever (jaxlib 0.10.2). NPROC is the size of the pool.
+    # once, and there are only as many threads as devices, all wait for ever (jaxlib 0.10.2). NPROC is the size of the
+    # pool.
     os.environ.setdefault("NPROC", str(2 * (os.cpu_count() or 1)))
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

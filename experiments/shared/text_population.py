@@ -29,8 +29,8 @@ class TextConfig(Options):
     batch_size: int = 32
     """Prompts a step."""
     model: Literal["mlp", "prefix_encoder", "text_encoder"] = "mlp"
-    """A multilayer perceptron on hashed n-grams, or a transformer that reads the text: once a prompt, each completion
-    being a prefix of the longest, or once a completion (six times slower)."""
+    """A multilayer perceptron on hashed n-grams, or a transformer that reads the text: prefix_encoder reads the longest
+    completion of each prompt, of which the others are prefixes, text_encoder each completion (six times slower)."""
     hidden: int = 128
     """Width of the perceptron's hidden layer."""
     layers: int = 2
@@ -69,7 +69,7 @@ def _read(config: TextConfig) -> tuple[cj.reward.Model, cj.reward.Rankings, cj.r
     if config.model == "mlp":
         train, test = (cj.make_rankings(*cj.data.featurize(split), split.types) for split in splits)
         return cj.mlp((config.hidden,)), train, test
-    # A prompt's longest completion comes first and holds the words of the others.
+    # The first completion of a prompt is the longest, and holds the words of the others.
     pairs = zip(splits.train.prompts, splits.train.completions, strict=True)
     texts = [text for prompt, items in pairs for text in (prompt, items[0])]
     tokenizer = cj.data.train_bpe(texts, config.vocabulary)

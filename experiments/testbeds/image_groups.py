@@ -31,7 +31,7 @@ class ImageConfig:
     path: Path | None = None
     """Folder with the idx files of MNIST."""
     exponent: float = 1.0
-    """Of Zipf's law for the shares of the classes; 0 makes them equal."""
+    """Exponent of Zipf's law for the shares of the classes; 0 makes them equal."""
     samples: int = 300
     """Images that train a generation."""
     generations: int = 8
@@ -68,7 +68,7 @@ def make_images(config: ImageConfig, data_dir: Path | None = None) -> Testbed:
 
 
 def _mix_by_zipf(images: cj.data.Images, config: ImageConfig) -> tuple[LabelledImages, np.ndarray]:
-    """Return as many images as there are in shares by Zipf's law, and these shares. Raises ValueError for too few."""
+    """Return as many images as allow shares by Zipf's law, and these shares. Raises ValueError for too few images."""
     names, labels = images.class_names, images.labels
     zipf = np.arange(1.0, len(names) + 1.0) ** -config.exponent
     shares = zipf / zipf.sum()
@@ -132,7 +132,7 @@ def _make_records(
     rows = np.concatenate([np.flatnonzero(test.labels == i)[:_HELD_OUT] for i in range(classes)])
     held_out = LabelledImages(jnp.asarray(test.images[rows]), jnp.asarray(test.labels[rows], jnp.int32))
     looked_at = features(held_out)
-    # As many of each class as its share asks for, where all of them are compared at once.
+    # Where all classes are compared at once, each has as many images as its share asks for.
     number = min(int((test.labels == i).sum() / share) for i, share in enumerate(shares))
     parts = [np.flatnonzero(test.labels == i)[: max(1, round(share * number))] for i, share in enumerate(shares)]
     typical = np.concatenate(parts)
@@ -145,7 +145,7 @@ def _make_records(
     bandwidth = 0.5 * float(jnp.sqrt(looked_at.var(axis=0).sum()))
 
     def measure(key: Array, params: Any) -> dict[str, Array]:
-        # Given the class: of one that is gone, what the model still makes of its images.
+        # The risk of images given their class: a class that the model no longer emits has one too.
         risk = -log_prob(params._replace(shares=jnp.ones(classes)), held_out)
         return {"risk": risk @ weights, "group_risk": (of_class * risk[None]).sum(axis=1) / of_class.sum(axis=1)}
 
@@ -154,7 +154,7 @@ def _make_records(
         drift = metrics.semantic_drift(reference, found, generated_where=there)
         overlap = metrics.precision_recall(reference, found, generated_where=there)
 
-        # What was not kept reaches nothing.
+        # Images that were not kept are put far away, so that they cover nothing.
         reach = jnp.where(there[:, None], found, _FAR)
         coverage = jax.lax.map(lambda where: metrics.ball_coverage(looked_at, reach, where=where), of_class)
         share = jnp.mean(examples.labels[:, None] == jnp.arange(classes)[None], axis=0, where=there[:, None])
@@ -174,6 +174,6 @@ def _make_records(
 
 
 def _spoil(key: Array, real: LabelledImages) -> list[LabelledImages]:
-    """Return the images, and mixed with ever more of another one."""
+    """Return the images as they are, then mixed with ever more of another image."""
     others = jax.random.permutation(key, real.images)
     return [real._replace(images=(1.0 - share) * real.images + share * others) for share in _MIXED]

@@ -22,7 +22,8 @@ from experiments.testbeds.text_groups import KNOWN, embed
 _HELD_OUT = 0.25
 _LARGEST_MINORITY = 0.25
 _LEAST = 4
-# Of Jaccard's distance between sets of tokens: Self-Instruct drops what has a similarity of .7 to anything known.
+# A threshold of Jaccard's distance between sets of tokens: Self-Instruct drops what has a similarity of .7 to anything
+# known.
 _NEAR = 0.3
 
 
@@ -61,7 +62,7 @@ def make_instructions(config: InstructionConfig, directory: Path) -> Testbed:
 
     The minority are classification tasks if the seeds tell, else those that open with their commonest word. The control
     learns from the seeds alone, always the same: there are too few for fresh ones. Raises ValueError for too few seeds
-    and for a minority that is none, and as the readers of files do.
+    and for a minority that is too large or has none to hold out, and as the readers of files do.
     """
     templates = cj.data.TEMPLATES if config.templates is None else cj.data.read_templates(config.templates)
     told = cj.data.seed_instructions() if config.path is None else cj.data.read_instructions(config.path)
@@ -165,7 +166,7 @@ def _imitating(
 ) -> cj.generative.Family:
     """Return the family that learns as the evolving one does, and writes instructions of its own, from nothing."""
     broadening = [one for one in templates if one.operator == "broaden"]
-    # Continuing what stands before the slot, with nothing in it.
+    # The model continues what stands before the slot, with nothing in the slot.
     opening = cj.data.Template("deepen", broadening[0].text.split(SLOT)[0] + SLOT)
     family = _rewriting(config, language, [opening, *broadening])
     respond = family.respond
@@ -183,7 +184,7 @@ def _make_mitigations(
     templates: Sequence[cj.data.Template],
     usual: Callable[[Array], Array],
 ) -> dict[str, cj.Mitigation]:
-    """Return the ways to go on from the seeds; where candidates are not chosen, as many are written for chance."""
+    """Return the ways to go on from the seeds; where no rule chooses, as many are written for chance to choose."""
     accumulate, tokenizer = cj.REGIMES["accumulate"], language.tokenizer
     seeds_alone = cj.with_share(cj.REGIMES["real_fraction_replayed"], 1.0, CONTROL)
     by_chance = selections.accepted(lambda rows: jnp.ones(len(rows)), oversample=CANDIDATES, name="by chance")
@@ -246,14 +247,14 @@ def _make_inspect(
 
     That is the mean over the groups of the share that is recognised, 1/2 being chance.
     """
-    # As often as the others, or the few would not be looked for.
+    # The minority is repeated until it is as large as the rest: else the classifier would hardly look for it.
     times = np.where(seeds.groups == 1, round((seeds.groups == 0).sum() / seeds.groups.sum()), 1)
     classify = metrics.fit_classifier(
         np.repeat(np.asarray(_words(jnp.asarray(seeds.train))), times, axis=0), np.repeat(seeds.groups, times)
     )
     found = np.asarray(classify(_words(jnp.asarray(seeds.held_out)))).argmax(axis=1)
     told_apart = np.mean([(found == one)[seeds.held_out_groups == one].mean() for one in range(2)])
-    # All seeds, as there are few; what a model has learned by heart is `copied`.
+    # Drift is measured from all seeds, as they are few; what a model knows by heart shows in `copied`.
     reference = embed(jnp.asarray(np.concatenate([seeds.train, seeds.held_out])))
     known = _token_sets(jnp.asarray(seeds.train), tokenizer.size)
 
@@ -281,7 +282,7 @@ def _make_inspect(
 
 
 def _words(rows: Array) -> Array:
-    # Of so few seeds, only single tokens come often enough to tell groups by them.
+    # In so few seeds, only single tokens come often enough to tell groups by them.
     return metrics.hashed_ngram_embedding(rows, size=1024, orders=(1,))
 
 
@@ -292,5 +293,5 @@ def _token_sets(rows: Array, vocabulary: int) -> Array:
 
 
 def _jaccard(x: Array, y: Array) -> Array:
-    """Return Jaccard's distance of two sets, 1 less what they share of what they have together."""
+    """Return Jaccard's distance of two sets, 1 - |x ∩ y| / |x ∪ y|."""
     return 1.0 - (x & y).sum() / jnp.maximum((x | y).sum(), 1)

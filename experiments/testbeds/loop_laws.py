@@ -50,7 +50,7 @@ def token_laws(
 def text_laws(
     schemes: cj.reward.Schemes, curation: Curation, answers: int, *, strength: float, generations: int
 ) -> xr.Dataset:
-    """Return, by arm, the law of the rewards, and their mean as choices move it on if a generation learns all."""
+    """Return, by arm, the law of the rewards, and how choices move their mean if models learn all that was chosen."""
     rewards = cj.predict_rewards(schemes, answers)["rewards"]
     arms = {"control": ("aware", 0.0), **{name: (name, strength) for name in ("x", "-1/x", "aware")}}
     means = np.array(
@@ -68,7 +68,7 @@ def text_laws(
 
 
 def _tilted(logits: np.ndarray, curation: Curation, generations: int) -> np.ndarray:
-    """Return so many distributions, the first uniform, each of what is chosen from the one before."""
+    """Return a distribution for each generation: uniform, then of what is chosen from the one before."""
 
     def choose(p: np.ndarray) -> np.ndarray:
         # Sums are renormalised: a long iteration lets rounding grow.

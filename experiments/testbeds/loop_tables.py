@@ -192,7 +192,7 @@ def _crossing(diversity: xr.DataArray) -> str:
 
 
 def text_of(dataset: xr.Dataset) -> xr.Dataset:
-    """Return what is of text, under names without the `text_` that tells it apart."""
+    """Return the variables of text, under their names without `text_`."""
     own = {name: str(name).removeprefix("text_") for name in dataset.variables if str(name).startswith("text_")}
     text = dataset[[name for name in own if name in dataset.data_vars]]
     return text.rename({name: short for name, short in own.items() if name in text.variables})

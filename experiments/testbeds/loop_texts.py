@@ -13,7 +13,7 @@ import collapse_jax as cj
 from experiments.shared.language_population import Language, LanguageConfig, make_family
 from experiments.testbeds.loop_curation import TYPES, Curation, by_type, curate, recursion
 
-# Of the hashed n-grams that the reward model and the measures of text see.
+# Sizes of the embeddings by hashed n-grams that the reward model and the measures of text see.
 _SEEN, _MEASURED = 64, 256
 _SECTIONS = 4
 _CALIBRATING = 1024
@@ -25,10 +25,11 @@ def answer_texts(
     """Return the recursion over rows of a marker, a prompt of real text and an answer.
 
     The true quality is the mean log-probability of the answer under the pretrained model, in standard deviations of its
-    own answers from their median: as it is for open-ended prompts, whether it is above 0 for closed-ended ones. The
-    reward model is trained on rankings of `answers` by the pretrained model to each prompt, by this quality and noise.
-    It reads the mean of what that model computed of the row, the log-probability of each quarter of the answer, hashed
-    n-grams, and the type of the prompt. Raises ValueError for a prompt without text, and for answers without quarters.
+    own answers from their median: open-ended prompts take that number itself, closed-ended ones whether it is above 0.
+    The reward model is trained on rankings of `answers` by the pretrained model to each prompt, by this quality and
+    noise. It reads the pretrained model's embedding of the row, the log-probability of each quarter of the answer,
+    hashed n-grams, and the type of the prompt. Raises ValueError for a prompt of fewer than 2 tokens, and for answers
+    that can't be cut into quarters.
     """
     if config.prompt < 2 or config.length <= config.prompt or (config.length - config.prompt) % _SECTIONS:
         raise ValueError(
@@ -131,7 +132,7 @@ def _read(reader: _Reader, rows: Array) -> tuple[Array, Array]:
     types = _types_of(reader, rows)
     ngrams = cj.metrics.hashed_ngram_embedding(rows[:, reader.prompt :], size=_SEEN, orders=(1, 2))
     sections = _likelihood(reader, rows).reshape(len(rows), _SECTIONS, -1).mean(axis=2)
-    # Each coordinate of the order of 1, as those of the model's own.
+    # Each coordinate is of the order of 1, as those of the model's embedding are.
     parts = [
         reader.family.embed(reader.pretrained, _plain(reader, rows)),
         (sections - reader.middle) / reader.spread,

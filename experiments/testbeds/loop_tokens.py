@@ -37,7 +37,7 @@ def answer_tokens(
     )
 
     def read(rows: Array) -> tuple[Array, Array]:
-        # Of size 8 and not 1: Adam then moves rewards eight times as fast, near enough to their law.
+        # Indicators of 8 instead of 1: Adam moves rewards eight times as fast, so that they get near their law.
         return 8.0 * jax.nn.one_hot(rows[:, 0] * answers + rows[:, 1], prompts * answers), types[rows[:, 0]]
 
     def noisy_quality(key: Array, rows: Array) -> Array:

@@ -20,7 +20,7 @@ from experiments.shared.launch import Options
 
 CONTROL = "control"
 MEASURES = ("share", "alive", "coverage", "error")
-# Regimes that store every generation: what stands beside them in one program would carry their pool along.
+# Regimes that store every generation: others in the same program would carry a pool as large.
 STORED = ("accumulate", "subsample")
 
 
@@ -157,7 +157,7 @@ def with_laws(
             if name in found.get(mitigation, {}):
                 law[i] = found[mitigation][name]
         dataset[f"{name}_law"] = (("mitigation", *over), law)
-    # The first generation without the group; one past the last stands for all that come later.
+    # The first generation without the group; the number after the last stands for all that come later.
     dataset["time"] = 1.0 + dataset["alive"].cumprod("generation").sum("generation")
     dataset["program"] = ("mitigation", programs)
     dataset["real_share"] = ("group", shares)

@@ -133,7 +133,7 @@ def share_variances(config: Minorities) -> dict[str, np.ndarray]:
     errors = cj.predict_moments(cj.make_plan(regimes.values(), t, m))["mean_error"].isel(samples=0, ratio=0)
     apart = (shares * (1 - shares))[None]
     found = {name: errors.sel(regime=one.name).to_numpy()[:, None] * apart for name, one in regimes.items()}
-    # After the first model only the real examples are left.
+    # The detector leaves only the real examples to all models after the first.
     sizes = np.where(np.arange(t) > 0, round(config.real * m), m)[:, None]
     ecosystem = laws.ecosystem_share_variance(shares, own.models, m, t)
     return {**found, "importance": apart / sizes, f"ecosystem({own.models})": ecosystem}

@@ -116,7 +116,7 @@ def make_learned_reward(
 
 
 def nearness(features: np.ndarray) -> float:
-    """Return the distance to the nearest other example that one in twenty real ones stays below."""
+    """Return the 5 % quantile of the distances of real examples to their nearest other one."""
     norms = np.square(features).sum(axis=1)
     squares = norms[:, None] + norms[None] - 2.0 * features @ features.T
     np.fill_diagonal(squares, np.inf)

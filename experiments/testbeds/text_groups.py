@@ -17,7 +17,7 @@ from experiments.shared.language_population import Language, LanguageSettings, m
 from experiments.testbeds.testbed import CANDIDATES, Senses, Testbed, make_learned_reward, make_mitigations, nearness
 
 SOURCES = {"prose": cj.data.python_docs, "code": cj.data.python_code, "names": cj.data.character_names}
-# A token of this probability counts as known to the model.
+# A token of a larger probability counts as known to the model.
 KNOWN = 1e-2
 _PROMPT = 16
 _CORRUPTED = (0.0, 0.1, 0.3, 0.6)
@@ -125,7 +125,7 @@ def _make_inspect(
 def _make_senses(
     family: cj.generative.Family, language: Language, surprise: Callable[[Array], Array], usual: tuple[float, float]
 ) -> Senses:
-    """Return how rows are graded: the pretrained model knows what is likely, and its surprise at real rows is usual."""
+    """Return how the pretrained model grades rows: likelier ones are better, those as surprising as real ones right."""
     assert family.tokens is not None
     assert family.embed is not None
     token_log_prob, embed_by_model = family.tokens.log_prob, family.embed
@@ -203,7 +203,7 @@ def _longest(end: int, length: int) -> Callable[[Array], Array]:
 
 
 def _spoil(key: Array, rows: Array) -> list[Array]:
-    """Return the rows, and with ever more tokens of other rows in them: as frequent as they are in real text."""
+    """Return the rows as they are, then with ever more of their tokens replaced by tokens of other rows."""
     where_key, what_key = jax.random.split(key)
     spoilt = jax.random.uniform(where_key, rows.shape)
     other = jax.random.permutation(what_key, rows.reshape(-1)).reshape(rows.shape)

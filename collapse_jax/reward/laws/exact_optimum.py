@@ -106,7 +106,7 @@ def _group(
 
 
 def _priced(path: Path, kinks: _AtKinks, shares: Shares, prices: Float[np.ndarray, " group"]) -> Shares:
-    """Return shares by which slopes take up the prices of their equations; those move most that are far from 0 and 1."""
+    """Return shares by which slopes take up their equations' prices; shares move most that are far from 0 and 1."""
     if not kinks.kink.size:
         return shares
     members = kinks.kink, kinks.pair

@@ -127,7 +127,7 @@ def _edges(corners: np.ndarray, depth: float, inner_depth: float, ratio: float) 
 
 
 def _orbit(shifts: np.ndarray, most: int, hops: int = 10**6) -> Float[np.ndarray, " point"]:
-    """Return the points of [0, 1/2] that 0 and 1 reach by up to `hops` shifts, while [0, 1] holds at most `most` of them."""
+    """Return the points of [0, 1/2] that 0 and 1 reach in up to `hops` shifts, as long as [0, 1] has at most `most`."""
     known = frontier = np.array([0.0, 1.0])
     for _ in range(hops):
         reached = np.unique(np.add.outer(frontier, np.concatenate([shifts, -shifts])).ravel())

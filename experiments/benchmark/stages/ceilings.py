@@ -32,7 +32,7 @@ _CHAIN, _TURNS = 32, 100
 
 
 def rows(small: bool, folder: object) -> list[Row]:
-    """Return a row a ceiling."""
+    """Return one row for each ceiling."""
     return [
         *(Row(name, 30.0, partial(_products, *given, small)) for name, given in PRODUCTS.items()),
         *(Row(name, 30.0, partial(_rate, *given, small)) for name, given in _REST.items()),

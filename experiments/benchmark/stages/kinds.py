@@ -33,7 +33,7 @@ class Kind(NamedTuple):
     members: int = 400
     """Lineages: many, where they are small and a law wants them."""
     small: bool = False
-    """Whether --small has it: one kind of each form of this file."""
+    """Whether --small runs it, which takes one kind of each form that this file has."""
 
 
 _FEW = 8
@@ -188,7 +188,7 @@ _ITEMS = 4
 
 
 def _perceptron(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
-    """Return training on free rewards, a feature a completion, to the optimum that the law tells."""
+    """Return training on free rewards, one feature for each completion, to the optimum that the law tells."""
     features = 8.0 * np.eye(2 * _ITEMS, dtype=np.float32).reshape(2, _ITEMS, -1)
     rankings = cj.make_rankings(features, np.ones((2, _ITEMS), bool), np.zeros(2, np.int32))
     schemes = cj.make_schemes({"log": _CHOICE})
@@ -197,7 +197,7 @@ def _perceptron(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
 
 
 def _optimum(dataset: xr.Dataset) -> float:
-    """Return how far the last rewards lie from the law's, a hundredth being one."""
+    """Return how far the last rewards lie from the law's, in hundredths."""
     law = cj.finite_law(_CHOICE, _ITEMS).rewards
     return float(abs(dataset["rewards"].isel(step=-1).to_numpy() - law).max() / 0.01)
 

@@ -12,7 +12,7 @@ _REPEATS = 3
 
 
 def rows(small: bool, folder: object) -> list[Row]:
-    """Return a row a loop; one that says so without PyTorch."""
+    """Return one row for each loop; without PyTorch, one row that says so."""
     if importlib.util.find_spec("torch") is None:
         return [Row("PyTorch", 5.0, lambda: {"device": "not installed"})]
     found = []

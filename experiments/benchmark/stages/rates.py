@@ -26,7 +26,7 @@ ONE, MOST = "P = 1", "most members"
 
 
 def rows(small: bool, folder: Path) -> list[Row]:
-    """Return two rows a piece of work, and Kazdan's grid."""
+    """Return two rows for each piece of work, and one for Kazdan's grid."""
     found = []
     for work in works(small):
         found.append(Row(f"{work.name}, {ONE}", work.seconds, partial(_one, work, folder, small)))
@@ -47,7 +47,7 @@ def _one(work: Work, folder: Path, small: bool) -> Values:
 
 
 def _most(work: Work, folder: Path, small: bool) -> Values:
-    """Return the rates of the most members that fit, or of half as many for each time that the memory ends."""
+    """Return the rates of the most members that fit, halved as often as the memory doesn't suffice."""
     given = work.make(work.most)
     program = program_of(given.process, work.most, given.vmap_members)
     results = given.process.num_steps * program.record_bytes * work.most
@@ -56,7 +56,7 @@ def _most(work: Work, folder: Path, small: bool) -> Values:
     ended = ""
     while True:
         try:
-            # One member alone would be another piece of work: what runs is that of many.
+            # The units are those of many members: one alone would be given more steps.
             less = work.make(members)._replace(units=given.units)
             found = _timed(work, less, program, members, folder, small)
             break

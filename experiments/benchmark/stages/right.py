@@ -34,7 +34,7 @@ _MOST = 4.0  # standard errors
 
 
 def rows(small: bool, folder: object) -> list[Row]:
-    """Return a row a kind of work; of those of one shape, `small` takes the first."""
+    """Return one row for each kind of work; with `small`, for those that it takes."""
     return [Row(kind.name, 90.0, partial(compare, kind, small)) for kind in kinds() if kind.small or not small]
 
 

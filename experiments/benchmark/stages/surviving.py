@@ -28,7 +28,7 @@ _KILL_AT = 0.4  # share of the segments that are saved when the blow falls
 
 
 def rows(small: bool, folder: Path) -> list[Row]:
-    """Return a row a kind of sweep."""
+    """Return one row for each kind of sweep."""
     asked = [("training", True), ("training", False), ("recursion", True)][: 1 if small else None]
     return [
         Row(f"{kind}, {'same programs' if kept else 'compiled anew'}", 120.0, partial(_killed, kind, folder, kept))

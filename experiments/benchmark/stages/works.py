@@ -33,7 +33,7 @@ class Work(NamedTuple):
 
 
 def works(small: bool) -> list[Work]:
-    """Return all works, the most important ones first; of `small` ones enough that none of this code can rot."""
+    """Return all works, the most important ones first; with `small` as few as still run all of this code."""
     found = [
         Work("reward perceptrons", partial(_perceptrons, small), 16 if small else 65_536),
         *_language_models(small),
@@ -79,7 +79,8 @@ def _language_models(small: bool) -> list[Work]:
                     most,
                     architecture.dtype,
                     seconds,
-                    # A card holds few of the large ones; one alone lies below the line, which is then too steep.
+                    # A device holds few of the large ones. One alone takes less than the line of more, which makes it
+                    # too steep.
                     (1, 2) if architecture.width > 256 else FEW,
                     writes if part == "writing" else None,
                 )
