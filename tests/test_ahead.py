@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmark import ahead, hlo
+from experiments.benchmark import ahead, hlo, hlo_text
 from experiments.benchmark.ahead_notebooks import NOTEBOOKS
 from experiments.benchmark.ahead_work import KINDS, LARGE
 from experiments.benchmark.described import TARGETS
@@ -31,7 +31,7 @@ def module(body, *others):
     """Return a program of one computation besides others, the arrays x and y of 100 numbers and a counter given."""
     given = ["%x = f32[100]{0} parameter(0)", "%y = f32[100]{0} parameter(1)", "%i = s32[] parameter(2)"]
     lines = "\n".join(f"  {line}" for line in [*given, *body])
-    return hlo.parse(
+    return hlo_text.parse(
         "\n\n".join([*others, f"ENTRY %main (x: f32[100], y: f32[100], i: s32[]) -> f32[100] {{\n{lines}\n}}"])
     )
 
@@ -135,7 +135,7 @@ def test_scatters_that_add_floats_are_found_inside_fusions_too(kind, combine, mo
 
 def test_a_text_without_a_program_is_refused():
     with pytest.raises(ValueError, match="no ENTRY computation"):
-        hlo.parse("HloModule empty")
+        hlo_text.parse("HloModule empty")
 
 
 def test_the_lines_that_ask_are_those_of_this_project_the_innermost_first():
@@ -158,7 +158,7 @@ def test_loops_of_a_real_program_are_found(optimised):
         x = jax.lax.fori_loop(0, 1000, lambda _, x: jnp.sin(x) @ x, x)
         return jax.lax.while_loop(lambda x: (x < 9.0).any(), lambda x: 2.0 * x + 1.0, x)
 
-    program = hlo.parse(jax.jit(fn).lower(jnp.ones((16, 16))).compile().as_text())
+    program = hlo_text.parse(jax.jit(fn).lower(jnp.ones((16, 16))).compile().as_text())
     assert len(hlo.unknown_loops(program)) == 1
     found = hlo.step(program, GPU)
     assert found.turns == 1000

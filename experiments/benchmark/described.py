@@ -21,7 +21,7 @@ from collapse_jax.engine.devices import POPULATION
 from collapse_jax.engine.memory import is_out_of_memory
 from collapse_jax.engine.program import Program
 from collapse_jax.engine.run import Layout, Run
-from experiments.benchmark import hlo
+from experiments.benchmark import hlo, hlo_text
 
 # Imported by its name, because `engine.sweep` is the function and not the module of that name.
 _SWEEP = importlib.import_module("collapse_jax.engine.sweep")
@@ -129,7 +129,7 @@ def read(name: str, members: int, compile_all: Callable[[], Sequence[jax.stages.
         spent = time.perf_counter() - begin
         return Reading(name, members, spent, None, 0, np.inf, np.inf, np.inf, None, (), ())
     spent = time.perf_counter() - begin
-    modules = [hlo.parse(one.as_text() or "") for one in compiled]
+    modules = [hlo_text.parse(one.as_text() or "") for one in compiled]
     largest = max(modules, key=lambda module: hlo.whole(module, target.bounds).kernels)
     turn = hlo.step(largest, target.bounds)
     return Reading(
@@ -155,7 +155,9 @@ def _planned(compiled: jax.stages.Compiled) -> int:
     return int(arguments + results + plan.temp_size_in_bytes)
 
 
-def _places(modules: list[hlo.Module], find: Callable[[hlo.Module], list[hlo.Instruction]]) -> tuple[str, ...]:
+def _places(
+    modules: list[hlo_text.Module], find: Callable[[hlo_text.Module], list[hlo_text.Instruction]]
+) -> tuple[str, ...]:
     """Return the lines that ask for what is found, each once; an instruction's own name where it has none."""
     found = [one.source or f"({one.name})" for module in modules for one in find(module)]
     return tuple(dict.fromkeys(found))

@@ -7,8 +7,9 @@ rest of an array that it updates in place.
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import NamedTuple
+
+from experiments.benchmark.hlo_text import Instruction, Module, branches, called, root_of
 
 _BITS = {"pred": 8, "bf16": 16} | {f"{kind}{bits}": bits for kind in "suf" for bits in (2, 4, 8, 16, 32, 64)}
 # Instructions that move nothing, or end what another one began.
@@ -18,29 +19,7 @@ _FREE = {
 }
 _SLICES = {"slice", "dynamic-slice", "gather"}
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\](?:\{([^{}]*)\})?")
-_HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_CALLED = re.compile(r"(?:condition|body|calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)")
 _MOST = 0.5  # of the kernels that run: a loop that runs more is what the program is about
-_CALLERS = 4
-
-
-class Instruction(NamedTuple):
-    """A line of a computation: its shape and attributes as text, the names of its operands, where it was written."""
-
-    name: str
-    shape: str
-    op: str
-    operands: list[str]
-    attributes: str
-    source: str
-    root: bool
-
-
-class Module(NamedTuple):
-    """A program: its computations by name, and the one that it enters at."""
-
-    computations: dict[str, dict[str, Instruction]]
-    entry: str
 
 
 class Cost(NamedTuple):
@@ -69,25 +48,6 @@ class Step(NamedTuple):
     cost: Cost
 
 
-def parse(text: str) -> Module:
-    """Return the program of a text as `as_text()` gives it. Raises ValueError for a text without an entry."""
-    computations: dict[str, dict[str, Instruction]] = {}
-    current: dict[str, Instruction] | None = None
-    entry, sources = "", _sources(text)
-    for line in text.splitlines():
-        if head := _HEAD.match(line):
-            current = computations.setdefault(head[2], {})
-            entry = head[2] if head[1] else entry
-        elif line.startswith("}"):
-            current = None
-        elif current is not None and " = " in line:
-            instruction = _instruction(line, sources)
-            current[instruction.name] = instruction
-    if not entry:
-        raise ValueError("text holds no ENTRY computation: it is no compiled HLO program")
-    return Module(computations, entry)
-
-
 def scatter_adds(module: Module) -> list[Instruction]:
     """Return the scatters that add up floating-point numbers, at places that may repeat.
 
@@ -113,8 +73,8 @@ def turns(module: Module, loop: Instruction) -> int | None:
     if known := re.search(r'"known_trip_count":\{"n":"(\d+)"\}', loop.attributes):
         return int(known[1])
     # A TPU's compiler doesn't write it down: where the condition compares the counter with a constant, it shows.
-    condition = module.computations[_called(loop, "condition")]
-    root = _root(condition)
+    condition = module.computations[called(loop, "condition")]
+    root = root_of(condition)
     if root.op == "compare" and "direction=LT" in root.attributes:
         bound = condition.get(root.operands[1])
         counter = condition.get(root.operands[0])
@@ -143,7 +103,7 @@ def step(module: Module, device: Device) -> Step:
         loop, cost = max(costs, key=lambda pair: pair[1].kernels, default=(None, Cost()))
         if loop is None or cost.kernels <= _MOST * whole(module, device, at).kernels:
             return found
-        at = _called(loop, "body")
+        at = called(loop, "body")
         found = Step(turns(module, loop), _turn(module, device, loop))
 
 
@@ -153,12 +113,12 @@ def _loops(module: Module, computation: str) -> Iterator[Instruction]:
         if one.op == "while":
             yield one
         elif one.op in ("call", "conditional", "async-start"):
-            for name in _branches(one):
+            for name in branches(one):
                 yield from _loops(module, name)
 
 
 def _turn(module: Module, device: Device, loop: Instruction) -> Cost:
-    names = (_called(loop, "body"), _called(loop, "condition"))
+    names = (called(loop, "body"), called(loop, "condition"))
     body, condition = (whole(module, device, name) for name in names)
     return body if turns(module, loop) is not None else body.plus(condition)
 
@@ -169,9 +129,9 @@ def _cost(module: Module, device: Device, one: Instruction) -> Cost:
     if one.op == "while":
         return Cost().plus(_turn(module, device, one), turns(module, one) or 1)
     if one.op in ("call", "async-start"):
-        return whole(module, device, _branches(one)[0])
+        return whole(module, device, branches(one)[0])
     if one.op == "conditional":
-        return max((whole(module, device, name) for name in _branches(one)), key=lambda cost: cost.kernels)
+        return max((whole(module, device, name) for name in branches(one)), key=lambda cost: cost.kernels)
     touched = _touched(module, one)
     return Cost(1, touched, max(device.launch, touched / device.bandwidth))
 
@@ -180,8 +140,8 @@ def _touched(module: Module, one: Instruction) -> float:
     """Return the bytes that a kernel reads and writes."""
     computation = _holding(module, one)
     if one.op == "fusion":
-        inside = module.computations[_called(one, "calls")]
-        return _read_inside(inside) + _written(inside, _root(inside))
+        inside = module.computations[called(one, "calls")]
+        return _read_inside(inside) + _written(inside, root_of(inside))
     if one.op == "copy-start":
         return sum(_size(part) for part in _parts(one.shape)[:2])
     if one.op in _SLICES:
@@ -274,73 +234,4 @@ def _holding(module: Module, one: Instruction) -> dict[str, Instruction]:
 
 def _adds(module: Module, scatter: Instruction) -> bool:
     """Return whether a scatter combines by more than replacing."""
-    return _root(module.computations[_called(scatter, "to_apply")]).op != "parameter"
-
-
-def _root(computation: dict[str, Instruction]) -> Instruction:
-    return next(one for one in computation.values() if one.root)
-
-
-def _called(one: Instruction, what: str) -> str:
-    found = re.search(rf"{what}=%?([\w.\-]+)", one.attributes)
-    if found is None:
-        raise ValueError(f"instruction {one.name} has no {what}: {one.attributes}")
-    return found[1]
-
-
-def _branches(one: Instruction) -> list[str]:
-    listed = re.search(r"branch_computations=\{([^}]*)\}", one.attributes)
-    return re.findall(r"%?([\w.\-]+)", listed[1]) if listed else _CALLED.findall(one.attributes)
-
-
-def _instruction(line: str, sources: dict[str, str]) -> Instruction:
-    left, right = line.split(" = ", 1)
-    end = _closing(right) + 1 if right.startswith("(") else right.index(" ")
-    shape, right = right[:end], right[end:].lstrip()
-    op, right = right.split("(", 1)
-    end = _closing("(" + right) - 1
-    operands, attributes = right[:end], right[end + 1 :]
-    # A constant's value stands where others name their operands.
-    names = [operands] if op == "constant" else re.findall(r"%([\w.\-]+)", operands)
-    frame = re.search(r"stack_frame_id=(\d+)", attributes)
-    source = sources.get(frame[1], "") if frame else ""
-    name = left.replace("ROOT", "").strip().lstrip("%")
-    return Instruction(name, shape, op, names, attributes, source, left.strip().startswith("ROOT"))
-
-
-def _closing(text: str) -> int:
-    """Return where the bracket closes that a text begins with."""
-    depth = 0
-    for at, letter in enumerate(text):
-        depth += (letter == "(") - (letter == ")")
-        if depth == 0:
-            return at
-    raise ValueError(f"the bracket of {text[:80]!r} doesn't close")
-
-
-def _sources(text: str) -> dict[str, str]:
-    """Return the frames of a program by their number: the innermost line of this project, then some of its callers."""
-    tables: dict[str, dict[str, str]] = {}
-    current: dict[str, str] = {}
-    for line in text.splitlines():
-        if line in ("FileNames", "FunctionNames", "FileLocations", "StackFrames"):
-            current = tables.setdefault(line, {})
-        elif row := re.match(r"^(\d+) (.*)$", line):
-            current[row[1]] = row[2]
-        elif _HEAD.match(line):
-            break
-    places, parents = {}, {}
-    for number, frame in tables.get("StackFrames", {}).items():
-        location, parent = re.findall(r"=(\d+)", frame)
-        fields = dict(re.findall(r"(\w+)=(\d+)", tables["FileLocations"][location]))
-        file = tables["FileNames"][fields["file_name_id"]].strip('"')
-        places[number], parents[number] = f"{file}:{fields['line']}", str(int(parent) - 1)
-    return {number: " < ".join(islice(_own(number, places, parents), _CALLERS)) for number in places}
-
-
-def _own(number: str, places: dict[str, str], parents: dict[str, str]) -> Iterator[str]:
-    """Yield the lines of a frame and its callers that belong to this project, the innermost first."""
-    while number in places:
-        if found := re.search(r"(?:collapse_jax/(?!engine/|calling\.py)|experiments/|colab/)\S+$", places[number]):
-            yield found[0]
-        number = parents[number]
+    return root_of(module.computations[called(scatter, "to_apply")]).op != "parameter"
