@@ -139,16 +139,17 @@ def test_a_text_without_a_program_is_refused():
 
 
 def test_the_lines_that_ask_are_those_of_this_project_the_innermost_first():
-    files = ["/x/collapse_jax/reward/objective.py", "/y/site-packages/jax/lax.py", "/x/experiments/own.py"]
+    own = [f"/x/{name}" for name in ("collapse_jax/reward/objective.py", "experiments/own.py")]
+    files = [own[0], "/y/site-packages/jax/lax.py", own[1], "/x/collapse_jax/checks/user_functions.py"]
     rows = {
         "FileNames": [f'"{file}"' for file in files],
         "FunctionNames": ['"f"'],
-        "FileLocations": [f"{{file_name_id={n} function_name_id=1 line={10 * n} end_line=9}}" for n in (3, 1, 2)],
+        "FileLocations": [f"{{file_name_id={n} function_name_id=1 line={10 * n} end_line=9}}" for n in (3, 4, 1, 2)],
         # A frame's caller is the one before, as numbered from 2; the first has none.
-        "StackFrames": [f"{{file_location_id={n} parent_frame_id={n}}}" for n in (1, 2, 3)],
+        "StackFrames": [f"{{file_location_id={n} parent_frame_id={n}}}" for n in (1, 2, 3, 4)],
     }
     tables = [f"{name}\n" + "\n".join(f"{n} {row}" for n, row in enumerate(of, 1)) for name, of in rows.items()]
-    asked = LOOP + ", metadata={stack_frame_id=3}"
+    asked = LOOP + ", metadata={stack_frame_id=4}"
     (loop,) = hlo.unknown_loops(module([START, asked], *tables, BODY, ASKED))
     assert loop.source == "collapse_jax/reward/objective.py:10 < experiments/own.py:30"
 

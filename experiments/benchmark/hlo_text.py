@@ -115,6 +115,6 @@ def _sources(text: str) -> dict[str, str]:
 def _own(number: str, places: dict[str, str], parents: dict[str, str]) -> Iterator[str]:
     """Yield the lines of a frame and its callers that belong to this project, the innermost first."""
     while number in places:
-        if found := re.search(r"(?:collapse_jax/(?!engine/|calling\.py)|experiments/|colab/)\S+$", places[number]):
+        if found := re.search(r"(?:collapse_jax/(?!engine/|checks/)|experiments/|colab/)\S+$", places[number]):
             yield found[0]
         number = parents[number]
