@@ -1,4 +1,4 @@
-"""Programs compiled for accelerators that aren't there keep their promises, and what is read off a program is so.
+"""Programs compiled for accelerators that aren't there keep their promises, and what is read off a program is true.
 
 The slow ones compile every kind of work, in a process of its own each target: JAX reads flags when it starts.
 """

@@ -1,4 +1,4 @@
-"""Detectors: judged by those who have not seen the examples, and how well they are calibrated."""
+"""Detectors: each example is scored by a fit that has not seen it, and how well scores are calibrated."""
 
 import jax
 import jax.numpy as jnp

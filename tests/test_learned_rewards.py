@@ -51,7 +51,7 @@ def scheme(label):
 
 @pytest.fixture(scope="module")
 def trained():
-    """The judge, and its memories, one a scheme: prompt 0 is open-ended, prompt 1 closed-ended."""
+    """The learned reward, and its memories, one for each scheme: prompt 0 is open-ended, prompt 1 closed-ended."""
     judge = make_judge(quality=last_is_best, refit_steps=300)
     start = jax.jit(jax.vmap(lambda utility: judge.start(jax.random.key(0), candidates_of(GRID), utility=utility)))
     return judge, start(jax.tree.map(jnp.asarray, SCHEMES.axis.values))

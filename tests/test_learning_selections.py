@@ -1,4 +1,4 @@
-"""Selections that remember: in the recursion, composed, one of several; and judges."""
+"""Selections that remember: in the recursion, composed, one of several; and learned rewards."""
 
 import jax
 import jax.numpy as jnp
@@ -179,7 +179,7 @@ def test_names_of_records_may_not_clash():
 
 
 def judge(rate=1.0):
-    """Return a judge that likes a token the more, the more often it was chosen before."""
+    """Return a learned reward that likes a token the more, the more often it was chosen before."""
 
     def learn(key, candidates, pool, memory, rate):
         return memory.at[candidates.examples].add(rate * candidates.weights)

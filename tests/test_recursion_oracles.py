@@ -1,4 +1,4 @@
-"""Recursions against exact laws, 20,000 lineages each: the laws share no code with what they judge."""
+"""Recursions against exact laws, 20,000 lineages each: the laws share no code with what they predict."""
 
 import functools
 

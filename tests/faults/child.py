@@ -89,7 +89,7 @@ class Config(Options):
     """Which sweep."""
 
     work: Literal["walk", "training", "recursion", "many", "large"] = "walk"
-    """Its name."""
+    """Name of the sweep."""
 
 
 def limit_files(results: Path, size: int) -> None:
@@ -141,7 +141,7 @@ def run(job: Job) -> None:
         for blow in job.blows:
             if now == blow.event and (blow.delay is None or now):
                 act = partial(_ACTIONS[blow.action], job.results, blow.size)
-                # A thread gets its turn where the others wait for the disk: there it is wanted.
+                # A thread gets its turn while others wait for the disk, which is where a blow is wanted.
                 threading.Timer(blow.delay, act).start() if blow.delay else act()
 
     def note(event: str, args: tuple[Any, ...]) -> None:
@@ -160,7 +160,7 @@ def run(job: Job) -> None:
 
     def compiled(event: str, duration_secs: float, **_: str | int) -> None:
         nonlocal phase
-        # Until the first record, whoever has traced is compiling next, and whoever has compiled is training.
+        # Until the first record, what has been traced is compiled next, and what has been compiled trains next.
         if early and event.endswith(("jaxpr_trace_duration", "backend_compile_duration")):
             phase = PHASES.index(STARTING if "trace" in event else TRAINING)
         _HEADER.pack_into(watch, 0, count, phase)

@@ -53,7 +53,7 @@ class Config(Options):
     works: tuple[Literal["walk", "training", "recursion"], ...] = ("walk", "training", "recursion")
     """Sweeps that are hit."""
     seed: int = 0
-    """Of the moments and the faults; the clock has its own say in what is hit."""
+    """Seed of the moments and the faults; what they hit also depends on the clock."""
 
 
 SMALL = {"kills": 6, "times": 1, "works": ("walk",)}

@@ -1,4 +1,4 @@
-"""Records that a user writes: utilities, regimes, families, selections, judges, models and processes that are wrong."""
+"""Wrong records of a user: utilities, regimes, families, selections, learned rewards, models and processes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
