@@ -35,7 +35,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.language_population import LanguageConfig, read, texts
+from experiments.shared.language_models import LanguageConfig, read, texts
 from experiments.shared.launch import script
 from experiments.testbeds.loop_curation import TYPES, Curation, Way
 from experiments.testbeds.loop_laws import text_laws, token_laws

@@ -36,18 +36,8 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.language_population import (
-    HELD_OUT,
-    SHOWN,
-    WAYS,
-    Language,
-    LanguageConfig,
-    compare_ways,
-    make_description,
-    read,
-    require_ways,
-    texts,
-)
+from experiments.shared.language_models import HELD_OUT, Language, LanguageConfig, read, texts
+from experiments.shared.language_population import SHOWN, WAYS, compare_ways, make_description, require_ways
 from experiments.shared.launch import script
 
 METRICS = {

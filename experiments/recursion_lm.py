@@ -29,14 +29,8 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.language_population import (
-    LanguageConfig,
-    compare_ways,
-    read,
-    recurse,
-    require_ways,
-    texts,
-)
+from experiments.shared.language_models import LanguageConfig, read, texts
+from experiments.shared.language_population import compare_ways, recurse, require_ways
 from experiments.shared.launch import interval, script
 
 

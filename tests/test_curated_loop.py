@@ -7,7 +7,7 @@ import pytest
 import collapse_jax as cj
 from collapse_jax.loop import rank_answers
 from experiments.curated_loop import Config, make_schemes, run_text
-from experiments.shared.language_population import Language
+from experiments.shared.language_models import Language
 from experiments.testbeds.loop_curation import Curation
 from experiments.testbeds.loop_laws import token_laws
 from experiments.testbeds.loop_texts import marked

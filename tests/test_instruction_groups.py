@@ -11,7 +11,7 @@ import pytest
 import collapse_jax as cj
 from collapse_jax.generative.family import Family, Tokens
 from experiments import defences
-from experiments.shared.language_population import Language
+from experiments.shared.language_models import Language
 from experiments.testbeds import instruction_groups
 from experiments.testbeds.instruction_groups import InstructionConfig
 

@@ -15,7 +15,7 @@ import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.data.instructions import SLOT
 from collapse_jax.generative import selections
-from experiments.shared.language_population import Language, LanguageSettings, make_family, pretrain, token_classes
+from experiments.shared.language_models import Language, LanguageSettings, make_family, pretrain, token_classes
 from experiments.testbeds.testbed import CANDIDATES, CONTROL, Testbed
 from experiments.testbeds.text_groups import KNOWN, embed
 

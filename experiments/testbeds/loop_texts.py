@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 import collapse_jax as cj
-from experiments.shared.language_population import Language, LanguageConfig, make_family
+from experiments.shared.language_models import Language, LanguageConfig, make_family
 from experiments.testbeds.loop_curation import TYPES, Curation, by_type, curate, recursion
 
 # Sizes of the embeddings by hashed n-grams that the reward model and the measures of text see.

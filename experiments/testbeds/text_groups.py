@@ -13,7 +13,7 @@ from jaxtyping import Array
 import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.generative import selections
-from experiments.shared.language_population import Language, LanguageSettings, make_family, pretrain, token_classes
+from experiments.shared.language_models import Language, LanguageSettings, make_family, pretrain, token_classes
 from experiments.testbeds.testbed import CANDIDATES, Senses, Testbed, make_learned_reward, make_mitigations, nearness
 
 SOURCES = {"prose": cj.data.python_docs, "code": cj.data.python_code, "names": cj.data.character_names}

@@ -34,7 +34,7 @@ _LEFT_OUT = ("benchmark",)
 
 # The first program that an experiment with a language model compiles trains the model that all members start from.
 _PRETRAIN = (
-    "experiments.shared.language_population.pretrain",
+    "experiments.shared.language_models.pretrain",
     "experiments.testbeds.text_groups.pretrain",
     "experiments.testbeds.instruction_groups.pretrain",
 )
