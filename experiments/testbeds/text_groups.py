@@ -40,10 +40,11 @@ class TextConfig(LanguageSettings):
 def make_text(config: TextConfig, directory: Path, data_dir: Path | None = None) -> Testbed:
     """Return the testbed of a configuration; the model that it starts from is kept in `directory`.
 
-    Raises ValueError for unknown groups and shares that can't be met.
+    Raises ValueError for unknown groups, fewer than two, and shares that can't be met.
     """
-    if unknown := sorted(set(config.shares) - set(SOURCES)):
-        raise ValueError(f"shares name {', '.join(unknown)}; the groups of text are {', '.join(SOURCES)}")
+    if len(config.shares) < 2 or set(config.shares) - set(SOURCES):
+        named = ", ".join(config.shares) or "nothing"
+        raise ValueError(f"shares name {named}; they must name two or more of {', '.join(SOURCES)}")
     language, held_out, groups = _read(config, directory, data_dir)
     family, shares = make_family(config, language), np.array(list(config.shares.values()))
     surprise = _make_surprise(family, language)
