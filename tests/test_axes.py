@@ -108,6 +108,21 @@ def test_the_only_value_of_an_axis_is_run_and_adds_no_dimension_unless_it_is_nam
     assert named.labels["rate"].tolist() == ["only"]
 
 
+def test_what_a_process_resolves_is_asked_once_for_all_members_in_the_precision_given():
+    asked = []
+
+    def resolve(hyper):
+        asked.append(hyper["rate"])
+        return {"rate": 2.0 * hyper["rate"]}
+
+    population = make_population(make_walk()._replace(resolve=resolve), {"rate": [0.1, np.pi], "seed": range(2)})
+    assert [one.tolist() for one in asked] == [[0.1, 0.1, np.pi, np.pi]]
+    assert list(population.hyper) == ["rate"]
+    assert population.hyper["rate"].dtype == np.float32
+    np.testing.assert_array_equal(population.hyper["rate"], np.float32([0.2, 0.2, 2 * np.pi, 2 * np.pi]))
+    assert population.labels["rate"].tolist() == [0.1, np.pi]
+
+
 def test_a_number_is_a_dimension_of_length_one():
     population = make_population(make_walk(), {"seed": 3, "rate": 0.5})
     assert population.shape == (1, 1)

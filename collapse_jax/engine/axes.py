@@ -15,7 +15,10 @@ _NUMBERS = "biuf"
 
 
 class Population(NamedTuple):
-    """The flattened product of all axes, the last fastest; `hyper` leaves and `seeds` lead with an axis of members."""
+    """The flattened product of all axes, the last fastest; `hyper` leaves and `seeds` lead with an axis of members.
+
+    `hyper` holds what `init` and `step` are called with, after `resolve` of the process.
+    """
 
     labels: dict[str, np.ndarray]
     hyper: dict[str, PyTree]
@@ -46,12 +49,12 @@ def make_population(process: Process, axes: Mapping[str, Any]) -> Population:
 
     Raises ValueError, naming the axis, for one that the process doesn't know, that is empty, whose values and labels
     differ in number, whose values are not finite, out of range or don't have the shape of the default, whose labels
-    repeat, or a label that the process's axis doesn't have.
+    repeat, or a label that the process's axis doesn't have; and as `resolve` of the process does.
     """
     _check_defaults(process.hyper)
     reserved = {process.time, "diverged", *(name for names in process.dims.values() for name in names)}
     unnamed = {name: axis for name, axis in process.axes.items() if name not in axes}
-    asked = {name: _as_axis(process, name, given) for name, given in axes.items()}
+    asked = {name: as_axis(process, name, given) for name, given in axes.items()}
     defaults: dict[str, PyTree] = {SEED: np.uint32(0), **process.hyper}
     labels: dict[str, np.ndarray] = {}
     values: dict[str, PyTree] = {}
@@ -77,12 +80,15 @@ def make_population(process: Process, axes: Mapping[str, Any]) -> Population:
     def spread(name: str) -> PyTree:
         if name in values:
             return jax.tree.map(lambda leaf: leaf[place[name]], values[name])
-        return jax.tree.map(lambda leaf: np.broadcast_to(_strong(leaf), (size, *np.shape(leaf))), defaults[name])
+        return jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (size, *np.shape(leaf))), defaults[name])
 
-    return Population(labels, {name: spread(name) for name in process.hyper}, spread(SEED))
+    # Rounded to JAX's precision at the very end: float32 has π/2 beyond a bound that π/2 itself keeps.
+    hyper = {name: spread(name) for name in process.hyper}
+    resolved = hyper if process.resolve is None else process.resolve(hyper)
+    return Population(labels, jax.tree.map(_strong, dict(resolved)), _strong(spread(SEED)))
 
 
-def _as_axis(process: Process, name: str, given: Any) -> Axis:
+def as_axis(process: Process, name: str, given: Any) -> Axis:
     """Return what a call gives for one axis as an `Axis`: labels of the process's own axis with their values."""
     if isinstance(given, Axis):
         return given
@@ -134,7 +140,10 @@ def _strong(leaf: Any) -> np.ndarray:
 
 
 def _conform(name: str, values: PyTree, default: PyTree) -> tuple[PyTree, int]:
-    """Return `values` with the structure, the trailing shapes and the dtypes of `default`, and their common length."""
+    """Return `values` with the structure, the trailing shapes and the dtypes of `default`, and their common length.
+
+    They must fit the dtype that JAX gives the default, and keep the precision that the default has in NumPy.
+    """
     given, expected = _structure(values), _structure(default)
     if given != expected:
         raise ValueError(f"axis {name!r} has the structure {given}; the hyperparameter has {expected}")
@@ -148,8 +157,8 @@ def _conform(name: str, values: PyTree, default: PyTree) -> tuple[PyTree, int]:
     if not length:
         raise ValueError(f"axis {name!r} is empty; it needs at least one value")
 
-    def cast(leaf: Any, like: Any) -> np.ndarray:
-        leaf, like = np.asarray(leaf), _strong(like)
+    def cast(leaf: Any, default: Any) -> np.ndarray:
+        leaf, like = np.asarray(leaf), _strong(default)
         if leaf.dtype.kind not in _NUMBERS or leaf.shape[1:] != like.shape:
             raise ValueError(
                 f"axis {name!r} has values of shape {leaf.shape[1:]} and type {leaf.dtype}; "
@@ -159,14 +168,14 @@ def _conform(name: str, values: PyTree, default: PyTree) -> tuple[PyTree, int]:
             at = int(np.argwhere(~np.isfinite(leaf))[0][0])
             raise ValueError(f"axis {name!r} has a non-finite value at position {at}: {leaf[at]}")
         with np.errstate(over="ignore"):
-            cast_leaf: np.ndarray = leaf.astype(like.dtype)
+            cast_leaf = leaf.astype(like.dtype)
         if not np.isfinite(cast_leaf).all():
             at = int(np.argwhere(~np.isfinite(cast_leaf))[0][0])
             raise ValueError(f"axis {name!r} has a value too large for {like.dtype} at position {at}: {leaf[at]}")
         if like.dtype.kind in "biu" and (cast_leaf != leaf).any():
             at = int(np.argwhere(cast_leaf != leaf)[0][0])
             raise ValueError(f"axis {name!r} needs values of type {like.dtype}; at position {at} it has {leaf[at]}")
-        return cast_leaf
+        return np.asarray(leaf, np.result_type(default))
 
     return jax.tree.map(cast, values, default), int(length)
 

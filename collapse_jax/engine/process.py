@@ -31,6 +31,11 @@ class Process(NamedTuple):
     `time`, the name of the axis of steps. `ranges` holds the lowest and the highest value allowed of hyperparameters
     that have such bounds. `watch(state)` returns the part of a state that is looked at, each step, to tell whether the
     member has diverged: by default all of it.
+
+    `resolve(hyper)` makes of the hyperparameters that a sweep names those that `init` and `step` are called with, by
+    default the same. It runs on the host before anything is compiled, for all members at once (NumPy leaves with a
+    leading axis of members, floats in the precision of their defaults), and may raise ValueError for values that don't
+    go together.
     """
 
     init: Callable[[Key[Array, ""], Hyper], State]
@@ -43,3 +48,4 @@ class Process(NamedTuple):
     ranges: Mapping[str, tuple[float, float]] = {}
     watch: Callable[[State], PyTree] | None = None
     axes: Mapping[str, Axis] = {}
+    resolve: Callable[[Hyper], Hyper] | None = None
