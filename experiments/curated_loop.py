@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -44,7 +43,7 @@ from experiments.testbeds.loop_texts import answer_texts
 from experiments.testbeds.loop_tokens import answer_tokens
 
 HARD = ["diversity", "quality", "share"]
-REFITS = list(cj.loop.REFITS.labels or ())
+REFITS = list(cj.loop.REFITS)
 
 
 @dataclass(frozen=True)
@@ -114,16 +113,19 @@ def run_tokens(config: Config, directory: Path) -> xr.Dataset:
     plan = cj.make_plan(cj.REGIMES["replace"], config.token_generations, config.token_samples)
     training = cj.reward.Training(config.reward_steps, records=1, batch_size=64)
     curation = Curation(config.choose_from, cj.mlp(()), training, config.refit_steps, config.noise)
-    frozen = {f"{strength:g}": {"strength": strength, "refit": 0} for strength in config.strengths}
-    refitted = {label: {"strength": config.strengths[-1], "refit": i} for i, label in enumerate(REFITS) if i}
+    frozen = {f"{strength:g}": {"strength": strength, "refit": REFITS[0]} for strength in config.strengths}
+    refitted = {label: {"strength": config.strengths[-1], "refit": label} for label in REFITS[1:]}
 
     def sweep(way: Way) -> xr.Dataset:
         process = answer_tokens(config.token_prompts, config.answers, curation, schemes, plan, way)
-        axes: dict[str, Any] = {"utility": schemes.axis}
-        if way == "soft":
-            process, axes["arm"] = cj.engine.with_arms(process, {**frozen, **refitted})
-        axes["seed"] = range(config.token_seeds)
-        return cj.sweep(process, axes, directory=directory / f"tokens-{way}", progress=config.progress)
+        # The hard ones, without a strength, are frozen too: one arm, and no dimension.
+        arms = {**frozen, **refitted} if way == "soft" else {"frozen": {"refit": REFITS[0]}}
+        return cj.sweep(
+            cj.engine.with_arms(process, arms),
+            {"seed": range(config.token_seeds)},
+            directory=directory / f"tokens-{way}",
+            progress=config.progress,
+        )
 
     soft = sweep("soft").drop_vars("diverged")
     by_strength = soft.sel(arm=list(frozen)).rename(arm="strength").assign_coords(strength=list(config.strengths))
@@ -148,28 +150,23 @@ def run_text(config: Config, directory: Path) -> xr.Dataset:
     process = answer_texts(config, language, config.answers, curation, schemes)
     strength = config.strengths[-1]
 
-    def arm(utility: str, refit: int = 0, strength: float = strength) -> dict[str, Any]:
-        row = list(schemes.choices).index(utility)
-        return {
-            "utility": jax.tree.map(lambda leaf: leaf[row], schemes.axis.values),
-            "refit": refit,
-            "strength": strength,
-        }
+    def arm(utility: str, refit: str = REFITS[0], strength: float = strength) -> dict[str, Any]:
+        return {"utility": utility, "refit": refit, "strength": strength}
 
-    process, axis = cj.engine.with_arms(
+    process = cj.engine.with_arms(
         process,
         {
             "control": arm("aware", strength=0.0),
             "x": arm("x"),
             "-1/x": arm("-1/x"),
             "aware": arm("aware"),
-            "aware, own choice": arm("aware", 1),
-            "aware, true quality": arm("aware", 2),
+            "aware, own choice": arm("aware", "own choice"),
+            "aware, true quality": arm("aware", "true quality"),
         },
     )
     dataset = cj.sweep(
         process,
-        {"arm": axis, "seed": range(config.seeds)},
+        {"seed": range(config.seeds)},
         directory=directory / "text",
         segment=1,
         progress=config.progress,

@@ -132,8 +132,8 @@ def test_a_loop_under_a_frozen_model_follows_the_map_of_its_law():
         measure=lambda key, params: {"p": params.following[:PROMPTS]},
         dims={"p": ("prompt", "answer")},
     )
-    axes = {"utility": SCHEMES.axis, "strength": [strength], "seed": range(seeds)}
-    p = cj.sweep(process, axes, progress=False)["p"].isel(strength=0, generation=-1)
+    axes = {"refit": "frozen", "strength": strength, "seed": range(seeds)}
+    p = cj.sweep(process, axes, progress=False)["p"].isel(refit=0, strength=0, generation=-1)
     for row, choices in zip(p.to_numpy(), SCHEMES.choices.values(), strict=True):
         for prompt, choice in enumerate(choices):
             rewards = finite_law(choice)
@@ -175,12 +175,14 @@ def test_candidates_that_are_not_whole_groups_are_refused(trained):
         judge.learn(jax.random.key(0), candidates, candidates, trained[1], utility=scheme("x"), refit=1)
 
 
-def test_without_a_quality_none_can_be_refitted_by_it():
+def test_schemes_and_ways_to_refit_are_axes_of_the_recursion_and_none_refits_by_a_quality_that_is_missing():
     process = cj.make_recursion(
         cj.families.ngram(ANSWERS, 2, length=2),
         cj.make_plan(cj.REGIMES["replace"], 1, 12),
         curate=cj.selections.curated(make_judge(), ANSWERS),
         respond=True,
     )
-    with pytest.raises(ValueError, match="refit"):
-        cj.sweep(process, {"refit": cj.loop.REFITS}, progress=False)
+    assert process.axes["utility"] == SCHEMES.axis
+    assert list(process.axes["refit"].labels) == ["frozen", "own choice"]
+    with pytest.raises(ValueError, match="axis 'refit' has no label 'true quality'; this process has 'frozen', 'own"):
+        cj.sweep(process, {"refit": "true quality"}, progress=False)

@@ -78,20 +78,44 @@ def test_alternatives_are_the_selections_themselves():
         "checked": selections.verified(lambda tokens: tokens > 1, oversample=3),
     }
     either = selections.alternatives(several)
-    found = recurse(curate=either.selection, axes={"selection": either.axis})
+    found = recurse(curate=either)
     assert list(found["selection"].to_numpy()) == list(several)
     for name in ("soft", "best", "checked"):
         alone = recurse(curate=several[name])
         np.testing.assert_array_equal(found["p"].sel(selection=name), alone["p"])
     # One of three at random: as if nothing had been chosen.
-    late = recurse(curate=either.selection, axes={"selection": [0]}, seeds=400)["p"].isel(generation=-1, selection=0)
+    late = recurse(curate=either, axes={"selection": "random"}, seeds=400)["p"].isel(generation=-1, selection=0)
     z = (late.mean("seed") - 1 / TOKENS) / (late.std("seed", ddof=1) / 20.0)
     assert np.abs(z).max() < 4
 
 
+def test_a_composition_carries_the_axes_of_its_selections_and_labels_choose():
+    several = {"all": None, "mask": selections.verified(lambda tokens: tokens > 1)}
+    both = selections.compose(selections.alternatives(several), counting())
+    whole = recurse(curate=both)["p"]
+    assert whole.dims == ("selection", "seed", "generation", "token")
+    masked = recurse(curate=both, axes={"selection": ["mask"]})["p"]
+    np.testing.assert_array_equal(masked.isel(selection=0), whole.sel(selection="mask"))
+    assert np.abs(whole.diff("selection")).max() > 0.1
+
+
+def test_both_selections_of_a_recursion_bring_their_axes():
+    one, other = (
+        selections.alternatives({"all": None, "mask": selections.verified(lambda tokens: tokens > 1)}, name)
+        for name in ("curated", "reweighed")
+    )
+    assert recurse(curate=one, reweigh=other)["p"].dims[:3] == ("curated", "reweighed", "seed")
+
+
+def test_an_axis_of_a_selection_is_one_of_its_parameters():
+    stray = counting(axes={"strength": cj.engine.Axis([1.0, 2.0])})
+    with pytest.raises(ValueError, match="selection 'counted' has an axis 'strength'; its parameters are none"):
+        recurse(curate=stray)
+
+
 def test_alternatives_with_memories_run_one_and_record_it_alone():
     either = selections.alternatives({"none": None, "one": counting("one"), "two": counting("two", 10.0)}, "which")
-    found = recurse(curate=either.selection, axes={"which": either.axis})
+    found = recurse(curate=either)
     assert np.isnan(found["one"].sel(which=["none", "two"])).all()
     np.testing.assert_array_equal(found["two"].sel(which="two").isel(seed=1), 10.0 * np.arange(GENERATIONS))
     np.testing.assert_array_equal(found["one"].sel(which="one").isel(seed=1), np.arange(GENERATIONS))
@@ -108,8 +132,7 @@ def test_alternatives_correct_values_too():
     )
     either = selections.alternatives({"none": None, "zero": shifted})
     found = recurse(
-        curate=either.selection,
-        axes={"selection": either.axis},
+        curate=either,
         inspect=lambda key, tokens, weights: {"largest": tokens.max().astype(float)},
     )
     assert (found["largest"].sel(selection="zero") == 0).all()
@@ -133,7 +156,7 @@ def test_alternatives_take_masks_and_counts():
         inspect=lambda key, candidates, pool, memory: {"kept": (candidates.weights > 0).sum()},
     )
     either = selections.alternatives({"none": None, "mask": mask})
-    found = recurse(curate=either.selection, axes={"selection": either.axis})
+    found = recurse(curate=either)
     alone = recurse(curate=mask)
     np.testing.assert_array_equal(found["p"].sel(selection="mask"), alone["p"])
     np.testing.assert_array_equal(found["kept"].sel(selection="mask"), alone["kept"])

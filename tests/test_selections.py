@@ -509,7 +509,7 @@ def test_without_a_start_the_memory_is_an_empty_tuple():
         return candidates.weights
 
     alone = Selection("alone", weigh)
-    for one in (alone, sel.compose(alone), sel.alternatives({"it": alone}).selection, sel.compose(alone, judged())):
+    for one in (alone, sel.compose(alone), sel.alternatives({"it": alone}), sel.compose(alone, judged())):
         memories.clear()
         cj.sweep(recursion_of(one), {}, progress=False)
         assert memories

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from collapse_jax.engine.process import Axis
+
 
 class Candidates(NamedTuple):
     """Examples with where they come from: `generation` 0 is the fixed real set, -1 fresh real examples.
@@ -80,9 +82,10 @@ class Selection(NamedTuple):
     """A rule that weighs candidates, described by the classes of its functions; only `weigh` is needed.
 
     `defaults` names the parameters that a sweep may vary, `ranges` the lowest and highest value of those that have such
-    bounds. `oversample` candidates are emitted for each example that is kept: those kept are drawn in proportion to the
-    weights, without replacement, and one with weight 0 never is, however few remain. With an `oversample` of 1 nothing
-    is drawn, and the weights are those of the fit.
+    bounds, `axes` the values of those that a sweep runs whole unless it chooses by label. `oversample` candidates are
+    emitted for each example that is kept: those kept are drawn in proportion to the weights, without replacement, and
+    one with weight 0 never is, however few remain. With an `oversample` of 1 nothing is drawn, and the weights are
+    those of the fit.
 
     `correct` changes the values of examples before they are weighed. A selection with `start` has a memory, which
     `learn` renews once a generation; without `learn` it stays as it started. `inspect` records.
@@ -98,3 +101,4 @@ class Selection(NamedTuple):
     start: StartMemory | None = None
     learn: Learn | None = None
     inspect: InspectSelection | None = None
+    axes: Mapping[str, Axis] = {}

@@ -22,8 +22,8 @@ from collapse_jax.reward.rankings import Rankings
 from collapse_jax.reward.schemes import Schemes
 from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, check_training, on_device
 
-REFITS = Axis(np.arange(3, dtype=np.int32), ["frozen", "own choice", "true quality"])
-"""The axis `refit`: trained once; in each generation also on its own choices; or on candidates by true quality."""
+REFITS = ("frozen", "own choice", "true quality")
+"""Labels of the axis `refit`: trained once; in each generation on its own choices too; or on candidates by quality."""
 
 
 @runtime_checkable
@@ -64,9 +64,10 @@ def learned_reward(
 ) -> LearnedReward:
     """Return the scores of examples by a reward model, which is trained on rankings when a lineage begins.
 
-    Give it to `selections.curated`, `best_of` or `top_share`, and sweep over `utility` (`schemes.axis`) and `refit`
-    (`REFITS`): a model is frozen, or trained on for `refit_steps` in every generation, on the candidates in groups of
-    `answers` (those to one prompt): ranked by itself, what was chosen above the rest, or by `quality(key, examples)`.
+    Give it to `selections.curated`, `best_of` or `top_share`. A sweep runs two axes unless it chooses by label:
+    `utility`, the schemes, and `refit` (`REFITS`). A model is "frozen", or trained on for `refit_steps` in every
+    generation, on the candidates in groups of `answers` (those to one prompt): ranked by itself, what was chosen above
+    the rest ("own choice"), or by `quality(key, examples)`, if that is given ("true quality").
     `rankings` are given ones, or a function (key, real examples) -> `RankingData` that makes them, by `rank_answers`
     for one; `read(examples)` returns the features of each example and its type of prompt. Models are trained by `adamw`
     with its default hyperparameters.
@@ -128,12 +129,14 @@ def learned_reward(
             branches.append(lambda: refit(quality(quality_key, candidates.examples)))
         return jax.lax.switch(params["refit"], branches)
 
+    ways = REFITS if quality is not None else REFITS[:2]
     return LearnedReward(
         start,
         score,
         learn,
         defaults={"utility": jax.tree.map(lambda leaf: leaf[0], schemes.axis.values), "refit": 0},
-        ranges={"refit": (0, 1 if quality is None else 2)},
+        ranges={"refit": (0, len(ways) - 1)},
+        axes={"utility": schemes.axis, "refit": Axis(np.arange(len(ways), dtype=np.int32), ways)},
     )
 
 

@@ -17,7 +17,7 @@ from collapse_jax.generative.recursion.plan import make_plan
 from collapse_jax.generative.recursion.recurse import make_recursion
 from collapse_jax.generative.recursion.regimes import REGIMES, Regime
 from collapse_jax.generative.selection import Selection
-from collapse_jax.generative.selections.composition import Alternatives, alternatives
+from collapse_jax.generative.selections.composition import alternatives
 
 NONE = "none"
 
@@ -141,29 +141,30 @@ def _sweep_group(
     process = make_recursion(
         first.family or family,
         plan,
-        curate=curate.selection if curate else None,
-        reweigh=reweigh.selection if reweigh else None,
+        curate=curate,
+        reweigh=reweigh,
         respond=first.respond,
         # Random numbers are those of examples in every group, so that equal seeds share their real data.
         **{"by": "examples", **options},
     )
     arms: dict[str, dict[str, Any]] = {}
     for i, (label, one) in enumerate(group.items()):
-        arms[label] = {"regime": [id(regime) for regime in regimes].index(id(one.regime))}
+        arms[label] = {"regime": one.regime.name}
         arms[label] |= {"curated": curates[i]} if curate else {}
         arms[label] |= {"reweighed": reweighs[i]} if reweigh else {}
-    process, axis = with_arms(process, arms, "mitigation")
-    return sweep(process, {"mitigation": axis, "seed": range(seeds)}, directory=directory, segment=1, progress=progress)
+    process = with_arms(process, arms, "mitigation")
+    # By name, so that a single mitigation has its dimension too.
+    axes = {"mitigation": list(arms), "seed": range(seeds)}
+    return sweep(process, axes, directory=directory, segment=1, progress=progress)
 
 
-def _either(selections: list[Selection | None], name: str) -> tuple[Alternatives | None, list[int]]:
-    """Return the distinct selections as alternatives (None where there is none at all), and the number of each."""
+def _either(selections: list[Selection | None], name: str) -> tuple[Selection | None, list[str]]:
+    """Return the distinct selections as alternatives (None where there is none at all), and the label of each."""
     distinct = list({id(one): one for one in selections}.values())
     if distinct == [None]:
         return None, []
-    labelled = {NONE if one is None else f"{i}: {one.name}": one for i, one in enumerate(distinct)}
-    places = [[id(other) for other in distinct].index(id(one)) for one in selections]
-    return alternatives(labelled, name), places
+    labels = {id(one): NONE if one is None else f"{i}: {one.name}" for i, one in enumerate(distinct)}
+    return alternatives({labels[id(one)]: one for one in distinct}, name), [labels[id(one)] for one in selections]
 
 
 def _folder(number: int, group: Mapping[str, Mitigation]) -> str:

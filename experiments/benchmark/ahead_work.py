@@ -90,7 +90,8 @@ def _learned_reward() -> list[Work]:
     curation = Curation(2, cj.mlp(()), training, 50, 0.1)
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)}, type_names=("open", "closed"))
     plan = cj.make_plan(cj.REGIMES["replace"], 16, 4000)
-    return [Work("a reward model in the loop", answer_tokens(4, 8, curation, schemes, plan), _MEMBERS)]
+    frozen = cj.engine.with_arms(answer_tokens(4, 8, curation, schemes, plan), {"frozen": {"refit": "frozen"}})
+    return [Work("a reward model in the loop", frozen, _MEMBERS)]
 
 
 def _selections() -> list[Work]:

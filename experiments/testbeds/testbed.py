@@ -61,8 +61,8 @@ def make_mitigations(senses: Senses, answering: cj.generative.Family) -> dict[st
     detector = selections.learned_detector(senses.evidence, ridge=1e-2, folds=2)
 
     def by_learned_reward(refit: str) -> cj.Mitigation:
-        number = list(cj.loop.REFITS.labels or ()).index(refit)
-        reward = senses.learned._replace(defaults={**senses.learned.defaults, "refit": number})
+        defaults = {**senses.learned.defaults, "refit": cj.loop.REFITS.index(refit)}
+        reward = senses.learned._replace(defaults=defaults)
         return cj.Mitigation(curate=selections.best_of(reward, CANDIDATES))
 
     verifier = selections.verified(senses.correct, oversample=CANDIDATES)
@@ -84,7 +84,7 @@ def make_mitigations(senses: Senses, answering: cj.generative.Family) -> dict[st
         CONTROL: cj.Mitigation(cj.with_share(fresh, 1.0, CONTROL)),
         "real prompts": cj.Mitigation(respond=True, family=answering),
         "oracle": cj.Mitigation(curate=selections.best_of(senses.quality, CANDIDATES)),
-        **{f"reward model, {refit}": by_learned_reward(refit) for refit in cj.loop.REFITS.labels or ()},
+        **{f"reward model, {refit}": by_learned_reward(refit) for refit in cj.loop.REFITS},
         "verified": cj.Mitigation(curate=verifier._replace(defaults={"right": 0.9, "wrong": 0.1})),
         "novel": cj.Mitigation(curate=novelty),
     }

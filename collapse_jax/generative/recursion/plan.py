@@ -12,7 +12,7 @@ from collapse_jax.generative.recursion.regimes import FRESH, REAL, Regime, Rows,
 
 
 class Plan(NamedTuple):
-    """Every regime at every size and real share, to sweep over with `axes`.
+    """Every regime at every size and real share: the `axes` of the recursion that is made of it.
 
     `table[i][j][k]` holds the `Rows` of the i-th regime at the j-th size and the k-th ratio.
     """

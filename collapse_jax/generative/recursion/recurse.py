@@ -24,6 +24,7 @@ from collapse_jax.generative.recursion.resolving import (
     Inspect,
     Measure,
     as_params,
+    carried_axes,
     hyperparameters,
     inspected_dims,
     make_decode,
@@ -66,8 +67,9 @@ def make_recursion(
 ) -> Process:
     """Return the process in which each generation of `family` is trained as the plan's regime says, then emits.
 
-    Sweep it over `plan.axes` and `seed`, and over the settings of the family's fit, the maps of the family named in
-    `decoding` and the parameters of the selections, each an axis of its own name. `truth` is what real examples are
+    A sweep runs the plan's regimes, sizes and ratios and the axes of the selections whole, unless it chooses; it may
+    vary `seed`, the settings of the family's fit, the maps of the family named in `decoding` and the other parameters
+    of the selections, each an axis of its own name. `truth` is what real examples are
     drawn from: a function (key, n) -> examples, or parameters of the family (by default the family's own truth);
     `initial`, if given, is what the fixed real set is drawn from instead, a biased start.
 
@@ -102,6 +104,7 @@ def make_recursion(
     initial = truth if initial is None else initial
     _check_options(family, plan, reweigh, respond)
     hyper, ranges = hyperparameters(family, plan, decoding, (curate, reweigh))
+    axes = carried_axes(plan, (curate, reweigh))
     decode = make_decode(family, decoding)
     of_examples = {"curate": curate, "reweigh": reweigh, "respond": respond, "warm_start": warm_start}
     of_examples |= {"growing_compute": growing_compute, "inspect": inspect}
@@ -115,7 +118,7 @@ def make_recursion(
         process = _process_by_examples(setting, hyper, measure, inspect, dims)
     generations = {"generation": np.arange(1, plan.generations + 1)}
     return process._replace(
-        hyper=hyper, coords={**generations, **(coords or {})}, axes=plan.axes, time="generation", ranges=ranges
+        hyper=hyper, coords={**generations, **(coords or {})}, axes=axes, time="generation", ranges=ranges
     )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from collapse_jax.checks.annotations import checked
 from collapse_jax.checks.user_functions import call
-from collapse_jax.engine.process import Hyper
+from collapse_jax.engine.process import Axis, Hyper
 from collapse_jax.generative.family import Draw, Examples, Family, Moments, Params
 from collapse_jax.generative.recursion.guards import guarded_record, guarded_truth
 from collapse_jax.generative.recursion.plan import Plan
@@ -131,6 +131,19 @@ def hyperparameters(
             hyper[name] = default
             ranges |= {name: own_ranges[name]} if name in own_ranges else {}
     return hyper, ranges
+
+
+def carried_axes(plan: Plan, selections: Iterable[Selection | None]) -> dict[str, Axis]:
+    """Return the axes of the plan and of the selections; ValueError for one that is no parameter of its selection."""
+    axes = plan.axes
+    for one in [one for one in selections if one is not None]:
+        if unknown := sorted(set(one.axes) - set(one.defaults)):
+            raise ValueError(
+                f"selection {one.name!r} has an axis {unknown[0]!r}; its parameters are "
+                f"{', '.join(one.defaults) or 'none'}"
+            )
+        axes |= one.axes
+    return axes
 
 
 def make_decode(family: Family, decoding: Iterable[str]) -> Callable[[Params, Hyper], Params]:

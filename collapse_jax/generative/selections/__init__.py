@@ -1,7 +1,7 @@
 """Selections at hand, each a function of its parameters that returns a `Selection`."""
 
 from collapse_jax.generative.selections.choice import best_of, curated, top_share
-from collapse_jax.generative.selections.composition import Alternatives, alternatives, compose
+from collapse_jax.generative.selections.composition import alternatives, compose
 from collapse_jax.generative.selections.correction import find_centres, self_correcting
 from collapse_jax.generative.selections.detection import (
     calibrated_detector,
@@ -15,7 +15,6 @@ from collapse_jax.generative.selections.novelty import novel
 from collapse_jax.generative.selections.verification import accepted, verified
 
 __all__ = [
-    "Alternatives",
     "LearnedReward",
     "accepted",
     "alternatives",

@@ -65,6 +65,7 @@ def compose(*selections: Selection) -> Selection:
         ranges={name: value for one in selections for name, value in one.ranges.items()},
         oversample=math.prod(one.oversample for one in selections),
         source="; ".join(one.source for one in selections if one.source),
+        axes={name: axis for one in selections for name, axis in one.axes.items()},
         **_fields_of_any(
             selections,
             correct=partial(_correct_in_order, every),
@@ -160,21 +161,14 @@ def _inspect_all(
 # One out of several
 
 
-class Alternatives(NamedTuple):
-    """The selection that is one of several, and the axis that says which: sweep over it under the given name."""
-
-    selection: Selection
-    axis: Axis
-
-
 @checked
-def alternatives(selections: Mapping[str, Selection | None], name: str = "selection") -> Alternatives:
-    """Return several labelled selections as one, with a parameter `name` that chooses: all of them in one program.
+def alternatives(selections: Mapping[str, Selection | None], name: str = "selection") -> Selection:
+    """Return several labelled selections as one, with an axis `name` along which a sweep runs them, in one program.
 
     None keeps everything or, where the others oversample, as many as are asked for at random. Each selection has its
-    own defaults; to give it others, replace its `defaults`. What a selection records is NaN where another one is
-    chosen. Members that run one after the other (on a CPU) pay for the chosen selection alone, members side by side for
-    all of them.
+    own defaults, even where it has axes; to give it others, replace its `defaults`. What a selection records is NaN
+    where another one is chosen. Members that run one after the other (on a CPU) pay for the chosen selection alone,
+    members side by side for all of them.
 
     Raises ValueError for no selections, for selections that draw from different numbers of candidates, and for defaults
     out of their range.
@@ -189,12 +183,13 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
     for label, one in zip(selections, several, strict=True):
         _check_defaults(label, one)
     choice = _Choice(several, name)
-    selection = Selection(
+    return Selection(
         name,
         partial(_weigh_by_one, choice),
         defaults={name: 0},
         ranges={name: (0, len(several) - 1)},
         oversample=max(sizes.values(), default=1),
+        axes={name: Axis(np.arange(len(several), dtype=np.int32), list(selections))},
         **_fields_of_any(
             several,
             correct=partial(_correct_by_one, choice),
@@ -203,7 +198,6 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
             inspect=partial(_inspect_one, choice),
         ),
     )
-    return Alternatives(selection, Axis(np.arange(len(several), dtype=np.int32), list(selections)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.checks.user_functions import call
+from collapse_jax.engine.process import Axis
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Learn, Selection, StartMemory
 
@@ -36,8 +37,8 @@ class LearnedReward(NamedTuple):
 
     `start` returns the memory at the beginning of a lineage and `learn`, without which it stays, the next one, from
     candidates that have just been scored: those of weight 0 were not chosen. `defaults` names the parameters of both
-    that a sweep may vary, with their `ranges`. Where several sizes run in one program, all members score as many
-    candidates as the largest.
+    that a sweep may vary, with their `ranges`, and `axes` the values of those that it runs whole. Where several sizes
+    run in one program, all members score as many candidates as the largest.
     """
 
     start: StartMemory
@@ -45,6 +46,7 @@ class LearnedReward(NamedTuple):
     learn: Learn | None = None
     defaults: Mapping[str, Any] = {}
     ranges: Mapping[str, tuple[float, float]] = {}
+    axes: Mapping[str, Axis] = {}
 
 
 Reward: TypeAlias = Callable[[Examples], Float[Array, " n"]] | LearnedReward
@@ -117,6 +119,7 @@ def _by_learned_reward(
         start=start,
         learn=None if reward.learn is None else learn,
         inspect=inspect,
+        axes=reward.axes,
         **fields,
     )
 

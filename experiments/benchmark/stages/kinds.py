@@ -273,7 +273,7 @@ def _learned_reward(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]
         cj.mlp((8,)), schemes, rank, read, answers=_ITEMS, training=cj.reward.Training(20, 1, 4), refit_steps=4
     )
     process = cj.make_recursion(cj.families.gaussian(1), _plan(), curate=cj.selections.best_of(reward, _ITEMS))
-    return process, {"refit": [0, 1], "seed": range(members)}
+    return process, {"seed": range(members)}
 
 
 def _remembering(members: int) -> tuple[cj.engine.Process, Mapping[str, Any]]:
