@@ -66,10 +66,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     schemes = make_schemes(config)
     strengths = [0.0, config.centring]
     dataset = train_on_text(config, schemes, directory, {"centring": strengths})
-    predicted = xr.concat(
-        [cj.predict_rewards(schemes, dataset.sizes["item"], centring=strength) for strength in strengths],
-        xr.DataArray(dataset["centring"].to_numpy(), dims="centring", name="centring"),
-    )
+    predicted = cj.predict_rewards(schemes, dataset.sizes["item"], centring=strengths)
     metrics = cj.summarize_rewards(dataset.isel(step=[-1]), predicted).isel(step=-1, drop=True)
     return (
         dataset.isel(step=[-1])

@@ -78,6 +78,19 @@ def test_parameters_vary_along_the_axis():
         assert float(got) == pytest.approx(float(jax.nn.log_sigmoid(0.3 / scale)), rel=1e-5)
 
 
+def test_parameters_go_by_name_by_type_or_not_at_all():
+    power, linear = cj.UTILITIES["power"], cj.UTILITIES["linear"]
+    edge = {"min_gap": 1e-3}
+    one = cj.choose(power, gamma=0.2, **edge)
+    shared = cj.make_schemes({"a": one, "b": {"open": cj.choose(linear, **edge), "closed": one}})
+    assert shared.parameters == {"offset": 0.0, "min_gap": 1e-3, "gamma": 0.2}
+    typed = cj.make_schemes({"aware": {"open": one, "closed": cj.choose(power, gamma=0.8, **edge)}})
+    assert typed.parameters == {"offset": 0.0, "min_gap": 1e-3, "open.gamma": 0.2, "closed.gamma": 0.8}
+    # Two schemes with different values for one type: what a single value would stand for can't be told.
+    neither = cj.make_schemes({"a": one, "b": cj.choose(power, gamma=0.8, **edge)})
+    assert neither.parameters == {"offset": 0.0, "min_gap": 1e-3}
+
+
 @pytest.mark.parametrize(
     ("schemes", "message"),
     [

@@ -1,14 +1,17 @@
 """Trained populations end on the laws of the utilities that they were trained with."""
 
 import dataclasses
+import importlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import xarray as xr
 
 import collapse_jax as cj
+from collapse_jax import plotting
 from collapse_jax.reward.loss import RankingData, draw_batch
 
 N = 5
@@ -28,7 +31,7 @@ def trained():
     """One population over every utility of the table, two seeds each."""
     schemes = cj.make_schemes({name: cj.choose(u, min_gap=1e-3) for name, u in cj.UTILITIES.items()}, ("all",))
     process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=TRAINING, hyper=FREE)
-    return cj.sweep(process, {"utility": schemes.axis, "seed": [0, 1]}, progress=False), cj.predict_rewards(schemes, N)
+    return cj.sweep(process, {"seed": [0, 1]}, progress=False), cj.predict_rewards(schemes, N)
 
 
 @pytest.mark.parametrize("name", list(cj.UTILITIES))
@@ -114,6 +117,163 @@ def test_centring_is_an_axis_and_moves_the_law_as_predicted():
         law = cj.predict_rewards(schemes, N, centring=float(row["centring"]))["rewards"].isel(utility=0, type=0)
         np.testing.assert_allclose(row, law, atol=0.01)
     assert float(abs(rewards[0] - rewards[2]).max()) > 0.1
+
+
+def test_a_sweep_over_centring_is_not_compared_with_a_law_without_it():
+    schemes = cj.make_schemes({"log_sigmoid": cj.choose(cj.UTILITIES["log_sigmoid"])}, ("all",))
+    process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=SHORT)
+    dataset = cj.sweep(process, {"centring": [0.0, 0.5]}, progress=False)
+    law = cj.predict_rewards(schemes, N, centring=[0.0, 0.5]).isel(utility=0)
+    with pytest.raises(ValueError, match=r"predicted is for centring = 0.0; the sweep has 0.5: predict the values of"):
+        cj.summarize_rewards(dataset, law.isel(centring=0))
+    with pytest.raises(ValueError, match=r"limits is for centring = 0.0; the sweep has 0.5"):
+        cj.summarize_rewards(dataset, law, cj.reward.limit_values(schemes).isel(utility=0))
+    assert cj.summarize_rewards(dataset, law)["law_rmse"].dims == ("centring", "step", "split")
+
+
+SHORT = cj.reward.Training(steps=4, records=1, batch_size=8)
+GAMMAS, EDGES = [0.2, 0.5, 0.8], [1e-3, 1e-2]
+
+
+def powers(gamma=0.5, min_gap=1e-3):
+    """Two schemes that share a parameter with one value, and one that shares only what all utilities have."""
+    power = cj.choose(cj.UTILITIES["power"], gamma=gamma, min_gap=min_gap)
+    linear = cj.choose(cj.UTILITIES["linear"], min_gap=min_gap)
+    return cj.make_schemes({"linear": linear, "power": power, "aware": {"open": power, "closed": linear}})
+
+
+def two_types(schemes, training=SHORT, **options):
+    rankings = free_rankings(((True,) * N,) * 2, (0, 1), ("open", "closed"))
+    return cj.make_training(rankings, cj.mlp(()), schemes, training=training, **{"hyper": FREE, **options})
+
+
+@pytest.fixture(scope="module")
+def varied():
+    return cj.sweep(two_types(powers()), {"gamma": GAMMAS, "min_gap": EDGES, "seed": [0, 1]}, progress=False)
+
+
+def test_parameters_of_utilities_are_axes_of_one_program_and_members_are_those_of_schemes_by_hand(varied):
+    assert varied["rewards"].dims == ("utility", "gamma", "min_gap", "seed", "step", "prompt", "item")
+    for gamma, min_gap in ((0.2, 1e-2), (0.8, 1e-3)):
+        by_hand = cj.sweep(two_types(powers(gamma, min_gap)), {"seed": [0, 1]}, progress=False)
+        xr.testing.assert_identical(
+            varied.sel(gamma=gamma, min_gap=min_gap, drop=True).drop_attrs(), by_hand.drop_attrs()
+        )
+    assert float(abs(varied["rewards"].sel(utility="power").diff("gamma")).max()) > 0.01
+
+
+def test_the_law_follows_swept_parameters_and_is_refused_without_them(varied):
+    schemes, last = powers(), varied.isel(step=[-1])
+    law = cj.predict_rewards(schemes, N, gamma=GAMMAS, min_gap=np.array(EDGES))
+    limits = cj.reward.limit_values(schemes, min_gap=EDGES, gamma=GAMMAS)
+    for gamma, min_gap in ((0.2, 1e-2), (0.8, 1e-3)):
+        alone, limit = (
+            one(powers(gamma, min_gap)) for one in (lambda s: cj.predict_rewards(s, N), cj.reward.limit_values)
+        )
+        xr.testing.assert_identical(law.sel(gamma=gamma, min_gap=min_gap), alone)
+        xr.testing.assert_identical(limits.sel(gamma=gamma, min_gap=min_gap), limit)
+        own = cj.summarize_rewards(last.sel(gamma=gamma, min_gap=min_gap), alone, limit)
+        whole = cj.summarize_rewards(last, law, limits).sel(gamma=gamma, min_gap=min_gap)
+        xr.testing.assert_allclose(whole.drop_vars(["gamma", "min_gap"]), own.drop_vars(["gamma", "min_gap"]))
+    with pytest.raises(ValueError, match=r"predicted is for gamma = 0.5; the sweep has 0.2: .* gamma=\[...\]"):
+        cj.summarize_rewards(last, cj.predict_rewards(schemes, N, min_gap=EDGES))
+    with pytest.raises(ValueError, match=r"predicted is for gamma = 0.2, 0.5; the sweep has 0.8"):
+        cj.summarize_rewards(last, law.isel(gamma=[0, 1]))
+    with pytest.raises(ValueError, match=r"limits is for min_gap = 0.001; the sweep has 0.01"):
+        cj.summarize_rewards(last, law, cj.reward.limit_values(schemes, gamma=GAMMAS))
+    with pytest.raises(ValueError, match=r"predicted is for gamma = 0.5; the sweep has 0.8"):
+        cj.summarize_rewards(last.sel(gamma=0.8, min_gap=1e-3), cj.predict_rewards(schemes, N))
+
+
+def test_figures_draw_the_law_of_the_parameters_that_were_trained(varied):
+    law = cj.predict_rewards(powers(), N, gamma=GAMMAS)
+    with pytest.raises(ValueError, match=r"dataset varies along gamma, min_gap; draw one value, dataset.sel"):
+        plotting.reward_curves(varied, law)
+    one = varied.sel(gamma=0.8, min_gap=1e-3)
+    with pytest.raises(ValueError, match="predicted varies along gamma; draw one value"):
+        plotting.reward_curves(one, law)
+    with pytest.raises(ValueError, match=r"dataset has gamma = 0.8, predicted 0.2; draw a law of the values"):
+        plotting.reward_curves(one, law.sel(gamma=0.2))
+    assert plotting.reward_curves(one, law.sel(gamma=0.8)).axes
+
+
+def test_only_values_under_which_a_utility_is_concave_have_a_certificate():
+    schemes = cj.make_schemes({"power": cj.choose(cj.UTILITIES["power"], min_gap=1e-3)}, ("all",))
+    process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=SHORT)
+    gap = cj.sweep(process, {"gamma": [0.5, 2.0, 1.0]}, progress=False)["gap"]
+    assert gap.isnull().all(["step", "prompt"]).to_numpy().tolist() == [False, True, False]
+    predicted = cj.predict_rewards(schemes, N, gamma=[0.5, 2.0, 1.0])["gap"]
+    assert predicted.isnull().to_numpy().ravel().tolist() == [False, True, False]
+
+
+def test_a_parameter_with_a_value_for_each_type_is_an_axis_of_that_type():
+    power = cj.UTILITIES["power"]
+    pair = {"open": cj.choose(power, gamma=0.2, min_gap=1e-3), "closed": cj.choose(power, gamma=0.8, min_gap=1e-3)}
+    schemes = cj.make_schemes({"aware": pair})
+    values = {"open.gamma": [0.2, 0.5]}
+    whole = cj.sweep(two_types(schemes), values, progress=False)["rewards"]
+    changed = cj.make_schemes({"aware": {**pair, "open": cj.choose(power, gamma=0.5, min_gap=1e-3)}})
+    alone = cj.sweep(two_types(changed), {}, progress=False)["rewards"]
+    np.testing.assert_array_equal(whole.sel({"open.gamma": 0.5}), alone)
+    law = cj.predict_rewards(schemes, N, **values)["rewards"]
+    np.testing.assert_array_equal(law.sel({"open.gamma": 0.5}), cj.predict_rewards(changed, N)["rewards"])
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"gamma": [0.5, -1.0]}, "utility 'power' with gamma=-1, .* is not increasing"),
+        ({"min_gap": 0.0}, "scheme 'power': power has an infinite slope at gap 0"),
+        ({"min_gap": [0.1, 1.0]}, r"min_gap of utility 'linear' is 1.0; it must lie in \[0, 1\)"),
+        ({"gamma": float("nan")}, "axis 'gamma' has a non-finite value"),
+        ({"scale": 0.1}, "unknown axis 'scale'; this process has .*offset, min_gap, gamma"),
+    ],
+)
+def test_values_of_parameters_are_refused_before_anything_is_compiled(axes, message, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("collapse_jax.engine.sweep"), "make_program", None)
+    with pytest.raises(ValueError, match=message):
+        cj.sweep(two_types(powers()), axes, progress=False)
+
+
+def test_what_a_scheme_that_is_not_run_could_not_be_trained_with_is_no_matter():
+    process = two_types(powers())
+    found = cj.sweep(process, {"utility": "linear", "min_gap": 0.0}, progress=False)
+    assert np.isfinite(found["rewards"]).all()
+
+
+def test_a_border_holds_in_the_precision_in_which_it_was_given():
+    sine = cj.choose(cj.UTILITIES["sine"], a=np.pi / 2)  # in float32 the slope at 1 would be below 0
+    process = cj.make_training(free_rankings(), cj.mlp(()), cj.make_schemes({"sine": sine}, ("all",)), training=SHORT)
+    for axes in ({"min_gap": [0.0, 0.1]}, {"a": [1.0, np.pi / 2]}):
+        assert np.isfinite(cj.sweep(process, axes, progress=False)["rewards"]).all()
+
+
+def test_a_row_of_other_schemes_has_no_parameters_to_vary():
+    process, other = two_types(powers()), powers(0.3)
+    assert cj.sweep(process, {"utility": other.axis}, progress=False).sizes["utility"] == 3
+    with pytest.raises(ValueError, match="axis 'utility' has a row that isn't one of the schemes linear, power, aware"):
+        cj.sweep(process, {"utility": other.axis, "gamma": [0.2]}, progress=False)
+
+
+def test_a_hyperparameter_with_the_name_of_a_parameter_is_refused():
+    with pytest.raises(ValueError, match="hyper has gamma, which is a parameter of the schemes' utilities too"):
+        two_types(powers(), hyper={"gamma": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gama": 0.2}, "the schemes have no parameter 'gama' with one value; they have offset, min_gap, gamma"),
+        ({"gamma": []}, r"gamma is \[\]; give at least one value, and none twice"),
+        ({"gamma": [0.2, 0.2]}, "give at least one value, and none twice"),
+        ({"gamma": -1.0}, "is not increasing"),
+        ({"gamma": "x"}, "gamma is 'x'; predict_rewards needs a number or a sequence"),
+        ({"centring": [0.0, -1.0]}, "centring is -1.0"),
+    ],
+)
+def test_laws_of_values_that_cannot_be_are_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        cj.predict_rewards(powers(), N, **options)
 
 
 @pytest.mark.parametrize("pairs", ["chain", "star"])

@@ -15,7 +15,10 @@ def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[st
     `dataset` is a sweep of `make_training` over utility (and seed), `predicted` is `predict_rewards(...)`. Lines are
     means over prompts and seeds by type of prompt, bands one standard deviation either way, black dashes the predicted
     law.
+
+    Raises ValueError for a sweep that varies anything else, or whose values of it are not those of the law.
     """
+    _require_drawn(dataset, predicted)
     utilities, splits = dataset["utility"].to_numpy(), [s for s in ("train", "test") if s in dataset["prompt_split"]]
     figure = Figure(figsize=(2.6 * len(utilities), 2.5 * len(splits) + 0.6), layout="constrained")
     axes = figure.subplots(len(splits), len(utilities), sharex=True, sharey=True, squeeze=False)
@@ -49,6 +52,20 @@ def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[st
                 ax.set_ylabel(f"reward, {split} prompts")
     axes[0, 0].set_ylim(-0.04, 1.04)
     return with_legend(figure, axes[0, 0])
+
+
+def _require_drawn(dataset: xr.Dataset, predicted: xr.Dataset) -> None:
+    """Raise ValueError for axes over which curves would be averaged, and for a law of other values than the curves."""
+    if other := sorted({*map(str, dataset["rewards"].dims)} - {"utility", "seed", "step", "prompt", "item"}):
+        raise ValueError(f"dataset varies along {', '.join(other)}; draw one value, dataset.sel({other[0]}=...)")
+    if other := sorted({*map(str, predicted["rewards"].dims)} - {"utility", "type", "item"}):
+        raise ValueError(f"predicted varies along {', '.join(other)}; draw one value, predicted.sel({other[0]}=...)")
+    for name in dataset.coords:
+        if dataset[name].ndim == 0 and name in predicted.coords and not (dataset[name] == predicted[name]).all():
+            raise ValueError(
+                f"dataset has {name} = {dataset[name].item()}, predicted {predicted[name].item()}; draw a law of the "
+                "values that were trained"
+            )
 
 
 def rewards_by_rank(dataset: xr.Dataset) -> Figure:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from collapse_jax.checks.annotations import checked
 from collapse_jax.engine.process import Axis
 from collapse_jax.reward.calculus import extend
-from collapse_jax.reward.utilities import COMMON, Choice, Utility
+from collapse_jax.reward.utilities import COMMON, Choice, Utility, choose
 
 Scheme = Choice | Mapping[str, Choice]
 
@@ -35,6 +35,24 @@ class Schemes(NamedTuple):
     axis: Axis
     choices: dict[str, tuple[Choice, ...]]
     type_names: tuple[str, ...]
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """The parameters of utilities, `offset` and `min_gap` included, that a sweep may vary, with their values.
+
+        A parameter that has one value, in all schemes whose utility has it, goes by its name (`gamma`). One that has
+        several goes by type of prompt (`open.gamma`) for those types in which it has one value.
+        """
+        values: dict[str, dict[str, set[float]]] = {}
+        for choices in self.choices.values():
+            for kind, choice in zip(self.type_names, choices, strict=True):
+                for name, value in choice.params.items():
+                    values.setdefault(name, {}).setdefault(kind, set()).add(value)
+        found: dict[str, set[float]] = {}
+        for name, by_type in values.items():
+            whole = set().union(*by_type.values())
+            found |= {name: whole} if len(whole) == 1 else {f"{kind}.{name}": own for kind, own in by_type.items()}
+        return {name: own.pop() for name, own in found.items() if len(own) == 1}
 
 
 @checked
@@ -61,28 +79,98 @@ def make_schemes(schemes: Mapping[str, Scheme], type_names: Sequence[str] = ("op
                 f"scheme {label!r} is for the types {', '.join(scheme)}; prompts are {', '.join(type_names)}"
             )
         choices[label] = tuple(scheme[name] for name in type_names)
-        for choice in choices[label]:
-            if not choice.shape.bounded:
-                raise ValueError(
-                    f"scheme {label!r}: {choice.label} has an infinite slope at gap 0: equal rewards get no gradient; "
-                    "choose min_gap > 0 (1e-3, say) or offset > 0"
-                )
+        _require_trainable(label, choices[label])
     branches: list[Utility] = []
     for choice in (choice for row in choices.values() for choice in row):
         if choice.utility not in branches:
             branches.append(choice.utility)
+    rows = [_row(branches, row) for row in choices.values()]
+    return Schemes(tuple(branches), Axis(_stacked(rows), list(choices)), choices, tuple(type_names))
+
+
+def set_parameters(schemes: Schemes, values: Mapping[str, float]) -> Schemes:
+    """Return the schemes with other values of some of their `parameters`.
+
+    Raises ValueError for a name that isn't one of these, and for values that `choose` or `make_schemes` refuse.
+    """
+    if unknown := sorted(set(values) - set(schemes.parameters)):
+        raise ValueError(
+            f"the schemes have no parameter {unknown[0]!r} with one value; they have {', '.join(schemes.parameters)}"
+        )
+    changed = {label: _with_values(schemes.type_names, row, values) for label, row in schemes.choices.items()}
+    named = {label: dict(zip(schemes.type_names, row, strict=True)) for label, row in changed.items()}
+    return make_schemes(named, schemes.type_names)
+
+
+def resolve_rows(schemes: Schemes, rows: Row, values: Mapping[str, np.ndarray]) -> Row:
+    """Return the row of each member with its own `values` of `parameters`, examined anew; all lead with members.
+
+    Raises ValueError for values that `choose` or `make_schemes` refuse in the schemes that these members have, and for
+    a row that isn't one of the schemes'.
+    """
+    default = schemes.parameters
+    if all((values[name] == default[name]).all() for name in default):
+        return rows
+    labels = {_bytes(schemes.axis.values, at): label for at, label in enumerate(schemes.choices)}
+    resolved: dict[tuple[str, ...], Row] = {}
+    members = []
+    for member in range(len(rows.branch)):
+        own = {name: float(values[name][member]) for name in default}
+        if _bytes(rows, member) not in labels:
+            raise ValueError(
+                f"axis 'utility' has a row that isn't one of the schemes {', '.join(schemes.choices)}: "
+                f"{', '.join(default)} can't be varied for it"
+            )
+        label = labels[_bytes(rows, member)]
+        known = (label, *map(str, own.values()))
+        if known not in resolved:
+            choices = _with_values(schemes.type_names, schemes.choices[label], own)
+            _require_trainable(label, choices)
+            resolved[known] = _row(schemes.branches, choices)
+        members.append(resolved[known])
+    return _stacked(members)
+
+
+def _with_values(
+    type_names: Sequence[str], choices: Sequence[Choice], values: Mapping[str, float]
+) -> tuple[Choice, ...]:
+    """Return the choices, one for each type of prompt, with those of the values that are for their parameters."""
+    changed = []
+    for kind, choice in zip(type_names, choices, strict=True):
+        own = {name: values[at] for name in choice.params for at in (name, f"{kind}.{name}") if at in values}
+        changed.append(choose(choice.utility, **{**choice.params, **own}))
+    return tuple(changed)
+
+
+def _require_trainable(label: str, choices: Sequence[Choice]) -> None:
+    """Raise ValueError for a choice under which equal rewards get no gradient."""
+    for choice in choices:
+        if not choice.shape.bounded:
+            raise ValueError(
+                f"scheme {label!r}: {choice.label} has an infinite slope at gap 0: equal rewards get no gradient; "
+                "choose min_gap > 0 (1e-3, say) or offset > 0"
+            )
+
+
+def _row(branches: Sequence[Utility], choices: Sequence[Choice]) -> Row:
+    """Return one choice for each type of prompt as data; parameters in float64, as they are examined."""
     width = len(COMMON) + max(len(branch.defaults) for branch in branches)
-
-    def params(choice: Choice) -> list[float]:
-        values = [choice.params[name] for name in _parameters(choice.utility)]
-        return values + [0.0] * (width - len(values))
-
-    row = Row(
-        np.array([[branches.index(choice.utility) for choice in row] for row in choices.values()], np.int32),
-        np.array([[params(choice) for choice in row] for row in choices.values()], np.float32),
-        np.array([[choice.shape.concave for choice in row] for row in choices.values()]),
+    params = np.zeros((len(choices), width))
+    for own, choice in zip(params, choices, strict=True):
+        own[: len(choice.params)] = [choice.params[name] for name in _parameters(choice.utility)]
+    return Row(
+        np.array([branches.index(choice.utility) for choice in choices], np.int32),
+        params,
+        np.array([choice.shape.concave for choice in choices]),
     )
-    return Schemes(tuple(branches), Axis(row, list(choices)), choices, tuple(type_names))
+
+
+def _stacked(rows: Sequence[Row]) -> Row:
+    return Row(*map(np.stack, zip(*rows, strict=True)))
+
+
+def _bytes(rows: Row, at: int) -> bytes:
+    return b"".join(np.asarray(leaf)[at].tobytes() for leaf in rows)
 
 
 def apply_utility(

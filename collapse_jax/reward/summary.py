@@ -37,12 +37,16 @@ def summarize_rewards(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dat
     - `mmd_gap`, with `limits`: the squared MMD to the limit law.
 
     Prompts with fewer items than others have another law and are left out.
+
+    Raises ValueError for laws of other items, schemes, parameters or centring than those of the sweep.
     """
     dims = tuple(str(dim) for dim in dataset["rewards"].dims if dim not in ("prompt", "item"))
     for dim in set(map(str, predicted["rewards"].dims)) - {"type", "item", *dims}:
         raise ValueError(f"predicted varies along {dim!r}, the sweep doesn't: select one with predicted.sel({dim}=...)")
     if predicted.sizes["item"] != dataset.sizes["item"]:
         raise ValueError(f"predicted is for {predicted.sizes['item']} items, the sweep has {dataset.sizes['item']}")
+    predicted = _of_sweep("predicted", predicted, dataset)
+    limits = None if limits is None else _of_sweep("limits", limits, dataset)
     parts = []
     for split in np.unique(dataset["prompt_split"]):
         whole = dataset["rewards"].notnull().any([*dims]).all("item")
@@ -51,6 +55,19 @@ def summarize_rewards(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dat
         part = dataset.isel(prompt=np.flatnonzero((dataset["prompt_split"] == split) & whole))
         parts.append(_of_split(part, dims, predicted, limits).expand_dims(split=[str(split)]))
     return xr.concat(parts, "split").transpose(*dims, "split", ...)
+
+
+def _of_sweep(name: str, law: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
+    """Return the part of a law that is for the sweep's values of what both vary; ValueError where there is none."""
+    for setting in [one for one in law.coords if one not in ("type", "item") and one in dataset.coords]:
+        known, run = np.atleast_1d(law[setting].to_numpy()), np.atleast_1d(dataset[setting].to_numpy())
+        if (missing := run[~np.isin(run, known)]).size:
+            raise ValueError(
+                f"{name} is for {setting} = {', '.join(map(str, known))}; the sweep has {missing[0]}: predict the "
+                f"values of the sweep, as in predict_rewards(schemes, n_items, {setting}=[...])"
+            )
+    law = law.drop_vars([one for one in law.coords if law[one].ndim == 0])
+    return law.sel({dim: dataset[dim] for dim in law.dims if dim in dataset.dims and dim not in ("type", "item")})
 
 
 def _of_split(part: xr.Dataset, dims: tuple[str, ...], predicted: xr.Dataset, limits: xr.Dataset | None) -> xr.Dataset:

@@ -24,7 +24,7 @@ from collapse_jax.reward.metrics import ranking_accuracy
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.prompt_objective import value_and_gap
 from collapse_jax.reward.rankings import Pairs, Rankings, pair_indices
-from collapse_jax.reward.schemes import Schemes
+from collapse_jax.reward.schemes import Schemes, resolve_rows
 
 Optimizer = Callable[[Hyper], optax.GradientTransformation]
 
@@ -84,17 +84,23 @@ def make_training(
 ) -> Process:
     """Return the process that trains `model` on `rankings`; a sweep runs every scheme unless it chooses.
 
-    Further axes: `centring`, the coefficient of a penalty (better + worse - 1)² a pair, and every name of `hyper`,
-    which `optimizer(hyper)` (by default `adamw`) reads. Each record covers all prompts, those of `test` after those of
-    `rankings` (coordinates `prompt_split` and `prompt_type`): `rewards` (prompt, item; NaN where there is no item), and
-    per prompt `objective` and its certified `gap` (means over pairs; the gap NaN for a utility that isn't concave) and
-    `accuracy`, the share of pairs in order.
+    Further axes: `centring`, the coefficient of a penalty (better + worse - 1)² a pair; every name of `hyper`, which
+    `optimizer(hyper)` (by default `adamw`) reads; and the parameters of the utilities, as `schemes.parameters` names
+    them: `{"gamma": [0.2, 0.5], "min_gap": 1e-3}` trains each scheme that has them with these values, which are
+    examined like those of the schemes before anything is compiled; give them to `predict_rewards` too. Each record
+    covers all prompts, those of `test` after those of `rankings` (coordinates `prompt_split` and `prompt_type`):
+    `rewards` (prompt, item; NaN where there is no item), and per prompt `objective` and its certified `gap` (means over
+    pairs; the gap NaN for a utility that isn't concave) and `accuracy`, the share of pairs in order.
 
-    Raises ValueError for a training plan or test rankings that don't fit.
+    Raises ValueError for a training plan or test rankings that don't fit, and for a name of `hyper` that is a parameter
+    of the schemes too.
     """
     model = _named(model, rankings.mask.shape[1])
     _check(rankings, schemes, training, test)
     hyper = hyper if optimizer else {**ADAMW_HYPER, **hyper}
+    parameters = schemes.parameters
+    if twice := sorted(set(parameters) & set(hyper)):
+        raise ValueError(f"hyper has {', '.join(twice)}, which is a parameter of the schemes' utilities too; rename it")
     optimizer = optimizer or adamw(training.steps)
     train, everything = on_device(rankings), on_device(rankings, *([test] if test else []))
     every = training.steps // training.records
@@ -141,13 +147,22 @@ def make_training(
         }
         return state, record
 
+    def resolve(hyper: Hyper) -> Hyper:
+        values = {name: hyper[name] for name in parameters}
+        others = {name: value for name, value in hyper.items() if name not in parameters}
+        return {**others, "utility": resolve_rows(schemes, hyper["utility"], values)}
+
     prompts = len(everything.types)
     return Process(
         init,
         step,
         num_steps=training.records,
-        hyper={"utility": jax.tree.map(lambda leaf: leaf[0], schemes.axis.values), "centring": 0.0, **hyper},
+        hyper={
+            "utility": jax.tree.map(lambda leaf: leaf[0], schemes.axis.values),
+            **{"centring": 0.0, **hyper, **parameters},
+        },
         axes={"utility": schemes.axis},
+        resolve=resolve,
         dims={"rewards": ("prompt", "item"), **dict.fromkeys(("objective", "gap", "accuracy"), ("prompt",))},
         coords={
             "step": every * np.arange(1, training.records + 1),

@@ -24,7 +24,8 @@ from collapse_jax.reward.calculus import Scalar, on_host
 from collapse_jax.reward.shape import Shape, examine
 
 COMMON = {"offset": 0.0, "min_gap": 0.0}
-_RESERVED = ("utility", "n_items", "pairs", "centring", "closed_form", "rewards")  # of the laws that take parameters
+# Of the laws that take parameters, and of the axes beside which parameters are swept.
+_RESERVED = ("utility", "schemes", "n_items", "pairs", "centring", "closed_form", "rewards", "type", "item", "seed")
 
 Law = Callable[..., Any]
 """Maps a utility's parameters, by name, to the `LimitLaw` that it leads to, or to None where no formula covers them."""
@@ -116,7 +117,7 @@ def as_choice(utility: Utility | Choice, params: Mapping[str, float]) -> Choice:
 
 
 def require_utility(utility: Any) -> None:
-    """Raise ValueError unless it is a `Utility` with a function, numbers as defaults, and a law that is one."""
+    """Raise ValueError unless it is a `Utility` with a function, numbers as its own defaults, and a law."""
     if not isinstance(utility, Utility):
         raise ValueError(
             f"utility is {utility!r:.100}; it must be a record such as cj.UTILITIES['log'], or, where a law is asked "
@@ -131,6 +132,10 @@ def require_utility(utility: Any) -> None:
         if not fits:
             raise ValueError(f"utility has {field} = {getattr(utility, field)!r}; it must be {needed}")
     for name, value in utility.defaults.items():
+        if name in COMMON or name in _RESERVED:
+            raise ValueError(
+                f"utility {utility.name!r} must not define {name!r}: the name means something else already"
+            )
         if not numbers.is_finite(value):
             raise ValueError(f"utility {utility.name!r} has the default {name} = {value!r}; it must be a finite number")
 
@@ -186,10 +191,6 @@ def utility(
 def _record(fn: UtilityFn, name: str, law: Law | None, source: str) -> Utility:
     defaults: dict[str, float] = {}
     for parameter in list(inspect.signature(fn).parameters.values())[1:]:
-        if parameter.name in COMMON or parameter.name in _RESERVED:
-            raise ValueError(
-                f"utility {name!r} must not define {parameter.name!r}: the name means something else already"
-            )
         if not numbers.is_finite(parameter.default):
             raise ValueError(f"parameter {parameter.name!r} of utility {name!r} needs a number as its default")
         defaults[parameter.name] = float(parameter.default)

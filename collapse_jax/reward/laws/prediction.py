@@ -1,5 +1,6 @@
 """What a trained population must come to: the laws of the utilities that its schemes train."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,38 +13,71 @@ from collapse_jax.reward.laws.finite_law import finite_law
 from collapse_jax.reward.laws.limit_law import limit_law
 from collapse_jax.reward.laws.ranking_program import require_items
 from collapse_jax.reward.rankings import Pairs
-from collapse_jax.reward.schemes import Schemes
+from collapse_jax.reward.schemes import Schemes, set_parameters
+
+Values = float | Sequence[float] | Float[np.ndarray, " value"]
+"""One number, or several that are an axis of what is predicted."""
 
 
 @checked
-def predict_rewards(schemes: Schemes, n_items: int, *, pairs: Pairs = "all", centring: float = 0.0) -> xr.Dataset:
+def predict_rewards(
+    schemes: Schemes, n_items: int, *, pairs: Pairs = "all", centring: Values = 0.0, **parameters: Values
+) -> xr.Dataset:
     """Return the rewards that each scheme collapses to, (utility, type, item) with the best item first.
 
     Laws are those of the utilities as trained, offset and extension included, at the number of items there are.
-    `value` is the optimal mean over pairs; `gap` its certified bound (NaN where none holds).
+    `value` is the optimal mean over pairs; `gap` its certified bound (NaN where none holds). What a sweep varies is
+    given here as there, `centring` and `parameters` by the names in `schemes.parameters`: several values are a leading
+    axis, one is a coordinate. So `gamma=[0.2, 0.5]` predicts a sweep over `{"gamma": [0.2, 0.5]}`.
+
+    Raises ValueError for unknown parameters, and for values that `choose` or `make_schemes` refuse.
     """
     require_items(n_items)
-    shape = (len(schemes.choices), len(schemes.type_names))
-    rewards, value, gap = np.empty((*shape, n_items)), np.empty(shape), np.empty(shape)
-    for row, choices in enumerate(schemes.choices.values()):
-        for kind, choice in enumerate(choices):
-            law = finite_law(choice, n_items, pairs=pairs, centring=centring)
-            rewards[row, kind], value[row, kind], gap[row, kind] = law.rewards, law.value, law.gap
-    over = ("utility", "type")
-    return xr.Dataset(
-        {"rewards": ((*over, "item"), rewards), "value": (over, value), "gap": (over, gap)},
-        {"utility": list(schemes.choices), "type": list(schemes.type_names), "item": np.arange(1, n_items + 1)},
-    )
+
+    def laws(schemes: Schemes, centring: float) -> xr.Dataset:
+        shape = (len(schemes.choices), len(schemes.type_names))
+        rewards, value, gap = np.empty((*shape, n_items)), np.empty(shape), np.empty(shape)
+        for row, choices in enumerate(schemes.choices.values()):
+            for kind, choice in enumerate(choices):
+                law = finite_law(choice, n_items, pairs=pairs, centring=centring)
+                rewards[row, kind], value[row, kind], gap[row, kind] = law.rewards, law.value, law.gap
+        over = ("utility", "type")
+        return xr.Dataset(
+            {"rewards": ((*over, "item"), rewards), "value": (over, value), "gap": (over, gap)},
+            {"utility": list(schemes.choices), "type": list(schemes.type_names), "item": np.arange(1, n_items + 1)},
+        )
+
+    return _over({**schemes.parameters, **parameters, "centring": centring}, schemes, laws)
 
 
 @checked
-def limit_values(schemes: Schemes) -> xr.Dataset:
-    """Return, by utility and type, the limit law's value I* and U(0), as `summarize_rewards` takes them."""
-    over = ("utility", "type")
-    laws = [[limit_law(choice).value for choice in row] for row in schemes.choices.values()]
-    zeros = [[choice.shape.value_at_zero for choice in row] for row in schemes.choices.values()]
-    coords: dict[str, Any] = {"utility": list(schemes.choices), "type": list(schemes.type_names)}
-    return xr.Dataset({"limit_value": (over, np.array(laws)), "value_at_zero": (over, np.array(zeros))}, coords)
+def limit_values(schemes: Schemes, **parameters: Values) -> xr.Dataset:
+    """Return, by utility and type, the limit law's value I* and U(0), as `summarize_rewards` takes them.
+
+    They are for a `centring` of 0; `parameters` are as in `predict_rewards`.
+    """
+
+    def limits(schemes: Schemes, centring: float) -> xr.Dataset:
+        over = ("utility", "type")
+        laws = [[limit_law(choice).value for choice in row] for row in schemes.choices.values()]
+        zeros = [[choice.shape.value_at_zero for choice in row] for row in schemes.choices.values()]
+        coords: dict[str, Any] = {"utility": list(schemes.choices), "type": list(schemes.type_names)}
+        return xr.Dataset({"limit_value": (over, np.array(laws)), "value_at_zero": (over, np.array(zeros))}, coords)
+
+    return _over({**schemes.parameters, **parameters, "centring": 0.0}, schemes, limits)
+
+
+def _over(values: Mapping[str, Values], schemes: Schemes, law: Callable[[Schemes, float], xr.Dataset]) -> xr.Dataset:
+    """Return law(schemes, centring) at every combination of values, those of several along axes of their names."""
+    name = next((name for name, given in values.items() if np.ndim(given)), None)
+    if name is None:
+        centring = float(values["centring"])  # type: ignore[arg-type]
+        own = {name: float(value) for name, value in values.items() if name != "centring"}  # type: ignore[arg-type]
+        return law(set_parameters(schemes, own), centring).assign_coords(values)
+    given = np.asarray(values[name])
+    if not given.size or len(np.unique(given)) < given.size:
+        raise ValueError(f"{name} is {given.tolist()}; give at least one value, and none twice")
+    return xr.concat([_over({**values, name: float(one)}, schemes, law) for one in given], name)
 
 
 @checked
