@@ -95,7 +95,7 @@ def recurse(train, test, regimes, **rules):
         dims={"row": ("sample", "token"), "surprise": ("bin",)},
         coords={"bin": np.asarray(EDGES[1:] + EDGES[:-1]) / 2},
     )
-    axes = {"regime": plan.axes["regime"], "seed": range(seeds), **{name: [value] for name, value in rules.items()}}
+    axes = {"seed": range(seeds), **{name: [value] for name, value in rules.items()}}
     population = cj.sweep(process, axes).squeeze(list(rules), drop=True)
     flat = population["row"].to_numpy().reshape(-1, length)
     texts = [" ¶ ".join(cj.data.unpack(tokenizer, row)) for row in flat]

@@ -46,8 +46,7 @@ generations, seeds = (10, 20) if SMALL else (30, 200)
 def compare(family, regimes, samples=(30, 100)):
     """Sweep a family of true mean 0 and variance 1 and draw its moments beside the law."""
     plan = cj.make_plan(regimes, generations, samples)
-    axes = {"regime": plan.axes["regime"], "samples": plan.axes["samples"], "seed": range(seeds)}
-    population = cj.sweep(cj.make_recursion(family, plan), axes)
+    population = cj.sweep(cj.make_recursion(family, plan), {"seed": range(seeds)})
     law = cj.predict_moments(plan).isel(ratio=0)
     rows = {
         "variance": plotting.Curve(population["variance"], law["variance"]),
@@ -124,8 +123,7 @@ def measure(key, p):
 regimes = [cj.REGIMES[name] for name in ("replace", "accumulate", "real_fraction_fresh")]
 plan = cj.make_plan(regimes, generations, samples=300, ratios=[0.2, 1.0])
 process = cj.make_recursion(family, plan, decoding=["temperature"], measure=measure)
-axes = {"regime": plan.axes["regime"], "ratio": plan.axes["ratio"], "temperature": [1.0, 0.95], "seed": range(40)}
-population = cj.sweep(process, axes)
+population = cj.sweep(process, {"temperature": [1.0, 0.95], "seed": range(40)})
 control = population.sel(regime="real_fraction_fresh", ratio=1.0, temperature=1.0)
 for temperature in (1.0, 0.95):
     print("temperature", temperature)

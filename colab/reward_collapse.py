@@ -70,7 +70,7 @@ def train_population(schemes):
     process = cj.make_training(
         rankings, cj.mlp(), schemes, training=cj.reward.Training(steps=200 if SMALL else 1000), test=held_out
     )
-    population = cj.sweep(process, {"utility": schemes.axis, "seed": range(1 if SMALL else 4)})
+    population = cj.sweep(process, {"seed": range(1 if SMALL else 4)})
     return population, cj.predict_rewards(schemes, population.sizes["item"])
 
 

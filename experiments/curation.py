@@ -91,7 +91,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         swept.append(
             cj.sweep(
                 cj.make_recursion(family, plan, curate=selection, measure=measure),
-                {"ratio": plan.axes["ratio"], "seed": range(config.seeds)},
+                {"ratio": config.ratios, "seed": range(config.seeds)},
                 directory=directory / name.replace(" ", "-").replace(",", ""),
                 progress=config.progress,
             )

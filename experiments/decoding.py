@@ -70,7 +70,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
                 cj.make_recursion(
                     family, plan, by="statistics", initial=initial, decoding=["temperature"], measure=measure
                 ),
-                {"temperature": config.temperatures, "ratio": plan.axes["ratio"], "seed": range(config.seeds)},
+                {"temperature": config.temperatures, "ratio": config.ratios, "seed": range(config.seeds)},
                 directory=directory / f"v{vocabulary}-{start}",
                 vmap_members=32,
                 progress=config.progress,

@@ -72,8 +72,7 @@ def _edges(config: Config, directory: Path) -> xr.Dataset:
         optimizer=lambda hyper: optax.sgd(hyper["learning_rate"]),
         hyper={"learning_rate": config.edge_rate},
     )
-    axes = {"utility": schemes.axis, "seed": [0]}
-    dataset = cj.sweep(process, axes, directory=directory, progress=config.progress)
+    dataset = cj.sweep(process, {"seed": 0}, directory=directory, progress=config.progress)
     law = cj.predict_rewards(schemes, config.edge_items)["rewards"].isel(type=0, drop=True)
     time = config.edge_rate * dataset["step"].to_numpy()
     slopes = []

@@ -68,7 +68,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         parts = [
             cj.sweep(
                 cj.make_recursion(family, whole, by="statistics", measure=measure),
-                {"regime": whole.axes["regime"], "samples": whole.axes["samples"], **seeds},
+                {"samples": config.samples, **seeds},
                 directory=directory / f"d{d}",
                 segment=config.generations,
                 progress=config.progress,
@@ -80,7 +80,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             subsampled.append(
                 cj.sweep(
                     cj.make_recursion(family, plan, measure=measure),
-                    {"regime": plan.axes["regime"], "samples": plan.axes["samples"], **seeds},
+                    {"regime": regimes[2].name, "samples": samples, **seeds},
                     directory=directory / f"d{d}-subsample-{max(samples)}",
                     segment=config.generations,
                     max_members=max(

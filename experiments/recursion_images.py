@@ -134,7 +134,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         )
         return cj.sweep(
             process,
-            {"regime": plan.axes["regime"], **axes, "seed": range(config.seeds)},
+            {**axes, "seed": range(config.seeds)},
             directory=directory / family.name,
             progress=config.progress,
         )

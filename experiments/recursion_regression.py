@@ -70,7 +70,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             arms = [
                 cj.sweep(
                     cj.make_recursion(family, plan, respond=same, measure=partial(measure, family)),
-                    {"regime": plan.axes["regime"], "seed": range(config.seeds)},
+                    {"seed": range(config.seeds)},
                     directory=directory / f"{name}-{samples}-{'same' if same else 'fresh'}".replace(" ", "-"),
                     vmap_members=16,
                     progress=config.progress,

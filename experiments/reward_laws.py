@@ -73,8 +73,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         training=cj.reward.Training(steps=config.steps),
         hyper={**cj.reward.ADAMW_HYPER, "learning_rate": config.learning_rate, "weight_decay": 0.0},
     )
-    axes = {"utility": schemes.axis, "seed": range(config.seeds)}
-    dataset = cj.sweep(process, axes, directory=directory / "sweep", progress=config.progress)
+    seeds = {"seed": range(config.seeds)}
+    dataset = cj.sweep(process, seeds, directory=directory / "sweep", progress=config.progress)
     predicted = cj.predict_rewards(schemes, config.n_items).isel(type=0, drop=True)
     dataset = dataset.merge(predicted.rename(rewards="law", value="law_value", gap="law_gap"))
 

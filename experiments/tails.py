@@ -73,7 +73,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     once = cj.make_plan(cj.REGIMES["replace"], 1, config.samples)
     dataset = cj.sweep(
         cj.make_recursion(family, plan, by="statistics", measure=measure),
-        {"samples": plan.axes["samples"], **axes},
+        {"samples": config.samples, **axes},
         directory=directory / "whole",
         progress=config.progress,
     )
@@ -83,7 +83,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         head /= head.sum()
         swept = cj.sweep(
             cj.make_recursion(family, once, by="statistics", initial=jnp.asarray(head, jnp.float32), measure=measure),
-            {"samples": once.axes["samples"], **axes},
+            {"samples": config.samples, **axes},
             directory=directory / f"cut-{kept}",
             progress=config.progress,
         )

@@ -118,7 +118,7 @@ def recurse(
     )
     return cj.sweep(
         process,
-        {"regime": plan.axes["regime"], **(axes or {}), "seed": range(config.seeds)},
+        {"regime": [one.name for one in regimes], **(axes or {}), "seed": range(config.seeds)},
         directory=directory,
         mesh=cj.engine.make_mesh(batch=config.batch_devices, model=config.model_devices),
         segment=1,

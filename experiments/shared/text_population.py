@@ -58,7 +58,7 @@ def train_on_text(
         test=test,
         hyper={**cj.reward.ADAMW_HYPER, "learning_rate": config.learning_rate},
     )
-    everything = {"utility": schemes.axis, **(axes or {}), "seed": range(config.seeds)}
+    everything = {**(axes or {}), "seed": range(config.seeds)}
     return cj.sweep(process, everything, directory=directory / "sweep", progress=config.progress)
 
 

@@ -69,9 +69,9 @@ def make_recursion(
 
     A sweep runs the plan's regimes, sizes and ratios and the axes of the selections whole, unless it chooses; it may
     vary `seed`, the settings of the family's fit, the maps of the family named in `decoding` and the other parameters
-    of the selections, each an axis of its own name. `truth` is what real examples are
-    drawn from: a function (key, n) -> examples, or parameters of the family (by default the family's own truth);
-    `initial`, if given, is what the fixed real set is drawn from instead, a biased start.
+    of the selections, each an axis of its own name. `truth` is what real examples are drawn from: a function (key, n)
+    -> examples, or parameters of the family (by default the family's own truth); `initial`, if given, is what the fixed
+    real set is drawn from instead, a biased start.
 
     `curate` selects among what a generation emits, `reweigh` among the examples it is trained on. With `respond` a
     generation answers the inputs of the real set anew instead of emitting inputs of its own (real prompts). Models
