@@ -1,5 +1,7 @@
 """Where the halves meet: a reward model, trained on rankings, that chooses what a generator trains on."""
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -80,64 +82,87 @@ def learned_reward(
     check_training(training)
     if isinstance(rankings, Rankings) and rankings.type_names != schemes.type_names:
         raise ValueError(f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}")
-    given = on_device(rankings) if isinstance(rankings, Rankings) else None
-
-    def fit(key: Key[Array, ""], params: PyTree, data: RankingData, utility: Any, steps: int) -> PyTree:
-        optimizer = adamw(steps)(ADAMW_HYPER)
-
-        def step(_: Array, carry: tuple[PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, Array]:
-            params, state, key = carry
-            key, batch_key = jax.random.split(key)
-            batch = spread(draw_batch(batch_key, data, training.batch_size))
-
-            def loss(params: PyTree) -> Array:
-                return ranking_loss(model, params, schemes.branches, utility, batch, pairs=training.pairs)
-
-            updates, state = optimizer.update(jax.grad(loss)(params), state, params)
-            return optax.apply_updates(params, updates), state, key
-
-        fitted: PyTree = jax.lax.fori_loop(0, steps, step, (params, optimizer.init(params), key))[0]
-        return fitted
-
-    def start(key: Key[Array, ""], real: Candidates, **params: Any) -> PyTree:
-        rank_key, init_key, fit_key = jax.random.split(key, 3)
-        data = given if given is not None else rankings(rank_key, real.examples)  # type: ignore[operator]
-        _check_features(data, jax.eval_shape(read, real.examples)[0])
-        initial = model.init(init_key, jax.tree.map(lambda leaf: leaf[:1], data.features))
-        return fit(fit_key, initial, data, params["utility"], training.steps)
-
-    def score(memory: PyTree, examples: Examples) -> Float[Array, " n"]:
-        features, _ = read(examples)
-        return model.apply(memory, jax.tree.map(lambda leaf: leaf[:, None], features))[:, 0]
-
-    def learn(key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any) -> PyTree:
-        fit_key, quality_key = jax.random.split(key)
-        if len(candidates.weights) % answers:
-            raise ValueError(f"{len(candidates.weights)} candidates can't be ranked in groups of {answers}")
-
-        def refit(order: Float[Array, " n"]) -> PyTree:
-            features, types = read(candidates.examples)
-            data = rank_answers(features, types, order, answers)
-            return fit(fit_key, memory, data, params["utility"], refit_steps)
-
-        def by_choice() -> PyTree:
-            # A reward lies in [0, 1]: whatever was chosen comes before all else.
-            return refit(score(memory, candidates.examples) + 2.0 * (candidates.weights > 0))
-
-        branches = [lambda: memory, by_choice]
-        if quality is not None:
-            branches.append(lambda: refit(quality(quality_key, candidates.examples)))
-        return jax.lax.switch(params["refit"], branches)
-
+    data = on_device(rankings) if isinstance(rankings, Rankings) else rankings
+    setting = _Setting(model, schemes, data, read, answers, quality, training, refit_steps)
     ways = REFITS if quality is not None else REFITS[:2]
     return LearnedReward(
-        start,
-        score,
-        learn,
+        partial(_start, setting),
+        partial(_score, setting),
+        partial(_learn, setting),
         defaults={"utility": jax.tree.map(lambda leaf: leaf[0], schemes.axis.values), "refit": 0},
         ranges={"refit": (0, len(ways) - 1)},
         axes={"utility": schemes.axis, "refit": Axis(np.arange(len(ways), dtype=np.int32), ways)},
     )
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """The arguments of `learned_reward`, with given rankings on the device."""
+
+    model: Model
+    schemes: Schemes
+    rankings: RankingData | Rank
+    read: Read
+    answers: int
+    quality: Quality | None
+    training: Training
+    refit_steps: int
+
+
+def _start(setting: _Setting, key: Key[Array, ""], real: Candidates, **params: Any) -> PyTree:
+    """Return a model trained on the rankings."""
+    rank_key, init_key, fit_key = jax.random.split(key, 3)
+    given = setting.rankings
+    data = given if isinstance(given, RankingData) else given(rank_key, real.examples)
+    _check_features(data, jax.eval_shape(setting.read, real.examples)[0])
+    initial = setting.model.init(init_key, jax.tree.map(lambda leaf: leaf[:1], data.features))
+    return _fit(setting, fit_key, initial, data, params["utility"], setting.training.steps)
+
+
+def _score(setting: _Setting, memory: PyTree, examples: Examples) -> Float[Array, " n"]:
+    features, _ = setting.read(examples)
+    return setting.model.apply(memory, jax.tree.map(lambda leaf: leaf[:, None], features))[:, 0]
+
+
+def _learn(
+    setting: _Setting, key: Key[Array, ""], candidates: Candidates, pool: Candidates, memory: PyTree, **params: Any
+) -> PyTree:
+    """Return the model, refitted as `refit` says."""
+    fit_key, quality_key = jax.random.split(key)
+    if len(candidates.weights) % setting.answers:
+        raise ValueError(f"{len(candidates.weights)} candidates can't be ranked in groups of {setting.answers}")
+
+    def refit(order: Float[Array, " n"]) -> PyTree:
+        data = rank_answers(*setting.read(candidates.examples), order, setting.answers)
+        return _fit(setting, fit_key, memory, data, params["utility"], setting.refit_steps)
+
+    def by_choice() -> PyTree:
+        # A reward lies in [0, 1]: whatever was chosen comes before all else.
+        return refit(_score(setting, memory, candidates.examples) + 2.0 * (candidates.weights > 0))
+
+    branches = [lambda: memory, by_choice]
+    if (quality := setting.quality) is not None:
+        branches.append(lambda: refit(quality(quality_key, candidates.examples)))
+    return jax.lax.switch(params["refit"], branches)
+
+
+def _fit(setting: _Setting, key: Key[Array, ""], params: PyTree, data: RankingData, utility: Any, steps: int) -> PyTree:
+    """Return the parameters after so many steps of training on rankings under a row of the schemes."""
+    optimizer, training = adamw(steps)(ADAMW_HYPER), setting.training
+
+    def step(_: Array, carry: tuple[PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, Array]:
+        params, state, key = carry
+        key, batch_key = jax.random.split(key)
+        batch = spread(draw_batch(batch_key, data, training.batch_size))
+
+        def loss(params: PyTree) -> Array:
+            return ranking_loss(setting.model, params, setting.schemes.branches, utility, batch, pairs=training.pairs)
+
+        updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+        return optax.apply_updates(params, updates), state, key
+
+    fitted: PyTree = jax.lax.fori_loop(0, steps, step, (params, optimizer.init(params), key))[0]
+    return fitted
 
 
 @checked

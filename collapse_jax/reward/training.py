@@ -98,79 +98,100 @@ def make_training(
     model = _named(model, rankings.mask.shape[1])
     _check(rankings, schemes, training, test)
     hyper = hyper if optimizer else {**ADAMW_HYPER, **hyper}
-    parameters = schemes.parameters
-    if twice := sorted(set(parameters) & set(hyper)):
+    if twice := sorted(set(schemes.parameters) & set(hyper)):
         raise ValueError(f"hyper has {', '.join(twice)}, which is a parameter of the schemes' utilities too; rename it")
-    optimizer = optimizer or adamw(training.steps)
     train, everything = on_device(rankings), on_device(rankings, *([test] if test else []))
-    every = training.steps // training.records
-
-    def loss(params: PyTree, hyper: Hyper, batch: RankingData) -> Total:
-        options: dict[str, Any] = {"pairs": training.pairs, "centring": hyper["centring"]}
-        number = len(batch.types)
-        return number * ranking_loss(model, params, schemes.branches, hyper["utility"], batch, **options), number
-
-    def part_of(params: PyTree, hyper: Hyper) -> int:
-        batch = jax.tree.map(lambda leaf: leaf[: training.batch_size], train)
-        parts = count_parts(lambda params, batch: loss(params, hyper, batch)[0], params, batch)
-        return len(batch.types) // parts
-
-    def init(key: Key[Array, ""], hyper: Hyper) -> State:
-        key, model_key = jax.random.split(key)
-        params = model.init(model_key, jax.tree.map(lambda leaf: leaf[:1], train.features))
-        return State(params, optimizer(hyper).init(params), key)
-
-    def update(state: State, hyper: Hyper, part: int) -> State:
-        key, batch_key = jax.random.split(state.key)
-        batch = spread(draw_batch(batch_key, train, training.batch_size))
-        slope = mean_gradient(
-            lambda params, batch, _: loss(params, hyper, batch), state.params, batch, len(batch.types) // part
-        )
-        updates, optimizer_state = optimizer(hyper).update(slope, state.optimizer, state.params)
-        return State(optax.apply_updates(state.params, updates), optimizer_state, key)
-
-    def step(state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[State, dict[str, Array]]:
-        part = part_of(state.params, hyper)
-        state = jax.lax.fori_loop(0, every, lambda _, state: update(state, hyper, part), state)
-        # In batches, so that no record takes more memory than a step of training does.
-        rewards = jax.lax.map(partial(model.apply, state.params), everything.features, batch_size=part)
-        objectives = by_prompt(
-            schemes.branches, hyper["utility"], everything, pairs=training.pairs, centring=hyper["centring"]
-        )
-        value, gap = objectives(value_and_gap, rewards)
-        certified = jnp.asarray(hyper["utility"].concave)[everything.types]
-        record = {
-            "rewards": jnp.where(everything.mask, rewards, jnp.nan),
-            "objective": value,
-            "gap": jnp.where(certified, gap, jnp.nan),
-            "accuracy": jax.vmap(ranking_accuracy)(rewards, everything.mask),
-        }
-        return state, record
-
-    def resolve(hyper: Hyper) -> Hyper:
-        values = {name: hyper[name] for name in parameters}
-        others = {name: value for name, value in hyper.items() if name not in parameters}
-        return {**others, "utility": resolve_rows(schemes, hyper["utility"], values)}
-
+    setting = _Setting(model, schemes, training, optimizer or adamw(training.steps), train, everything)
+    first = jax.tree.map(lambda leaf: leaf[0], schemes.axis.values)
     prompts = len(everything.types)
     return Process(
-        init,
-        step,
+        partial(_init, setting),
+        partial(_step, setting),
         num_steps=training.records,
-        hyper={
-            "utility": jax.tree.map(lambda leaf: leaf[0], schemes.axis.values),
-            **{"centring": 0.0, **hyper, **parameters},
-        },
+        hyper={"utility": first, "centring": 0.0, **hyper, **schemes.parameters},
         axes={"utility": schemes.axis},
-        resolve=resolve,
+        resolve=partial(_resolve, schemes),
         dims={"rewards": ("prompt", "item"), **dict.fromkeys(("objective", "gap", "accuracy"), ("prompt",))},
         coords={
-            "step": every * np.arange(1, training.records + 1),
+            "step": setting.steps_a_record * np.arange(1, training.records + 1),
             "prompt_split": ("prompt", np.where(np.arange(prompts) < len(rankings.types), "train", "test")),
             "prompt_type": ("prompt", np.asarray(rankings.type_names)[np.asarray(everything.types)]),
             "item": np.arange(1, rankings.mask.shape[1] + 1),
         },
     )
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all members of a training share; `everything` holds the test rankings after those to train on."""
+
+    model: Model
+    schemes: Schemes
+    training: Training
+    optimizer: Optimizer
+    train: RankingData
+    everything: RankingData
+
+    @property
+    def steps_a_record(self) -> int:
+        return self.training.steps // self.training.records
+
+
+def _init(setting: _Setting, key: Key[Array, ""], hyper: Hyper) -> State:
+    key, model_key = jax.random.split(key)
+    params = setting.model.init(model_key, jax.tree.map(lambda leaf: leaf[:1], setting.train.features))
+    return State(params, setting.optimizer(hyper).init(params), key)
+
+
+def _step(setting: _Setting, state: State, hyper: Hyper, index: Int[Array, ""]) -> tuple[State, dict[str, Array]]:
+    """Return the state after as many optimiser steps as there are to a record, and the record."""
+    part = _part(setting, state.params, hyper)
+    state = jax.lax.fori_loop(0, setting.steps_a_record, lambda _, state: _update(setting, state, hyper, part), state)
+    return state, _record(setting, state.params, hyper, part)
+
+
+def _part(setting: _Setting, params: PyTree, hyper: Hyper) -> int:
+    """Return how many prompts of a batch are differentiated at once."""
+    batch = jax.tree.map(lambda leaf: leaf[: setting.training.batch_size], setting.train)
+    parts = count_parts(lambda params, batch: _loss(setting, params, hyper, batch)[0], params, batch)
+    return len(batch.types) // parts
+
+
+def _loss(setting: _Setting, params: PyTree, hyper: Hyper, batch: RankingData) -> Total:
+    options: dict[str, Any] = {"pairs": setting.training.pairs, "centring": hyper["centring"]}
+    mean = ranking_loss(setting.model, params, setting.schemes.branches, hyper["utility"], batch, **options)
+    return len(batch.types) * mean, len(batch.types)
+
+
+def _update(setting: _Setting, state: State, hyper: Hyper, part: int) -> State:
+    key, batch_key = jax.random.split(state.key)
+    batch = spread(draw_batch(batch_key, setting.train, setting.training.batch_size))
+    parts = len(batch.types) // part
+    slope = mean_gradient(lambda params, batch, _: _loss(setting, params, hyper, batch), state.params, batch, parts)
+    updates, optimizer_state = setting.optimizer(hyper).update(slope, state.optimizer, state.params)
+    return State(optax.apply_updates(state.params, updates), optimizer_state, key)
+
+
+def _record(setting: _Setting, params: PyTree, hyper: Hyper, part: int) -> dict[str, Array]:
+    """Return what is recorded of all prompts, read so many at once as a step of training reads."""
+    everything, scheme = setting.everything, hyper["utility"]
+    rewards = jax.lax.map(partial(setting.model.apply, params), everything.features, batch_size=part)
+    options: dict[str, Any] = {"pairs": setting.training.pairs, "centring": hyper["centring"]}
+    value, gap = by_prompt(setting.schemes.branches, scheme, everything, **options)(value_and_gap, rewards)
+    certified = jnp.asarray(scheme.concave)[everything.types]
+    return {
+        "rewards": jnp.where(everything.mask, rewards, jnp.nan),
+        "objective": value,
+        "gap": jnp.where(certified, gap, jnp.nan),
+        "accuracy": jax.vmap(ranking_accuracy)(rewards, everything.mask),
+    }
+
+
+def _resolve(schemes: Schemes, hyper: Hyper) -> Hyper:
+    """Return the hyperparameters with the utilities' own parameters written into the rows of the schemes."""
+    values = {name: hyper[name] for name in schemes.parameters}
+    others = {name: value for name, value in hyper.items() if name not in schemes.parameters}
+    return {**others, "utility": resolve_rows(schemes, hyper["utility"], values)}
 
 
 def _named(model: Model, items: int) -> Model:
