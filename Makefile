@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow accelerator-small ahead-setup ahead lint types notebooks clean
+.PHONY: setup demo test test-slow accelerator-small ahead-setup ahead lint types notebooks docs clean
 
 setup: $(VENV)/installed
 
@@ -51,5 +51,10 @@ types: setup
 notebooks: setup
 	$(BIN)/python -m colab.execute
 
+# The pages of docs/ and the reference, in docs/_build; a warning is an error.
+docs: setup
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build
+
 clean:
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* docs/_build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -13,10 +13,15 @@ import collapse_jax as cj
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-TEXTS = [ROOT / "README.md", ROOT / "experiments" / "README.md", ROOT / "BENCHMARKS.md"]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+TEXTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "BENCHMARKS.md", "experiments/README.md")),
+    *PAGES,
+]
 # The sizes of README are those of somebody who waits for results: two minutes, mostly of language models.
 SMALLER = {
     "range(64)": "range(2)",
+    '"seed": range(4), "steepness"': '"seed": [0], "steepness"',
     "samples=512": "samples=4",
     "generations=3": "generations=2",
     "end=tokenizer.end)": "end=tokenizer.end, fitting=cj.generative.Fitting(2, 4, 1e-3))",
@@ -25,7 +30,24 @@ SECTIONS = re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MUL
 SNIPPETS = {
     title: found for title, text in SECTIONS if (found := re.findall(r"^```python\n(.*?)^```", text, re.S | re.M))
 }
-NAMES = sorted(set(re.findall(r"\bcj((?:\.[A-Za-z_]\w*)+)", README)))
+NAMES = sorted({name for path in TEXTS for name in re.findall(r"\bcj((?:\.[A-Za-z_]\w*)+)", path.read_text())})
+# What stands for a package that isn't there.
+WANDB = """
+import sys, types
+logged = []
+run = types.SimpleNamespace(log=lambda values, step: logged.append((step, values)), finish=lambda: None)
+sys.modules["wandb"] = types.SimpleNamespace(init=lambda **options: run)
+"""
+
+
+def run_script(folder, code):
+    """Run a script in a process of its own, because what it enters in tables would stay; return what it prints."""
+    (folder / "page.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}
+    command = [sys.executable, "page.py"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()
 
 
 @pytest.mark.slow
@@ -38,14 +60,22 @@ def test_the_snippets_run_one_after_the_other(tmp_path):
     # Each section goes on from the first, whatever those between them called by the same names.
     again = "globals().update({name: began[name] for name in ('process', 'schemes')})"
     parts = [code[first], "began = dict(globals())", *(f"{again}\n{code[title]}" for title in others)]
-    (tmp_path / "readme.py").write_text("\n".join([*parts, "print(dict(lineages['risk'].sizes))"]))
-    # In a process of its own: what it enters in tables would stay there.
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}
-    command = [sys.executable, "readme.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines()[-1] == "{'regime': 2, 'seed': 2, 'generation': 2}"
+    told = run_script(tmp_path, "\n".join([*parts, "print(dict(lineages['risk'].sizes))"]))
+    assert told[-1] == "{'regime': 2, 'seed': 2, 'generation': 2}"
     assert list((tmp_path / "results" / "large").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [path for path in PAGES if "```python" in path.read_text()], ids=lambda path: path.stem
+)
+def test_the_snippets_of_the_pages_run(page, tmp_path):
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.S | re.M))
+    told = run_script(tmp_path, f"{WANDB}\n{code}\nprint(len(logged))")
+    if page.stem == "watching":
+        assert told[-1] == "20"  # a line for each generation
+        assert len((tmp_path / "variance.jsonl").read_text().splitlines()) == 4
+        assert list((tmp_path / "runs" / "gaussians").rglob("*tfevents*"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,10 +83,19 @@ def test_names_exist(name):
     functools.reduce(getattr, name.removeprefix(".").split("."), cj)
 
 
+SUBMODULES = {"data", "engine", "generative", "loop", "metrics", "nets", "plotting", "reward", "testing"}
+
+
+def test_the_reference_has_a_page_for_every_submodule():
+    pages = {path.stem for path in (ROOT / "docs" / "api").glob("*.md")}
+    assert pages >= SUBMODULES
+    listed = re.findall(r"^api/(\w+)$", (ROOT / "docs" / "index.md").read_text(), re.M)
+    assert sorted(listed) == sorted(pages)
+
+
 def test_the_top_has_few_names():
-    submodules = {"data", "engine", "generative", "loop", "metrics", "nets", "plotting", "reward"}
-    assert submodules < set(cj.__all__)
-    assert len(set(cj.__all__) - submodules) <= 40
+    assert set(cj.__all__) > SUBMODULES
+    assert len(set(cj.__all__) - SUBMODULES) <= 40
     assert all(hasattr(cj, name) for name in cj.__all__)
 
 
