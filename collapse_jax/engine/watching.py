@@ -44,9 +44,8 @@ def make_report(process: Process, population: Population, layout: Layout, on_seg
     Of several processes the first one does; if `on_segment` raises there, all of them stop. Raises ValueError where an
     axis of the process has the name of that of the members.
     """
-    coords = xr.Dataset(coords={process.time: np.arange(process.num_steps), **process.coords})
     own = {dim for names in process.dims.values() for dim in names}
-    if on_segment is not None and MEMBER in {process.time, *coords.variables, *own, *population.labels}:
+    if on_segment is not None and MEMBER in {process.time, *process.coords, *own, *population.labels}:
         raise ValueError(f"on_segment gets segments with a dimension {MEMBER!r}; this process has one of that name")
 
     def report(place: Place, piece: Piece, restored: bool) -> None:
@@ -56,6 +55,7 @@ def make_report(process: Process, population: Population, layout: Layout, on_seg
             seen = "restored" if restored else "done"
             _log.info("segment %d of %d %s: %s %d", place.done, place.total, seen, process.time, steps.stop)
         if on_segment is not None:
+            coords = xr.Dataset(coords={process.time: np.arange(process.num_steps), **process.coords})
             records = _labelled(process, population, piece, place.member, coords.isel({process.time: steps}))
             _call(on_segment, Segment(records, place.done, place.total, restored))
 
