@@ -11,6 +11,7 @@ import xarray as xr
 import collapse_jax as cj
 from collapse_jax.generative import selections
 from collapse_jax.plotting import pareto
+from tests.test_watching import assert_all_of
 
 TOKENS, SAMPLES, GENERATIONS, SEEDS = 5, 20, 4, 600
 FAMILY = cj.families.categorical(TOKENS, exponent=1.0)
@@ -70,6 +71,17 @@ def test_mitigations_share_programs_where_they_emit_alike(found):
     assert programs["soft"] == programs["best"]
     assert len({programs[name] for name in ("replace", "accumulate", "half fresh", "control", "detector")}) == 1
     assert len(set(programs.values())) == 3
+
+
+def test_segments_of_all_programs_are_handed_out_by_mitigation(tmp_path):
+    chosen = {name: DEFENCES[name] for name in ("soft", "replace", "accumulate", "edited")}
+    for restored in (False, True):
+        seen = []
+        found = compare(chosen, directory=tmp_path, on_segment=seen.append)
+        assert_all_of(seen, found.drop_vars("program"))
+        # A program's segments are counted by themselves, a generation each.
+        assert [one.done for one in seen] == [1, 2, 3, 4] * 3
+        assert all(one.restored is restored for one in seen)
 
 
 def test_each_mitigation_follows_its_own_law(found):

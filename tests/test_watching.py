@@ -31,17 +31,20 @@ def run(on_segment, directory=None, **options):
 
 
 def assert_all_of(segments, expected):
-    """Check that segments have, at every member's labels, exactly what a sweep returns there."""
-    axes = [name for name in expected.dims if name not in ("step", "coordinate")]
+    """Check that segments have, at every member's labels, exactly what the results have there."""
+    coords = segments[0].records.coords
+    axes = [name for name in expected.dims if name in coords and coords[name].dims == ("member",)]
+    time = segments[0].records["diverged"].dims[1]
     places = 0
     for segment in segments:
         for at in range(segment.records.sizes["member"]):
             one = segment.records.isel(member=at)
-            whole = expected.sel({name: one[name].item() for name in axes}).sel(step=one["step"])
-            for name in expected.data_vars:
+            whole = expected.sel({name: one[name].item() for name in axes}).sel({time: one[time]})
+            for name in one.data_vars:
                 np.testing.assert_array_equal(one[name], whole[name], err_msg=name)
-            places += one.sizes["step"]
+            places += one.sizes[time]
     assert places == expected["diverged"].size
+    assert set().union(*(one.records.data_vars for one in segments)) == set(expected.data_vars)
 
 
 @pytest.mark.parametrize("options", [{}, {"max_members": 5}, {"segment": 10}])
@@ -123,7 +126,7 @@ def test_a_line_is_logged_for_every_segment(caplog, tmp_path):
 
 
 def curves(folder):
-    """Return what TensorBoard reads in a folder: by run and name, the steps and the values."""
+    """Return what TensorBoard reads in a folder: by run and name, the steps and the values of a curve."""
     accumulator = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
     found = {}
     for run in {path.parent for path in folder.rglob("*tfevents*")}:
@@ -131,7 +134,8 @@ def curves(folder):
         read.Reload()
         for name in read.Tags()["scalars"]:
             events = read.Scalars(name)
-            found[run.name, name] = ([one.step for one in events], [one.value for one in events])
+            steps, values = [one.step for one in events], [one.value for one in events]
+            found[run.relative_to(folder).as_posix(), name] = (steps, values)
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from collapse_jax.checks.annotations import checked
-from collapse_jax.engine import sweep
+from collapse_jax.engine import OnSegment, sweep
 from collapse_jax.engine.arms import with_arms
 from collapse_jax.generative.family import Family
 from collapse_jax.generative.recursion.plan import make_plan
@@ -82,6 +82,7 @@ def compare_mitigations(
     seeds: int,
     directory: str | Path | None = None,
     progress: bool = True,
+    on_segment: OnSegment | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Return the records of labelled mitigations by `mitigation`, `seed` and `generation`: one training a seed.
@@ -89,7 +90,8 @@ def compare_mitigations(
     Mitigations share a program where they emit as many candidates for each example, in the same way, with the same
     family: one such program takes them all, whatever their regimes and selections. `program` numbers the one of each
     mitigation. `options` go to `make_recursion` (`truth`, `measure`, `inspect`, `warm_start`, ...). What a selection
-    records is NaN for mitigations without it. `directory`, `progress` and resuming as in `sweep`.
+    records is NaN for mitigations without it. `directory`, `progress`, `on_segment` and resuming as in `sweep`: a
+    segment holds mitigations of one program, which its labels name, and counts the segments of that program.
 
     Raises ValueError for no mitigations, and as `make_plan`, `make_recursion` and `sweep` do.
     """
@@ -113,6 +115,7 @@ def compare_mitigations(
             seeds=seeds,
             directory=None if directory is None else Path(directory) / _folder(number, group),
             progress=progress,
+            on_segment=on_segment,
             options=options,
         )
         found.append(dataset.assign(program=("mitigation", np.full(len(group), number))))
@@ -131,6 +134,7 @@ def _sweep_group(
     seeds: int,
     directory: Path | None,
     progress: bool,
+    on_segment: OnSegment | None,
     options: Mapping[str, Any],
 ) -> xr.Dataset:
     first = next(iter(group.values()))
@@ -155,7 +159,7 @@ def _sweep_group(
     process = with_arms(process, arms, "mitigation")
     # By name, so that a single mitigation has its dimension too.
     axes = {"mitigation": list(arms), "seed": range(seeds)}
-    return sweep(process, axes, directory=directory, segment=1, progress=progress)
+    return sweep(process, axes, directory=directory, segment=1, progress=progress, on_segment=on_segment)
 
 
 def _either(selections: list[Selection | None], name: str) -> tuple[Selection | None, list[str]]:
