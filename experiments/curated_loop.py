@@ -35,7 +35,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
 from experiments.shared.language_models import LanguageConfig, read, texts
-from experiments.shared.launch import script
+from experiments.shared.launch import script, watched
 from experiments.testbeds.loop_curation import TYPES, Curation, Way
 from experiments.testbeds.loop_laws import text_laws, token_laws
 from experiments.testbeds.loop_tables import table, text_of
@@ -123,8 +123,7 @@ def run_tokens(config: Config, directory: Path) -> xr.Dataset:
         return cj.sweep(
             cj.engine.with_arms(process, arms),
             {"seed": range(config.token_seeds)},
-            directory=directory / f"tokens-{way}",
-            progress=config.progress,
+            **watched(config, directory / f"tokens-{way}"),
         )
 
     soft = sweep("soft").drop_vars("diverged")
@@ -167,9 +166,8 @@ def run_text(config: Config, directory: Path) -> xr.Dataset:
     dataset = cj.sweep(
         process,
         {"seed": range(config.seeds)},
-        directory=directory / "text",
+        **watched(config, directory / "text"),
         segment=1,
-        progress=config.progress,
     )
     laws = text_laws(schemes, curation, config.answers, strength=strength, generations=config.generations)
     dataset["text"] = (dataset["row"].dims[:-1], _as_text(language, dataset["row"].to_numpy()))

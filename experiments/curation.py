@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 
 Distribution = np.ndarray
 
@@ -92,8 +92,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             cj.sweep(
                 cj.make_recursion(family, plan, curate=selection, measure=measure),
                 {"ratio": config.ratios, "seed": range(config.seeds)},
-                directory=directory / name.replace(" ", "-").replace(",", ""),
-                progress=config.progress,
+                **watched(config, directory / name.replace(" ", "-").replace(",", "")),
             )
         )
         paths = np.stack(

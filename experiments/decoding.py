@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
                     family, plan, by="statistics", initial=initial, decoding=["temperature"], measure=measure
                 ),
                 {"temperature": config.temperatures, "ratio": config.ratios, "seed": range(config.seeds)},
-                directory=directory / f"v{vocabulary}-{start}",
+                **watched(config, directory / f"v{vocabulary}-{start}"),
                 vmap_members=32,
-                progress=config.progress,
             ).isel(generation=-1)
             for start, initial in (("truth", None), ("peaked", jnp.asarray(peaked, jnp.float32)))
         ]

@@ -38,7 +38,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, interval, script
+from experiments.shared.launch import Options, interval, script, watched
 from experiments.testbeds.image_groups import ImageConfig, make_images
 from experiments.testbeds.instruction_groups import InstructionConfig, make_instructions
 from experiments.testbeds.testbed import CONTROL, Testbed
@@ -111,8 +111,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             generations=options.generations,
             samples=options.samples,
             seeds=config.seeds,
-            directory=own,
-            progress=config.progress,
+            **watched(config, own),
             truth=testbed.truth,
             measure=testbed.measure,
             inspect=testbed.inspect,

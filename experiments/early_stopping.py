@@ -24,7 +24,7 @@ from collapse_jax.reward.calculus import on_host
 from experiments.reward_collapse import make_schemes
 from experiments.shared.bounds import check_config
 from experiments.shared.free_rewards import free_rankings
-from experiments.shared.launch import script
+from experiments.shared.launch import script, watched
 from experiments.shared.text_population import TextConfig, train_on_text
 
 
@@ -72,7 +72,7 @@ def _edges(config: Config, directory: Path) -> xr.Dataset:
         optimizer=lambda hyper: optax.sgd(hyper["learning_rate"]),
         hyper={"learning_rate": config.edge_rate},
     )
-    dataset = cj.sweep(process, {"seed": 0}, directory=directory, progress=config.progress)
+    dataset = cj.sweep(process, {"seed": 0}, **watched(config, directory))
     law = cj.predict_rewards(schemes, config.edge_items)["rewards"].isel(type=0, drop=True)
     time = config.edge_rate * dataset["step"].to_numpy()
     slopes = []

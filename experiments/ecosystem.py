@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         swept = cj.sweep(
             cj.make_recursion(family, plan),
             {"seed": range(config.seeds)},
-            directory=directory / f"models-{models}",
+            **watched(config, directory / f"models-{models}"),
             vmap_members=32,
-            progress=config.progress,
         )
         if models == 1:
             swept = swept.expand_dims("model")

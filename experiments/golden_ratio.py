@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         swept = cj.sweep(
             cj.make_recursion(family, plan, measure=measure),
             {"regime": plan.axes["regime"], "seed": range(config.seeds)},
-            directory=directory / name.replace(" ", "-"),
+            **watched(config, directory / name.replace(" ", "-")),
             vmap_members=16,
-            progress=config.progress,
         )
         errors[name] = swept["error"]
     error = xr.concat(list(errors.values()), xr.DataArray(list(errors), dims="estimator", name="estimator"))

@@ -26,7 +26,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.mixture import Mixture
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 
 REGIMES = ("replace", "augment", "real_fraction_replayed")
 HELD_OUT = 2000
@@ -85,8 +85,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         return cj.sweep(
             cj.make_recursion(family, plan, measure=measure, dims=dims),
             {"regime": plan.axes["regime"], "seed": range(config.seeds)},
-            directory=directory / name,
-            progress=config.progress,
+            **watched(config, directory / name),
         ).drop_vars("diverged")
 
     dataset = sweep([cj.REGIMES[name] for name in REGIMES], config.ratio, "regimes")

@@ -22,7 +22,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.gaussian import Gaussian
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 
 REGIMES = ("real_fraction_fresh", "real_fraction_replayed")
 
@@ -59,9 +59,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         swept = cj.sweep(
             cj.make_recursion(cj.families.gaussian(1), plan, measure=measure),
             {**plan.axes, "seed": range(config.seeds)},
-            directory=directory / f"samples-{samples}",
+            **watched(config, directory / f"samples-{samples}"),
             vmap_members=64,
-            progress=config.progress,
         )
         parts.append(swept.drop_vars("diverged"))
         laws.append(cj.predict_moments(plan))

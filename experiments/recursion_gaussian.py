@@ -26,7 +26,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.gaussian import Gaussian
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 
 REGIMES = ("replace", "accumulate", "accumulate_subsample")
 
@@ -69,9 +69,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             cj.sweep(
                 cj.make_recursion(family, whole, by="statistics", measure=measure),
                 {"samples": config.samples, **seeds},
-                directory=directory / f"d{d}",
+                **watched(config, directory / f"d{d}"),
                 segment=config.generations,
-                progress=config.progress,
             )
         ]
         subsampled = []
@@ -81,12 +80,11 @@ def run(config: Config, directory: Path) -> xr.Dataset:
                 cj.sweep(
                     cj.make_recursion(family, plan, measure=measure),
                     {"regime": regimes[2].name, "samples": samples, **seeds},
-                    directory=directory / f"d{d}-subsample-{max(samples)}",
+                    **watched(config, directory / f"d{d}-subsample-{max(samples)}"),
                     segment=config.generations,
                     max_members=max(
                         jax.device_count(), config.pool_bytes // (4 * d * max(samples) * config.generations)
                     ),
-                    progress=config.progress,
                 )
             )
         parts.append(xr.concat(subsampled, "samples"))

@@ -37,7 +37,7 @@ import collapse_jax as cj
 from collapse_jax import metrics, plotting
 from collapse_jax.generative.families.image_classes import LabelledImages
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 from experiments.shared.sources import IMAGES, read_source
 
 COMPONENTS = 32
@@ -135,8 +135,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         return cj.sweep(
             process,
             {**axes, "seed": range(config.seeds)},
-            directory=directory / family.name,
-            progress=config.progress,
+            **watched(config, directory / family.name),
         )
 
     fitting = partial(cj.generative.Fitting, batch_size=64, learning_rate=6e-3)

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 
 ARMS = ("replace", "accumulate, same inputs", "accumulate, fresh inputs")
 
@@ -71,9 +71,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
                 cj.sweep(
                     cj.make_recursion(family, plan, respond=same, measure=partial(measure, family)),
                     {"seed": range(config.seeds)},
-                    directory=directory / f"{name}-{samples}-{'same' if same else 'fresh'}".replace(" ", "-"),
+                    **watched(config, directory / f"{name}-{samples}-{'same' if same else 'fresh'}".replace(" ", "-")),
                     vmap_members=16,
-                    progress=config.progress,
                 )["error"]
                 for same in (True, False)
             ]

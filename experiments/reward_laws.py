@@ -20,7 +20,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
 from experiments.shared.free_rewards import free_rankings
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         hyper={**cj.reward.ADAMW_HYPER, "learning_rate": config.learning_rate, "weight_decay": 0.0},
     )
     seeds = {"seed": range(config.seeds)}
-    dataset = cj.sweep(process, seeds, directory=directory / "sweep", progress=config.progress)
+    dataset = cj.sweep(process, seeds, **watched(config, directory / "sweep"))
     predicted = cj.predict_rewards(schemes, config.n_items).isel(type=0, drop=True)
     dataset = dataset.merge(predicted.rename(rewards="law", value="law_value", gap="law_gap"))
 

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         one = cj.sweep(
             cj.make_recursion(family, plan, curate=selection, decoding=["evolution"], measure=space.measure),
             {**axes, "seed": range(config.seeds)},
-            directory=directory / name.replace(" ", "-"),
+            **watched(config, directory / name.replace(" ", "-")),
             vmap_members=8,
-            progress=config.progress,
         )
         swept.append(one.isel(dict.fromkeys(axes, 0), drop=True))
     dataset = xr.concat(swept, xr.DataArray(list(arms), dims="pool", name="pool"), combine_attrs="drop")

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script
+from experiments.shared.launch import Options, script, watched
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     dataset = cj.sweep(
         cj.make_recursion(family, plan, by="statistics", measure=measure),
         {"samples": config.samples, **axes},
-        directory=directory / "whole",
-        progress=config.progress,
+        **watched(config, directory / "whole"),
     )
     cut, cut_law = [], []
     for kept in config.cutoffs:
@@ -84,8 +83,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         swept = cj.sweep(
             cj.make_recursion(family, once, by="statistics", initial=jnp.asarray(head, jnp.float32), measure=measure),
             {"samples": config.samples, **axes},
-            directory=directory / f"cut-{kept}",
-            progress=config.progress,
+            **watched(config, directory / f"cut-{kept}"),
         )
         cut.append(swept["missing"].isel(generation=0, drop=True))
         cut_law.append([cj.generative.laws.missing_mass(truth, m, drawn_from=head) for m in config.samples])

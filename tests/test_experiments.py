@@ -1,8 +1,10 @@
 """Every experiment script runs, resumes, redraws and refuses; the main job shows what it claims."""
 
+import ast
 import importlib
 import json
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from collapse_jax.io import results
 from experiments import all as all_experiments
 from experiments import reward_collapse
+from tests.test_watching import curves
 
 TEXT = ["--seeds", "1", "--steps", "20", "--records", "2", "--hidden", "8"]
 LANGUAGE = [
@@ -120,6 +123,50 @@ def test_a_script_runs_prints_draws_and_redraws(name, call, tmp_path):
     again = call(name, *SCRIPTS[name], "--plot-only")
     assert sorted(folder.glob("*.png")) == figures
     assert again == printed
+
+
+def test_curves_for_tensorboard_are_the_results(call, tmp_path):
+    grid = ["--seeds", "3", "--generations", "3", "--dims", "2", "--samples", "5", "7"]
+    call("recursion_gaussian", "--small", *grid, "--tensorboard", str(tmp_path / "board"))
+    (folder,) = (tmp_path / "recursion_gaussian").iterdir()
+    found = curves(tmp_path / "board" / "recursion_gaussian" / folder.name)
+    means = results.load(folder).sel(dim=2).mean("seed")
+    sweeps = {"replace": "d2", "accumulate": "d2", "accumulate_subsample": "d2-subsample-7"}
+    cells = {
+        f"{sweep}/regime={regime}, samples={samples}": means.sel(regime=regime, samples=samples)
+        for regime, sweep in sweeps.items()
+        for samples in (5, 7)
+    }
+    assert {run for run, _ in found} == set(cells)
+    for run, cell in cells.items():
+        for name in ("variance", "mean_error"):
+            steps, values = found[run, name]
+            assert steps == cell["generation"].to_numpy().tolist()
+            np.testing.assert_allclose(values, cell[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_takes_a_folder_for_tensorboard(name, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [name, "--help"])
+    with pytest.raises(SystemExit):
+        importlib.import_module(f"experiments.{name}").main()
+    assert "--tensorboard" in capsys.readouterr().out
+
+
+def test_every_sweep_of_a_script_is_shown_as_the_command_line_asks():
+    folder = Path(all_experiments.__file__).parent
+    sweeps, shown = [], []
+    # The benchmark times its sweeps: nothing else is to be done between their segments.
+    for path in set(folder.rglob("*.py")) - set((folder / "benchmark").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("cj.sweep", "cj.compare_mitigations"):
+                place = f"{path.stem}, line {node.lineno}"
+                sweeps.append(place)
+                shown += [
+                    place for one in node.keywords if one.arg is None and ast.unparse(one.value).startswith("watched(")
+                ]
+    assert len(sweeps) > 20
+    assert shown == sweeps
 
 
 def test_all_names_every_script(monkeypatch):

@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 import collapse_jax as cj
 from experiments.shared.language_models import HELD_OUT, Language, LanguageConfig, LanguageSettings, make_family
+from experiments.shared.launch import watched
 
 SHOWN = 4
 # Edges of the histogram of log-perplexity, in nats a token.
@@ -119,10 +120,9 @@ def recurse(
     return cj.sweep(
         process,
         {"regime": [one.name for one in regimes], **(axes or {}), "seed": range(config.seeds)},
-        directory=directory,
+        **watched(config, directory),
         mesh=cj.engine.make_mesh(batch=config.batch_devices, model=config.model_devices),
         segment=1,
-        progress=config.progress,
     )
 
 

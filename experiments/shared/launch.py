@@ -15,6 +15,7 @@ import xarray as xr
 from jax.experimental.compilation_cache import compilation_cache
 from matplotlib.figure import Figure
 
+from collapse_jax.engine import to_tensorboard
 from collapse_jax.io import results
 from collapse_jax.io.files import write_atomically
 from collapse_jax.packages import require
@@ -32,6 +33,8 @@ class Options:
     """Redraw the figures and the table from saved results, without running anything."""
     progress: bool = True
     """Show a progress bar."""
+    tensorboard: Path | None = None
+    """Folder for curves that TensorBoard shows while the sweeps run; each sweep has its own folder below it."""
     data_dir: Path | None = None
     """Folder for prepared data sets, by default TFDS's own, ~/tensorflow_datasets."""
     distributed: bool = False
@@ -83,6 +86,7 @@ def launch(
     try:
         tyro = require("tyro", "the command line of an experiment")
         config = tyro.cli(type(config), default=default, description=description)
+        _require_tensorboard(config.tensorboard)
         use_all_cores()
         if config.distributed:
             jax.distributed.initialize()
@@ -119,6 +123,26 @@ def _run(
         print(f"figure: {directory / file}")
     print(f"results: {directory}\n")
     print(table(dataset))
+
+
+def _require_tensorboard(folder: Path | None) -> None:
+    """Raise what would otherwise be raised when the first segment of the first sweep is finished."""
+    if folder is None:
+        return
+    require("tensorboardX", "--tensorboard")
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"--tensorboard is {folder}, which is a file; it must be a folder, or not exist yet")
+
+
+def watched(config: Options, directory: Path) -> dict[str, Any]:
+    """Return the options of a sweep that is saved in a directory and shown as the command line asks.
+
+    Its curves for TensorBoard have a folder named like the directory, from the folder of all results on, so that other
+    sweeps, configurations and scripts can use the same --tensorboard.
+    """
+    folder = config.tensorboard
+    write = None if folder is None else to_tensorboard(folder / directory.relative_to(config.results))
+    return {"directory": directory, "progress": config.progress, "on_segment": write}
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import xarray as xr
 
 import collapse_jax as cj
-from experiments.shared.launch import Options
+from experiments.shared.launch import Options, watched
 from experiments.shared.sources import TEXTS, read_source
 
 
@@ -59,7 +59,7 @@ def train_on_text(
         hyper={**cj.reward.ADAMW_HYPER, "learning_rate": config.learning_rate},
     )
     everything = {**(axes or {}), "seed": range(config.seeds)}
-    return cj.sweep(process, everything, directory=directory / "sweep", progress=config.progress)
+    return cj.sweep(process, everything, **watched(config, directory / "sweep"))
 
 
 def _read(config: TextConfig) -> tuple[cj.reward.Model, cj.reward.Rankings, cj.reward.Rankings]:

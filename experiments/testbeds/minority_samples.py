@@ -70,7 +70,7 @@ def make_points(config: Minorities, directory: Path) -> xr.Dataset:
         curate=selections.novel(lambda x, y: jnp.linalg.norm(x - y), threshold=0.1, oversample=2)
     )
     options = {"truth": truth, "measure": measure, "dims": dict.fromkeys(MEASURES, ("group",))}
-    found = compare(family, mitigations, own, config.progress, directory, options)
+    found = compare(family, mitigations, own, config, directory, options)
     dataset = found[list(MEASURES)].assign_coords(group=group_names(shares))
     law = laws.survival_probability(shares, [own.samples] * own.generations)
     replaced = {
@@ -118,7 +118,7 @@ def make_images(config: Minorities, directory: Path) -> xr.Dataset:
         family,
         make_mitigations(config, lambda examples: examples.labels == 0),
         own,
-        config.progress,
+        config,
         directory,
         {
             "truth": cj.resample(LabelledImages(jnp.asarray(mixed.examples), jnp.asarray(labels))),

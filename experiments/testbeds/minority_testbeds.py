@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 import collapse_jax as cj
 from collapse_jax.generative import selections
-from experiments.shared.launch import Options
+from experiments.shared.launch import Options, watched
 
 CONTROL = "control"
 MEASURES = ("share", "alive", "coverage", "error")
@@ -117,7 +117,7 @@ def compare(
     family: cj.generative.Family,
     mitigations: Mapping[str, cj.Mitigation],
     own: TokensConfig | PointsConfig | ImagesConfig,
-    progress: bool,
+    config: Minorities,
     directory: Path,
     options: dict[str, Any],
 ) -> xr.Dataset:
@@ -134,8 +134,7 @@ def compare(
             generations=own.generations,
             samples=own.samples,
             seeds=own.seeds,
-            directory=directory / name,
-            progress=progress,
+            **watched(config, directory / name),
             **options,
         )
         found = found.assign(program=found["program"] + programs)

@@ -12,6 +12,7 @@ from jaxtyping import Array
 import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.generative import laws, selections
+from experiments.shared.launch import watched
 from experiments.testbeds.minority_testbeds import (
     CONTROL,
     Minorities,
@@ -41,7 +42,7 @@ def make_tokens(config: Minorities, directory: Path) -> xr.Dataset:
     edited = cj.families.token_edited(family, threshold=own.threshold)
     mitigations["edited"] = cj.Mitigation(respond=True, family=edited)
     options: dict[str, Any] = {"truth": jnp.asarray(truth, jnp.float32)}
-    found = compare(family, mitigations, own, config.progress, directory, options)
+    found = compare(family, mitigations, own, config, directory, options)
     ecosystem, plan = (
         f"ecosystem({own.models})",
         cj.make_plan(cj.generative.ecosystem(own.models), own.generations, own.samples),
@@ -49,8 +50,7 @@ def make_tokens(config: Minorities, directory: Path) -> xr.Dataset:
     together = cj.sweep(
         cj.make_recursion(family, plan, **options),
         {"seed": range(own.seeds)},
-        directory=directory / "ecosystem",
-        progress=config.progress,
+        **watched(config, directory / "ecosystem"),
     )
     if own.models > 1:
         together = together.mean("model")
