@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +33,7 @@ class Options:
     plot_only: bool = False
     """Redraw the figures and the table from saved results, without running anything."""
     progress: bool = True
-    """Show a progress bar."""
+    """Show a progress bar; without it a line is logged on stderr for every finished segment."""
     tensorboard: Path | None = None
     """Folder for curves that TensorBoard shows while the sweeps run; each sweep has its own folder below it."""
     data_dir: Path | None = None
@@ -87,6 +88,8 @@ def launch(
         tyro = require("tyro", "the command line of an experiment")
         config = tyro.cli(type(config), default=default, description=description)
         _require_tensorboard(config.tensorboard)
+        if not config.progress:
+            _log_segments()
         use_all_cores()
         if config.distributed:
             jax.distributed.initialize()
@@ -132,6 +135,12 @@ def _require_tensorboard(folder: Path | None) -> None:
     require("tensorboardX", "--tensorboard")
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"--tensorboard is {folder}, which is a file; it must be a folder, or not exist yet")
+
+
+def _log_segments() -> None:
+    """Show on stderr what this library logs of its sweeps, and of others the warnings alone."""
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    logging.getLogger("collapse_jax").setLevel(logging.INFO)
 
 
 def watched(config: Options, directory: Path) -> dict[str, Any]:
