@@ -104,7 +104,8 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     if config.testbed != "exact":
         own = run_text(config, directory)
         parts.append(own.rename({name: f"text_{name}" for name in [*own.data_vars, "generation", "seed"]}))
-    return xr.merge(parts, combine_attrs="override")
+    # Both have the utilities' parameters as coordinates, which are the same.
+    return xr.merge(parts, compat="equals", combine_attrs="override")
 
 
 def run_tokens(config: Config, directory: Path) -> xr.Dataset:
