@@ -10,6 +10,7 @@ The names below are those of README's examples; everything else is reached throu
 
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from collapse_jax import data, engine, generative, loop, metrics, nets, reward
 from collapse_jax.engine import sweep
@@ -42,6 +43,9 @@ from collapse_jax.reward import (
     summarize_rewards,
     utility,
 )
+
+if TYPE_CHECKING:
+    from collapse_jax import plotting, testing
 
 __version__ = "0.1.0"
 

@@ -10,13 +10,7 @@ from collapse_jax.data.code_and_names import character_names, python_code
 from collapse_jax.data.corpus import Corpus, CorpusSplits, corpus
 from collapse_jax.data.features import featurize, hashed_ngrams
 from collapse_jax.data.grouped import Grouped, mix_groups
-from collapse_jax.data.images import (
-    Images,
-    ImageSplits,
-    digits,
-    minority,
-    mnist,
-)
+from collapse_jax.data.images import Images, ImageSplits, digits, minority, mnist
 from collapse_jax.data.instructions import (
     TEMPLATES,
     Instruction,
@@ -30,11 +24,7 @@ from collapse_jax.data.instructions import (
 from collapse_jax.data.longform import longform
 from collapse_jax.data.passages import Passage, Source, python_docs, text_files
 from collapse_jax.data.prefixes import tokenize_prefixes
-from collapse_jax.data.ranking_sets import (
-    RankedPrompts,
-    RankingSplits,
-    ranking_sets,
-)
+from collapse_jax.data.ranking_sets import RankedPrompts, RankingSplits, ranking_sets
 from collapse_jax.data.shakespeare import tiny_shakespeare
 from collapse_jax.data.tokenizers import Tokenizer, byte_tokenizer, load_bpe, save_bpe, train_bpe
 from collapse_jax.data.wikitext import wikitext

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from collapse_jax.data.passages import MIN_WORDS, Passage, Source, merge, read_utf8
 
+__all__ = ["character_names", "python_code"]
+
 # Modules of the standard library that are one file each in 3.11, 3.12 and 3.13.
 _MODULES = (
     "argparse",

@@ -8,6 +8,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+__all__ = ()
+
 CONNECT_SECONDS = 5.0
 
 _FAILURES = (OSError, http.client.HTTPException)

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+__all__ = ()
+
 _UNSIGNED_BYTE = 8
 
 

@@ -11,6 +11,8 @@ from jaxtyping import UInt8
 
 from collapse_jax.data.mnist_files import mnist_arrays
 
+__all__ = ()
+
 DIGIT_NAMES = tuple("0123456789")
 
 

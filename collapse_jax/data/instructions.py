@@ -15,6 +15,17 @@ from collapse_jax.data.passages import read_utf8
 from collapse_jax.data.seed_instructions import SEED_INSTRUCTIONS
 from collapse_jax.data.tokenizers import Tokenizer
 
+__all__ = [
+    "TEMPLATES",
+    "Instruction",
+    "Template",
+    "TokenTemplates",
+    "read_instructions",
+    "read_templates",
+    "seed_instructions",
+    "tokenize_templates",
+]
+
 OPERATORS = ("deepen", "broaden")
 SLOT = "{instruction}"
 

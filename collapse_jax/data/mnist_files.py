@@ -9,6 +9,8 @@ from jaxtyping import UInt8
 from collapse_jax.data.download import download, downloads
 from collapse_jax.data.idx import read_idx
 
+__all__ = ()
+
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 CLASSES = 10
 

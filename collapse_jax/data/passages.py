@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from collapse_jax.checks.annotations import checked
 
+__all__ = ["Passage", "Source", "python_docs", "text_files"]
+
 MIN_WORDS = 100
 
 _TABLE_OR_GRAMMAR = re.compile(r"::=|>>>|^\s*\+[-=]", re.MULTILINE)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from collapse_jax.data.passages import Source
 from collapse_jax.data.splitting import uniform
 
+__all__ = ()
+
 TYPE_NAMES = ("open", "closed")
 
 

@@ -10,6 +10,8 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.data.passages import Source, python_docs
 from collapse_jax.data.ranking_recipe import TYPE_NAMES
 
+__all__ = ["RankedPrompts", "RankingSplits", "ranking_sets"]
+
 
 class RankedPrompts(NamedTuple):
     """Prompts with their completions, best first; `types` indexes `type_names`."""

@@ -7,6 +7,8 @@ from hashlib import blake2b
 
 import numpy as np
 
+__all__ = ()
+
 
 def held_out_titles(titles: Sequence[str], seed: int, test_share: float) -> set[str]:
     """Return the titles to hold out: in the order of their seeded hashes, until nearest to `test_share` of all rows."""

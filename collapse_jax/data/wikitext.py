@@ -8,6 +8,8 @@ from collections import Counter
 from collapse_jax.checks.annotations import checked
 from collapse_jax.data.passages import Passage, Source, merge, text_files
 
+__all__ = ["wikitext"]
+
 _RULES = (
     (re.compile(r" @([-,.])@ "), r"\1"),
     (re.compile(r'" ([^"]*) "'), r'"\1"'),

@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
+__all__ = ()
+
 
 def unless_nan(value: Shaped[Array, ""], *inputs: Shaped[Array, "..."]) -> Shaped[Array, ""]:
     """Return `value`, or NaN where an input holds one: comparisons with NaN are false and would hide it."""

@@ -6,6 +6,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from collapse_jax.checks.annotations import checked
 
+__all__ = ["ngram_frequencies"]
+
 _LAST = jnp.iinfo(jnp.int32).max
 
 

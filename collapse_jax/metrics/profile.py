@@ -29,6 +29,8 @@ import xarray as xr
 
 from collapse_jax.checks.annotations import checked
 
+__all__ = ["collapse_profile"]
+
 MUCH = 2.0
 """The factor by which the mean risk must exceed the control's to have risen much."""
 

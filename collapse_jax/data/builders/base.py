@@ -13,6 +13,8 @@ import numpy as np
 from collapse_jax.data.passages import python_docs
 from collapse_jax.packages import require
 
+__all__ = ["read_splits"]
+
 tfds: Any = require("tensorflow_datasets", "a data set on disk")
 for _module in ("importlib_resources", "array_record"):
     # TFDS imports them only when it writes: too late for an error that says what to install.

@@ -8,6 +8,8 @@ from collapse_jax.data.builders.base import ArrayRecordBuilder, SplitConfig, tfd
 from collapse_jax.data.passages import Passage, Source, python_docs
 from collapse_jax.data.splitting import held_out_titles
 
+__all__ = ["Documents", "DocumentsConfig"]
+
 _PART = 10
 
 

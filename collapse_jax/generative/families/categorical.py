@@ -11,6 +11,8 @@ from collapse_jax.generative.draws.multinomial import draw_frequencies
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, Tokens, exact_family
 from collapse_jax.numerics.indexing import segment_sum
 
+__all__ = ["categorical", "zipf"]
+
 _UNITS = 2**30
 
 

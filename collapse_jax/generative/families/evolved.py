@@ -17,6 +17,8 @@ from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.family import Draw, Examples, Family, Params
 
+__all__ = ["evolved"]
+
 Operator = Callable[[Key[Array, ""], Examples], Examples]
 """Rewrites a single example."""
 

@@ -26,6 +26,8 @@ from collapse_jax.generative.family import Draw, Family, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.nets.accumulation import Total
 
+__all__ = ["Flow", "flow"]
+
 _FREQUENCIES = 16
 _HIGHEST = 64.0
 

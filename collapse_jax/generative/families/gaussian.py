@@ -12,6 +12,8 @@ from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.draws.chi_square import draw_chi_square
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
 
+__all__ = ["gaussian"]
+
 _TINY = 1e-30
 
 

@@ -10,6 +10,8 @@ from jaxtyping import Array, Float, Int, Key
 from collapse_jax.checks import numbers
 from collapse_jax.generative.family import Fit, Params
 
+__all__ = ["LabelledImages"]
+
 
 class LabelledImages(NamedTuple):
     """Images with values in [0, 1], and the class of each, a whole number from 0 on."""

@@ -13,6 +13,8 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.family import FAMILIES, Family, Moments, exact_family
 
+__all__ = ["ecdf", "kde"]
+
 _RULES = ("scott", "silverman")
 _KERNELS = ("gaussian", "top_hat")
 _WIDTH = math.sqrt(3.0)

@@ -14,6 +14,8 @@ from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.gaussian import root
 from collapse_jax.generative.family import FAMILIES, Family, Moments, exact_family
 
+__all__ = ["mixture"]
+
 _RADIUS = 4.0
 _EMPTY = 1e-10
 

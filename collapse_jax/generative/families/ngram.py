@@ -15,6 +15,8 @@ from collapse_jax.generative.families.categorical import draw_tokens, zipf
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Tokens, exact_family
 from collapse_jax.numerics.indexing import segment_sum
 
+__all__ = ["ngram"]
+
 _LARGEST = 2**24
 _SETTLE = 100
 

@@ -12,6 +12,8 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.families.gaussian import bartlett
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
 
+__all__ = ["logistic", "regression"]
+
 _STEP_SIZES = (1.0, 0.5, 0.25, 0.125, 0.0625, 0.0)
 
 

@@ -27,6 +27,8 @@ from collapse_jax.generative.family import (
     Tokens,
 )
 
+__all__ = ["Rewriter", "rewriting"]
+
 
 class Rewriter(NamedTuple):
     """A model that writes, the instructions that it was trained on with their shares, and the chance to deepen.

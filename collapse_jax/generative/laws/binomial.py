@@ -4,6 +4,8 @@ import numpy as np
 import scipy
 from jaxtyping import Float
 
+__all__ = ()
+
 
 def binomial(draws: int, shares: Float[np.ndarray, " share"]) -> Float[np.ndarray, "share count"]:
     """Return the probabilities of 0 ... `draws` draws of a type, a row for each share in [0, 1] that it has."""

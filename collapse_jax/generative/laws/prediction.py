@@ -7,6 +7,8 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.laws.moment_law import moment_law
 from collapse_jax.generative.recursion.plan import Plan
 
+__all__ = ()
+
 
 @checked
 def predict_moments(plan: Plan, *, unbiased: bool = False, bias: float = 1.0) -> xr.Dataset:

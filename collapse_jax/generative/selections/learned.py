@@ -13,6 +13,8 @@ from collapse_jax.engine.process import Axis
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Learn, Selection, StartMemory
 
+__all__ = ["LearnedReward", "by_reward"]
+
 
 @runtime_checkable
 class Score(Protocol):
