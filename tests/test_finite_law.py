@@ -407,6 +407,7 @@ def test_repr_is_compact():
         ({"n_items": True}, "n_items is True"),
         ({"centring": -0.1}, "centring is -0.1"),
         ({"centring": float("nan")}, "centring is nan"),
+        ({"centring": 1e30}, r"centring is 1e\+30; it must be a number from 0 to 1e\+12"),
         ({"temperature": 2.0}, "no parameter 'temperature'"),
     ],
 )
