@@ -376,6 +376,7 @@ def test_a_grid_puts_each_image_in_its_place_and_leaves_out_what_is_lost():
     [
         (lambda: families.vae((8, 8)), r"shape is \(8, 8\); it must be \(height, width, channel\)"),
         (lambda: families.vae((8, 0, 1)), r"shape is \(8, 0, 1\); it must be of whole numbers from 1 on"),
+        (lambda: families.vae(shape=None), "shape is None; vae needs a sequence"),
         (lambda: families.vae(hidden=(8, 0)), r"hidden is \(8, 0\); it must be of whole numbers"),
         (lambda: families.vae(latent=0), "latent is 0; it must be of whole numbers from 1 on"),
         (lambda: families.vae(deviation=0.0), "deviation is 0.0; it must be finite and above 0"),
@@ -384,7 +385,7 @@ def test_a_grid_puts_each_image_in_its_place_and_leaves_out_what_is_lost():
             lambda: families.vae((6, 8, 1), kind="convolutional"),
             r"shape is \(6, 8, 1\); 2 convolutions need multiples of 4",
         ),
-        (lambda: families.flow(classes=True), "classes is True; it must be of whole numbers from 1 on"),
+        (lambda: families.flow(classes=True), "classes is True; flow needs a whole number"),
         (lambda: families.flow(integration_steps=0), "integration_steps is 0; it must be"),
         (lambda: families.flow(hidden=()), r"hidden is \(\); it must have at least one width"),
         (lambda: families.flow(drop=1.0), r"drop is 1.0; it must be a probability in \[0, 1\)"),

@@ -303,6 +303,7 @@ def test_a_stop_in_the_middle_of_a_generation_loses_that_generation_alone(whole,
     [
         ({"vocabulary": 0}, "vocabulary is 0"),
         ({"end": 5}, "end is 5; it must be a token below the vocabulary, 3, or None"),
+        ({"length": 0}, "length is 0; it must be a whole number from 1 on"),
         ({"prompt": 3}, "prompt is 3; with 1 beams it must be a whole number from 0 to 2"),
         ({"beams": 2}, "prompt is 0; with 2 beams it must be a whole number from 1 to 2"),
         ({"beams": 4, "prompt": 1}, "beams is 4; it must be a whole number from 1 to the vocabulary, 3"),

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.families.image_classes import (
     LabelledImages,
@@ -43,6 +44,7 @@ class Flow(NamedTuple):
     guidance: Scalar | None = None
 
 
+@checked
 def flow(
     shape: Sequence[int] = (8, 8, 1),
     classes: int = 10,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.checks import numbers
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.family import Draw, Family, Fit, Params, Tokens
 from collapse_jax.generative.fitting import Fitting, make_fit
@@ -25,6 +26,7 @@ class LanguageModel(NamedTuple):
     rules: Rules = Rules()
 
 
+@checked
 def language_model(
     vocabulary: int = 257,
     length: int = 64,
@@ -52,6 +54,7 @@ def language_model(
     Raises ValueError for sizes, `end`, `prompt` or `beams` out of range.
     """
     numbers.whole("vocabulary", vocabulary, 1)
+    numbers.whole("length", length, 1)
     if not (end is None or (numbers.is_whole(end) and 0 <= end < vocabulary)):
         raise ValueError(f"end is {end!r}; it must be a token below the vocabulary, {vocabulary}, or None")
     low = 1 if beams != 1 else 0

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.families.image_classes import (
     LabelledImages,
@@ -40,6 +41,7 @@ class VAE(NamedTuple):
     bias: Scalar | None = None
 
 
+@checked
 def vae(
     shape: Sequence[int] = (8, 8, 1),
     classes: int = 10,
