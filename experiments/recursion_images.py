@@ -24,7 +24,7 @@ agreement rise meanwhile, as all images of a class come to be its mean. The rare
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +38,7 @@ from collapse_jax import metrics, plotting
 from collapse_jax.generative.families.image_classes import LabelledImages
 from experiments.shared.bounds import check_config
 from experiments.shared.launch import Options, script, watched
-from experiments.shared.sources import IMAGES, read_source
+from experiments.shared.sources import IMAGES, ImageName, read_source
 
 COMPONENTS = 32
 CONTROL = "fresh real"
@@ -58,7 +58,7 @@ MEASURES = {
 class Config(Options):
     """Data, sizes and lineages."""
 
-    source: Literal["digits", "mnist"] = "digits"
+    source: ImageName = "digits"
     """Real images: scikit-learn's digits, at hand offline, or MNIST."""
     path: Path | None = None
     """Folder with the idx files of MNIST."""

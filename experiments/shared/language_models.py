@@ -14,7 +14,7 @@ from jaxtyping import Array
 import collapse_jax as cj
 from collapse_jax.io.files import write_atomically
 from experiments.shared.launch import Options
-from experiments.shared.sources import TEXTS, read_source
+from experiments.shared.sources import TEXTS, TextName, read_source
 
 HELD_OUT = 256
 _COMMON = 30
@@ -60,10 +60,10 @@ class LanguageSettings:
 class LanguageConfig(LanguageSettings, Options):
     """Which text, and the models that train on it."""
 
-    source: Literal["python_docs", "text_files", "wikitext", "tiny_shakespeare"] = "python_docs"
+    source: TextName = "python_docs"
     """Where the text comes from; python_docs needs nothing but Python itself."""
     path: Path | None = None
-    """File or folder of text_files, wikitext or tiny_shakespeare; the last is else looked for, then downloaded."""
+    """File or folder that the source reads; longform and tiny_shakespeare are else looked for, then downloaded."""
     model_devices: int = 1
     """Devices that hold one model together, its weights and the optimiser's moments cut among them."""
     batch_devices: int = 1

@@ -9,17 +9,17 @@ import xarray as xr
 
 import collapse_jax as cj
 from experiments.shared.launch import Options, watched
-from experiments.shared.sources import TEXTS, read_source
+from experiments.shared.sources import TEXTS, TextName, read_source
 
 
 @dataclass(frozen=True)
 class TextConfig(Options):
     """Which text, and how its reward models are trained."""
 
-    source: Literal["python_docs", "text_files", "longform"] = "python_docs"
+    source: TextName = "python_docs"
     """Where titles and passages come from; python_docs needs nothing but Python itself."""
     path: Path | None = None
-    """The file or folder of text_files (required there), or the file of longform (else looked for, then downloaded)."""
+    """File or folder that the source reads; longform and tiny_shakespeare are else looked for, then downloaded."""
     seeds: int = 4
     """Reward models trained for each scheme."""
     steps: int = 2000

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jaxtyping import Array
 import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.generative.families.image_classes import LabelledImages
-from experiments.shared.sources import IMAGES, read_source
+from experiments.shared.sources import IMAGES, ImageName, read_source
 from experiments.testbeds.testbed import Senses, Testbed, make_learned_reward, make_mitigations, nearness
 
 _COMPONENTS = 32
@@ -26,7 +26,7 @@ _FAR = 1e6
 class ImageConfig:
     """Images and autoencoders."""
 
-    source: Literal["digits", "mnist"] = "digits"
+    source: ImageName = "digits"
     """Real images: scikit-learn's digits, at hand offline, or MNIST."""
     path: Path | None = None
     """Folder with the idx files of MNIST."""
