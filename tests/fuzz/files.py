@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import collapse_jax as cj
 from collapse_jax.io import results
+from tests.fuzz.arguments import functions_of, is_reader
 from tests.fuzz.refusals import Attempt, attempt
 
 
@@ -53,7 +54,7 @@ def readers() -> list[Reader]:
     other = "train-labels-idx1-ubyte"
     labels = b"\0\0\x08\x01" + struct.pack(">I", 2) + bytes([0, 1])
     speech = "\n\n".join(f"NAME {i}:\n{words}" for i in range(3))
-    return [
+    by_hand = [
         Reader("text_files", "a.txt", cj.data.text_files, words.encode()),
         Reader("text_files", "a.md", cj.data.text_files, f"# Title\n\n{words}".encode()),
         Reader("wikitext", "wiki.txt", cj.data.wikitext, f" = Title = \n\n{words}\n".encode()),
@@ -71,6 +72,10 @@ def readers() -> list[Reader]:
         ),
         Reader("results.load", "results.nc", lambda file: results.load(file.parent), _netcdf()),
     ]
+    known = {reader.name for reader in by_hand}
+    others = [one for one in functions_of(cj.data) if is_reader(one) and one.__name__ not in known]
+    # What is right for a new reader isn't known here; plain prose is, or is refused by the file's name.
+    return [*by_hand, *(Reader(one.__name__, "a.txt", one, words.encode()) for one in others)]
 
 
 def contents(right: bytes, marker: Path) -> st.SearchStrategy[bytes]:

@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from hypothesis import strategies as st
 
 import collapse_jax as cj
 from collapse_jax.data import Passage, Source
 from collapse_jax.generative import families, selections
+from tests.fuzz import laws
+from tests.fuzz.arguments import derived
 from tests.fuzz.probes import Probe, of
 from tests.fuzz.values import STRANGE
 
@@ -42,19 +43,16 @@ def generative() -> Sequence[Probe]:
     }
     by_statistics = {name: options[name] for name in ("initial", "decoding", "measure", "dims", "coords")}
     by_statistics["by"] = "statistics"
-    regime = {"regime": cj.REGIMES["accumulate"], "generations": 3, "samples": 10, "ratio": 0.5}
-    reward = {"reward": lambda x: x, "choose_from": 2}
     process = cj.engine.Process(lambda key, hyper: hyper["a"], lambda state, hyper, index: (state, {}), 2, {"a": 1.0})
-    return [
+    by_hand = [
         of(
-            cj.make_plan, regimes=[regime["regime"], cj.REGIMES["replace"]], generations=3, samples=[4, 8], ratios=[0.5]
+            cj.make_plan,
+            regimes=[cj.REGIMES["accumulate"], cj.REGIMES["replace"]],
+            generations=3,
+            samples=[4, 8],
+            ratios=[0.5],
         )._replace(words={"regimes": ["regime"], "samples": ["regime"], "ratios": ["ratio"]}),
-        of(cj.generative.count_matrix, **regime),
         Probe("plan.rows", plan.rows, {"regime": "replace", "samples": 4, "ratio": 0.5}),
-        of(cj.generative.sliding_window, width=2),
-        of(cj.generative.weighted, weight=0.5),
-        of(cj.generative.ecosystem, models=2),
-        of(cj.with_share, regime=cj.REGIMES["accumulate"], ratio=0.5, name="other"),
         Probe("regime", _regime, {"models": 1, "name": "fuzzed"}),
         of(cj.loop.data_spent, mitigation=cj.Mitigation(), generations=3, samples=10)._replace(
             words={"mitigation": ["regime"]}
@@ -64,35 +62,15 @@ def generative() -> Sequence[Probe]:
         ),
         Probe("make_recursion by statistics", cj.make_recursion, {**recursion, **by_statistics}, strategies=whole),
         of(cj.resample, examples=np.arange(6.0)),
-        of(families.categorical, vocabulary=5, exponent=1.0),
-        of(families.histogram, low=-1.0, high=1.0, bins=4),
-        of(families.gaussian, d=2, unbiased=False),
-        of(families.kde, d=2, bandwidth=0.5, kernel="gaussian"),
-        of(families.ecdf, d=2),
-        of(families.mixture, components=2, d=2, steps=3, floor=1e-3),
         of(families.ngram, vocabulary=4, order=2, length=5, exponent=1.0, prompt=2),
-        of(families.regression, d=2, noise=1.0, ridge=0.0),
-        of(families.logistic, d=2, steps=3, ridge=1e-3),
-        of(families.instruction_space, topics=5, depths=3, exponent=1.0, decay=0.6, failure=0.1, reach=1),
-        of(families.zipf, vocabulary=5, exponent=1.0),
         of(families.token_edited, family=families.ngram(4, 2, length=5), threshold=0.9)._replace(strategies=whole),
-        of(families.evolved, deepen=lambda key, x: x, broaden=lambda key, x: x, evolution=0.5, deepening=0.5),
-        of(selections.curated, **reward),
-        of(selections.best_of, **reward),
-        of(selections.top_share, reward=lambda x: x, oversample=2),
-        of(selections.novel, distance=lambda x, y: abs(x - y), features=lambda x: x, threshold=0.5, oversample=1),
         of(
             selections.accepted, probability=lambda x: x, oversample=1, defaults={"a": 1.0}, ranges={"a": (0.0, 1.0)}
         )._replace(words={"defaults": ["ranges"]}),
-        of(selections.verified, correct=lambda x: x > 0, oversample=1),
         of(selections.well_formed, end=3, least=1, most=4, oversample=1)._replace(words={"least": ["most"]}),
-        of(selections.self_correcting, centres=np.zeros((2, 2))),
         of(
             selections.find_centres, key=jax.random.key(0), examples=jnp.arange(8.0).reshape(4, 2), number=2, steps=1
         )._replace(fixed=("key",)),
-        of(selections.importance_resampled, detector=selections.empirical_detector()),
-        of(selections.calibrated_detector, log_ratio=lambda x: x),
-        of(selections.learned_detector, features=lambda x: x, steps=2, ridge=1e-3, folds=2),
         of(selections.alternatives, selections={"a": None, "b": selections.verified(lambda x: x > 0)}, name="which"),
         Probe("compose", lambda selection: selections.compose(selection), {"selection": options["curate"]}),
         Probe(
@@ -114,8 +92,10 @@ def generative() -> Sequence[Probe]:
             clip=1.0,
             accumulate=2,
         ),
-        of(cj.metrics.collapse_profile, dataset=_lineages(0.0), control=_lineages(1.0), level=0.9),
     ]
+    namespaces = (cj.generative, families, selections, cj.engine, cj.loop)
+    known = [*by_hand, *laws.probes(), *_learned()]
+    return [*by_hand, *_learned(), *(probe for namespace in namespaces for probe in derived(namespace, known))]
 
 
 def reward() -> Sequence[Probe]:
@@ -134,7 +114,7 @@ def reward() -> Sequence[Probe]:
         "positions": "rotary",
         "dtype": "float32",
     }
-    return [
+    by_hand = [
         of(cj.choose, utility=log, offset=0.1, min_gap=0.01),
         of(cj.make_schemes, schemes={"a": choice}, type_names=("open", "closed"))._replace(
             words={"schemes": ["scheme"], "type_names": ["types"]},
@@ -155,7 +135,6 @@ def reward() -> Sequence[Probe]:
             test=rankings,
             hyper={"clip": 1.0},
         )._replace(strategies=whole, words={"training": ["pairs", "steps", "records", "batch_size"]}),
-        of(cj.reward.adamw, steps=10, warmup=0.1),
         of(cj.mlp, hidden=(2, 2), link=jax.nn.sigmoid),
         of(
             cj.reward.text_encoder, vocabulary=5, architecture=cj.nets.Architecture(**sizes), link=jax.nn.sigmoid
@@ -164,11 +143,19 @@ def reward() -> Sequence[Probe]:
             cj.reward.prefix_encoder, vocabulary=5, architecture=cj.nets.Architecture(**sizes), link=jax.nn.sigmoid
         )._replace(words={"architecture": tuple(sizes)}),
         of(cj.nets.Architecture, **sizes),
+    ]
+    return [*by_hand, *derived(cj.reward, [*by_hand, *laws.probes()])]
+
+
+def _learned() -> Sequence[Probe]:
+    schemes = cj.make_schemes({"a": cj.choose(cj.UTILITIES["log_sigmoid"])})
+    whole = dict.fromkeys(("rankings", "schemes", "model"), st.sampled_from(STRANGE))
+    return [
         of(
             cj.loop.learned_reward,
             model=cj.mlp((2,)),
             schemes=schemes,
-            rankings=rankings,
+            rankings=cj.make_rankings(_FEATURES, _MASK, _TYPES),
             read=lambda x: (x, jnp.zeros(len(x), jnp.int32)),
             answers=2,
             quality=lambda key, x: x[:, 0],
@@ -177,9 +164,9 @@ def reward() -> Sequence[Probe]:
         )._replace(strategies=whole, words={"training": ["pairs", "steps", "records", "batch_size"]}),
         of(
             cj.loop.rank_answers,
-            features=_FEATURES.reshape(12, 2),
-            types=np.zeros(12, np.int32),
-            order=np.arange(12.0),
+            features=jnp.asarray(_FEATURES.reshape(12, 2)),
+            types=jnp.zeros(12, jnp.int32),
+            order=jnp.arange(12.0),
             answers=3,
         ),
     ]
@@ -220,11 +207,5 @@ def data() -> Sequence[Probe]:
             words={"templates": ["template"]}
         ),
     ]
-    return [probe._replace(strategies=whole) for probe in found]
-
-
-def _lineages(shift: float) -> xr.Dataset:
-    rng = np.random.default_rng(0)
-    shape = ("seed", "generation")
-    values = {name: (shape, shift + rng.random((3, 4))) for name in ("risk", "variance", "modes", "tail")}
-    return xr.Dataset(values, {"seed": [0, 1, 2], "generation": [1, 2, 3, 4]})
+    by_hand = [probe._replace(strategies=whole) for probe in found]
+    return [*by_hand, *derived(cj.data, by_hand)]
