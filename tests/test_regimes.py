@@ -1,5 +1,6 @@
 """Regimes as count matrices, against matrices written by hand; every bad regime is refused by name."""
 
+import doctest
 import math
 
 import numpy as np
@@ -55,8 +56,36 @@ def test_every_regime_is_valid_everywhere(name, generations, samples, ratio):
     np.testing.assert_array_equal(counts, cj.generative.count_matrix(REGIMES[name], generations, samples, ratio))
 
 
+def shown(name):
+    """Return how many tables of counts the docstring of a regime shows, having run them."""
+    function = REGIMES[name].counts
+    globs = {**vars(cj.generative), **function.__globals__}
+    test = doctest.DocTestParser().get_doctest(function.__doc__ or "", globs, name, None, None)
+    assert not doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed
+    return sum("count_matrix(" in example.source for example in test.examples)
+
+
 def test_every_built_in_regime_is_written_by_hand():
-    assert set(BY_HAND) == set(REGIMES)
+    """A regime that isn't in the table above shows its counts in its own docstring."""
+    assert [name for name in REGIMES if name not in BY_HAND and not shown(name)] == []
+
+
+def test_a_regime_by_hand_in_its_docstring_is_compared(entered):
+    def counts(generation, source, samples, ratio):
+        """
+        >>> count_matrix(REGIMES["counts"], 2, samples=10)
+        array([[ 0, 10,  0],
+               [ 0, 10,  0]])
+        """
+        return samples if source == 0 else 0
+
+    cj.regime(counts)
+    assert shown("counts") == 1
+    cj.regime(name="other")(lambda generation, source, samples, ratio: samples if source == 0 else 0)
+    assert shown("other") == 0
+    counts.__doc__ = counts.__doc__.replace("[ 0, 10,  0]])", "[ 0, 10,  1]])")
+    with pytest.raises(AssertionError):
+        shown("counts")
 
 
 @pytest.mark.parametrize("name", BY_HAND)
