@@ -84,6 +84,7 @@ def test_what_is_right_passes_whatever_its_library_and_precision():
         ("count", 1.5, "count is 1.5; function needs a whole number"),
         ("count", True, "count is True; function needs a whole number"),
         ("count", 2**63, "needs a whole number"),
+        ("number", -(10**30), "needs a number"),
         ("number", "1", "number is '1'; function needs a number"),
         ("number", np.ones(2), "function needs a number"),
         ("where", np.ones(3), r"where is an array of shape \(3,\); function needs an array \(n\) of True and False"),

@@ -86,10 +86,10 @@ def _fits(value: Any, option: Any, may_be_empty: bool) -> bool:
         return value is None
     if option is bool:
         return isinstance(value, bool | np.bool_)
-    if option is int:
-        return _is_whole(value) and (not isinstance(value, int) or abs(value) < _LARGEST)
-    if option is float:
-        return _is_number(value)
+    if option in (int, float):
+        # JAX can't take a longer whole number of Python's, not even in the place of a float.
+        fits = _is_whole(value) if option is int else _is_number(value)
+        return fits and (not isinstance(value, int) or abs(value) < _LARGEST)
     origin = typing.get_origin(option)
     if origin is typing.Literal:
         return isinstance(value, str | int) and value in typing.get_args(option)
