@@ -226,7 +226,10 @@ def test_every_function_that_returns_real_data_is_a_source_of_scripts(tmp_path):
         read_source(TEXTS, "text", None, None)
 
 
-@pytest.mark.parametrize("path", sorted(namespaces.ROOT.glob("collapse_jax/**/__init__.py")), ids=str)
+INITS = sorted(namespaces.ROOT.glob("collapse_jax/**/__init__.py"))
+
+
+@pytest.mark.parametrize("path", INITS, ids=lambda path: str(path.relative_to(namespaces.ROOT)))
 def test_names_are_imported_in_sight_of_type_checkers(path):
     """Names are bound by statements, so that editors complete them: nothing writes into `globals()`."""
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Subscript)]
