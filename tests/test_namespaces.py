@@ -176,6 +176,7 @@ OF_SELECTIONS = {"alternatives", "by_reward", "compose"}
 BY_HAND = {record.name for record in SELECTIONS}
 
 
+@pytest.mark.slow
 @returning(selections, cj.Selection)
 def test_every_function_that_makes_a_selection_passes(function):
     if function.__name__ in OF_SELECTIONS:

@@ -162,6 +162,7 @@ def test_parameters_of_utilities_are_axes_of_one_program_and_members_are_those_o
     assert float(abs(varied["rewards"].sel(utility="power").diff("gamma")).max()) > 0.01
 
 
+@pytest.mark.slow
 def test_the_law_follows_swept_parameters_and_is_refused_without_them(varied):
     schemes, last = powers(), varied.isel(step=[-1])
     law = cj.predict_rewards(schemes, N, gamma=GAMMAS, min_gap=np.array(EDGES))
