@@ -128,3 +128,11 @@ def test_members_are_batched_by_vmap():
         np.testing.assert_allclose(
             [x[member] for x in together], PRECISION_RECALL(real[member], generated[member]), rtol=1e-6
         )
+
+
+def test_similarities_that_are_not_positive_semidefinite_have_no_vendi_score():
+    indefinite = jnp.array([[1.0, 0.9, -0.9], [0.9, 1.0, 0.9], [-0.9, 0.9, 1.0]])
+    assert np.isnan(vendi_score(indefinite))
+    # Rank 1 in 300 dimensions: what rounding puts below 0 is no such similarity.
+    x = np.random.default_rng(0).normal(size=(300, 1)).astype(np.float32)
+    assert float(vendi_score(jnp.asarray(x @ x.T))) == pytest.approx(1.0, abs=1e-2)

@@ -283,3 +283,15 @@ def test_a_testbed_measures_dead_groups_and_living_ones(make, monkeypatch, tmp_p
     first = np.where(alive.all("generation"), 1 + alive.sizes["generation"], 1 + (~alive).argmax("generation"))
     np.testing.assert_array_equal(found["time"], first)
     assert found["share_law"].isel(generation=-1).to_numpy() == pytest.approx(found["real_share"].to_numpy())
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_equal_samples_and_lattices_cover_themselves(k):
+    rng = np.random.default_rng(0)
+    lattice = rng.integers(0, 3, (500, 2)).astype(np.float32)
+    repeated = rng.normal(size=(100, 2)).astype(np.float32)
+    repeated[:30] = repeated[0]
+    for x in (lattice, repeated):
+        assert metrics.ball_coverage(jnp.asarray(x), jnp.asarray(x), k=k) == 1
+        # As precision and recall say of the same samples.
+        assert metrics.precision_recall(jnp.asarray(x), jnp.asarray(x), k=k).recall == 1

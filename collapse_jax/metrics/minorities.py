@@ -51,8 +51,9 @@ def ball_coverage(
     k: int = 5,
     where: Bool[Array, " n"] | None = None,
 ) -> Float[Array, ""]:
-    """Return the share of real samples with a generated one nearer than their k-th nearest real neighbour.
+    """Return the share of real samples with a generated one no farther than their k-th nearest real neighbour.
 
+    Where samples are equal, or on a lattice, that neighbour may be as near as the generated one: it counts as reached.
     Unlike `recall` it sees what blurred samples still reach. With `where` a group is measured by itself, neighbours
     included; NaN where no more than k are left. Raises ValueError unless 1 <= k < n. Source: Naeem et al., arXiv
     2002.09797, with their k = 5 by default.
@@ -65,7 +66,7 @@ def ball_coverage(
         among = jnp.where(chosen, jnp.square(real - one[None]).sum(axis=1), jnp.inf)
         # The smallest distance is the sample's own, 0.
         radius = -jax.lax.top_k(-among, k + 1)[0][-1]
-        return jnp.square(generated - one[None]).sum(axis=1).min() < radius
+        return jnp.square(generated - one[None]).sum(axis=1).min() <= radius
 
     reached = jax.lax.map(is_reached, real, batch_size=_ROWS)
     return unless_nan(jnp.where(chosen.sum() > k, jnp.mean(reached, where=chosen), jnp.nan), real, generated)

@@ -13,6 +13,8 @@ from collapse_jax.metrics.missing import unless_nan
 Number = float | Float[Array, ""]
 
 # Rows of a distance matrix that are computed at once: bounds memory at this many times the size of a sample set.
+# The trace is 1, and float32 moves eigenvalues of 0 by less than this.
+_INDEFINITE = 1e-4
 _ROWS = 64
 
 
@@ -161,16 +163,18 @@ def vendi_score(similarity: Float[Array, "n n"], *, where: Bool[Array, " n"] | N
     """Return the effective number of different samples, in [1, n], from their positive semidefinite similarities.
 
     It is e to the entropy of the eigenvalues of K / tr K: n where no two are alike, 1 where all are the same. It grows
-    with n, so compare sets of equal size. Samples outside `where` are left out, whatever they hold; NaN if all are.
-    Source: Friedman and Dieng, arXiv 2210.02410, where K has a diagonal of ones.
+    with n, so compare sets of equal size. Samples outside `where` are left out, whatever they hold; NaN if all are, and
+    where an eigenvalue is below 0 beyond rounding: such similarities have no entropy. Source: Friedman and Dieng, arXiv
+    2210.02410, where K has a diagonal of ones.
 
     >>> round(float(vendi_score(jnp.eye(5))), 4)
     5.0
     """
     if where is not None:
         similarity = jnp.where(where[:, None] & where[None, :], similarity, 0.0)
-    spectrum = jnp.maximum(jnp.linalg.eigvalsh(similarity / jnp.trace(similarity)), 0.0)
-    return unless_nan(jnp.exp(jax.scipy.special.entr(spectrum).sum()), similarity, spectrum)
+    spectrum = jnp.linalg.eigvalsh(similarity / jnp.trace(similarity))
+    score = jnp.exp(jax.scipy.special.entr(jnp.maximum(spectrum, 0.0)).sum())
+    return unless_nan(jnp.where(spectrum.min() < -_INDEFINITE, jnp.nan, score), similarity, spectrum)
 
 
 def _leave_out(x: Array, where: Array | None) -> tuple[Array, Array]:
