@@ -112,6 +112,26 @@ def test_the_best_of_k_raises_the_distribution_function_to_the_kth_power():
     assert np.abs(z_of(shares(examples)[:, order].cumsum(axis=1)[:, :2], below[:2])).max() < 4
 
 
+@pytest.mark.parametrize(
+    "make", [lambda r: sel.curated(r, 3), lambda r: sel.best_of(r, 3), lambda r: sel.top_share(r, 3)]
+)
+def test_a_reward_that_is_not_a_number_never_chooses(make):
+    candidates = candidates_of(jnp.arange(6))
+    assert not weigh(make(lambda x: jnp.full(6, jnp.nan)), candidates).any()
+    # One number in either group: it is chosen, however low.
+    some = jnp.array([jnp.nan, -9.0, jnp.nan, jnp.nan, jnp.nan, -jnp.inf])
+    chosen = weigh(make(lambda x: some), candidates)
+    assert chosen[[0, 2, 3, 4]].tolist() == [0, 0, 0, 0]
+    assert chosen[1] == 1
+
+    def broken(x):
+        return jnp.full(len(x), jnp.nan)
+
+    process = make_recursion(gaussian(1), make_plan(REGIMES["replace"], 2, 6), curate=make(broken))
+    with pytest.warns(UserWarning, match="no longer finite"):
+        assert cj.sweep(process, {"seed": range(2)}, progress=False)["diverged"].isel(generation=-1).all()
+
+
 def test_of_equal_rewards_the_first_is_best():
     same = candidates_of(jnp.array([0, 1, 2, 2, 1, 2]))
     np.testing.assert_array_equal(weigh(sel.best_of(lambda x: jnp.zeros(6), 3), same), [1, 0, 0, 1, 0, 0])

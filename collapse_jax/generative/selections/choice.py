@@ -1,4 +1,8 @@
-"""Curation: the choice of some of many candidates by a reward, soft or hard."""
+"""Curation: the choice of some of many candidates by a reward, soft or hard.
+
+A candidate whose reward is NaN is never chosen: where no reward is a number, no example is left, and the model that is
+fitted to none is NaN too, so that a sweep tells of it.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -67,12 +71,12 @@ def top_share(reward: Reward, oversample: int) -> Selection:
     numbers.whole("oversample", oversample, 2)
 
     def choose(key: Key[Array, ""], candidates: Candidates, score: Float[Array, " n"]) -> Float[Array, " n"]:
-        alive = candidates.weights > 0
+        alive = (candidates.weights > 0) & ~jnp.isnan(score)
         score = jnp.where(alive, score, -jnp.inf)
         # By life first: a living candidate of reward -inf comes before the dead.
         order = jnp.lexsort((-score, ~alive))
         rank = jnp.argsort(order, stable=True)
-        return jnp.where(rank * oversample < alive.sum(), candidates.weights, 0.0)
+        return jnp.where(alive & (rank * oversample < alive.sum()), candidates.weights, 0.0)
 
     return by_reward(f"top_share({oversample})", reward, choose, oversample=oversample)
 
@@ -82,9 +86,9 @@ def _best_of_groups(score: Float[Array, " n"], candidates: Candidates, size: int
     weights = candidates.weights
     if len(weights) % size:
         raise ValueError(f"{len(weights)} candidates can't be chosen from in groups of {size}")
-    # What is no number loses to all that are, and the living of the lowest score still come before the dead.
-    lowest = jnp.finfo(score.dtype).min
-    score = jnp.maximum(jnp.where(jnp.isnan(score), lowest, score), lowest)
-    best = jnp.argmax(jnp.where(weights > 0, score, -jnp.inf).reshape(-1, size), axis=1)
+    alive = (weights > 0) & ~jnp.isnan(score)
+    # The living of the lowest score, -inf, still come before the dead.
+    score = jnp.where(alive, jnp.maximum(score, jnp.finfo(score.dtype).min), -jnp.inf)
+    best = jnp.argmax(score.reshape(-1, size), axis=1)
     chosen = jnp.arange(size)[None, :] == best[:, None]
-    return jnp.where(chosen.reshape(-1), weights, 0.0)
+    return jnp.where(chosen.reshape(-1) & alive, weights, 0.0)
