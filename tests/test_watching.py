@@ -3,6 +3,7 @@
 import importlib
 import logging
 import sys
+import types
 from typing import NamedTuple
 
 import numpy as np
@@ -153,6 +154,29 @@ def test_tensorboard_reads_the_means_over_seeds(tmp_path, stop_at):
         assert steps == list(range(10))
         np.testing.assert_allclose(values, means.mean([dim for dim in means.dims if dim != "step"]), rtol=1e-6)
     assert {record for _, record in found} == set(expected.data_vars)
+
+
+def test_files_that_an_earlier_call_began_in_the_same_second_are_hidden(tmp_path, monkeypatch):
+    # Files are read by their second, then by their segment. The second file of the first call comes after the first of
+    # the second call.
+    seconds, now = iter([10, 11, 11, 12, 12]), [0]
+    clock = types.SimpleNamespace(time=lambda: 1e9 + now[0])
+    monkeypatch.setattr(importlib.import_module("tensorboardX.event_file_writer"), "time", clock)
+
+    def call(stop_at):
+        write, watch = to_tensorboard(tmp_path / "board"), Watcher([], stop_at)
+
+        def at_its_second(segment):
+            now[0] = next(seconds)
+            write(segment)
+            watch(segment)
+
+        run(at_its_second, tmp_path / "sweep")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        call(2)
+    call(0)
+    assert all(steps == list(range(10)) for steps, _ in curves(tmp_path / "board").values())
 
 
 def test_chunks_that_part_the_seeds_of_a_run_are_runs_of_their_own(tmp_path):

@@ -26,19 +26,16 @@ def to_tensorboard(folder: str | Path) -> OnSegment:
     board = require("tensorboardX", "to_tensorboard")
     folder = Path(folder)
     began: dict[str, int] = {}
-    written: set[str] = set()
 
     def write(segment: Segment) -> None:
         first = int(segment.records[MEMBER][0])
         for run, members in _runs(segment.records).items():
             # The same labels in another chunk.
             name = run if began.setdefault(run, first) == first else f"{run or 'all'}, from member {first}"
-            # Files that are begun in one second need names of their own.
-            options: dict[str, Any] = {"filename_suffix": f".{segment.done:06d}"}
-            if name not in written:
-                # Hides what earlier calls wrote from this step on.
-                options["purge_step"] = int(_steps(members)[0])
-                written.add(name)
+            # Files are read by the second in which they were begun, then by their suffix. Each hides what is of its
+            # steps or later ones in those before it: those of an earlier call may be of the same second.
+            steps, suffix = _steps(members), f".{segment.done:06d}"
+            options: dict[str, Any] = {"filename_suffix": suffix, "purge_step": int(steps[0])}
             with board.SummaryWriter(str(folder / name), **options) as writer:
                 _write(writer, members)
 
