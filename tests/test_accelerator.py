@@ -104,6 +104,7 @@ def test_a_stage_that_dies_or_can_not_start_is_reported_and_the_next_begins(stag
     assert written == [["lacking"], ["lacking", "dead"], ["lacking", "dead", "empty"], [s.name for s in stages]]
 
 
+@pytest.mark.slow
 def test_a_stage_ends_with_its_time_and_says_what_it_did_not_begin(stage, tmp_path):
     text = f"ROWS = ('hangs', 'good')\n{FAKE}".replace("0.5", "600.0")
     found = accelerator.run_stage(stage("long", text=text), tmp_path, seconds=8.0, small=True)

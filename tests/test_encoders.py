@@ -74,6 +74,7 @@ def test_places_are_counted_from_where_completions_begin():
     assert np.abs(np.asarray(moved - rewards))[mask].min() > 1e-5
 
 
+@pytest.mark.slow
 def test_an_encoder_reads_all_tokens_and_no_padding():
     tokens, mask = tokenize(RANKED, TOKENIZER, LENGTH)
     model = cj.reward.text_encoder(TOKENIZER.size, architecture=TINY)

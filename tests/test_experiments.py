@@ -127,6 +127,7 @@ def test_a_script_runs_prints_draws_and_redraws(name, call, tmp_path):
     assert again == printed
 
 
+@pytest.mark.slow
 def test_curves_for_tensorboard_are_the_results(call, tmp_path):
     grid = ["--seeds", "3", "--generations", "3", "--dims", "2", "--samples", "5", "7"]
     call("recursion_gaussian", "--small", *grid, "--tensorboard", str(tmp_path / "board"))

@@ -124,6 +124,7 @@ def test_a_strong_penalty_writes_more_different_tokens():
     assert different[1] > different[0] + 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [None, 2.0])
 def test_enough_beams_find_the_best_row(penalty):
     family = cj.families.language_model(V, LENGTH, end=END, prompt=1, beams=V, architecture=TINY)

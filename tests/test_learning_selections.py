@@ -67,6 +67,7 @@ def test_composed_selections_keep_their_memories_apart():
     np.testing.assert_array_equal(found["two"].isel(seed=0), 10.0 * np.arange(GENERATIONS))
 
 
+@pytest.mark.slow
 def test_alternatives_are_the_selections_themselves():
     def reward(tokens):
         return tokens.astype(float)

@@ -74,6 +74,7 @@ print(sorted(name for name in sys.modules if name.startswith("tensorflow_dataset
 """
 
 
+@pytest.mark.slow
 def test_sweeps_training_recursion_metrics_and_laws_need_none_of_the_missing_packages():
     assert finish(spawn(HIDE + WORKS)).split() == ["['tensorflow_datasets']"]
 

@@ -72,6 +72,7 @@ def assert_results(tmp_path, expected, count):
             np.testing.assert_array_equal(values, expected[name], err_msg=f"{name} in process {rank}")
 
 
+@pytest.mark.slow
 def test_two_processes_compute_and_return_the_same_each_its_part(run, tmp_path, expected):
     codes, told = run(2, 2)
     assert codes == [0, 0], told

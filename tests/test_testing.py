@@ -12,7 +12,7 @@ from collapse_jax.testing import check_family, check_regime, check_selection, ch
 from tests.test_families import exponential
 
 # The others are slow: a record takes from three to ten seconds.
-QUICK = {"log", "log_sigmoid", "gaussian", "kde", "verified", "best_of(3)"}
+QUICK = {"log_sigmoid", "gaussian", "best_of(3)"}
 
 
 def named(records):
