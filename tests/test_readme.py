@@ -21,6 +21,7 @@ TEXTS = [
 # The sizes of README are those of somebody who waits for results: two minutes, mostly of language models.
 SMALLER = {
     "range(64)": "range(2)",
+    '{"seed": range(4)}': '{"seed": [0]}',
     '"seed": range(4), "steepness"': '"seed": [0], "steepness"',
     "samples=512": "samples=4",
     "generations=3": "generations=2",
