@@ -16,6 +16,7 @@ from collapse_jax.generative.recursion.plan import make_plan
 from collapse_jax.generative.recursion.recurse import make_recursion
 from collapse_jax.generative.recursion.regimes import REAL, REGIMES
 from collapse_jax.generative.recursion.resolving import resolve_truth
+from collapse_jax.generative.recursion.selecting import select, start_memory
 from collapse_jax.generative.selection import Candidates, Selection
 from collapse_jax.testing.claims import alike, claim, counted, runs_in_one_program
 
@@ -71,8 +72,8 @@ def _check_weights(selection: Selection, family: Family, samples: int, params: d
         other = 100.0 * other if jnp.issubdtype(leaf.dtype, jnp.floating) else other
         return jnp.where((weights > 0).reshape(-1, *[1] * (leaf.ndim - 1)), leaf, other)
 
-    plain = weigh(selection, examples, weights, params)
-    filled = weigh(selection, jax.tree.map(fill, examples, others), weights, params)
+    plain = _weigh(selection, examples, weights, params)
+    filled = _weigh(selection, jax.tree.map(fill, examples, others), weights, params)
     claim(
         np.isfinite(plain).all() and (plain >= 0).all(), f"{name} gives weights from {plain.min():g} to {plain.max():g}"
     )
@@ -82,22 +83,14 @@ def _check_weights(selection: Selection, family: Family, samples: int, params: d
     return bool(plain.any())
 
 
-def weigh(
+def _weigh(
     selection: Selection, examples: Any, weights: Float[Array, " n"], params: dict[str, Any]
 ) -> Float[np.ndarray, " n"]:
     """Return the weights of candidates that are their own pool, with the memory that the selection starts with."""
     guarded = guarded_selection(selection)
     assert guarded is not None
-    params = jax.tree.map(jnp.asarray, params)
-    place = jnp.zeros(len(weights), jnp.int32)
+    params, place = jax.tree.map(jnp.asarray, params), jnp.zeros(len(weights), jnp.int32)
+    memory = start_memory(jax.random.key(1), guarded, Candidates(examples, weights, place + REAL, place), params)
     candidates = Candidates(examples, weights, place + 1, place)
-    real = Candidates(examples, weights, place + REAL, place)
-    memory = () if guarded.start is None else guarded.start(jax.random.key(1), real, **params)
-    if guarded.correct is not None:
-        candidates = candidates._replace(examples=guarded.correct(examples, candidates, **params))
-    found = np.asarray(guarded.weigh(jax.random.key(2), candidates, candidates, memory, **params))
-    claim(
-        found.shape == weights.shape,
-        f"selection {selection.name!r} gives weights of shape {found.shape} to candidates of shape {weights.shape}",
-    )
-    return found
+    selected = select(jax.random.key(2), guarded, candidates, candidates, memory, params)
+    return np.asarray(selected.candidates.weights)
