@@ -45,11 +45,11 @@ def to_tensorboard(folder: str | Path) -> OnSegment:
 def _runs(records: xr.Dataset) -> dict[str, xr.Dataset]:
     """Return the records of each combination of labels but the seed's, by its name; one run has no name."""
     axes = [str(name) for name, one in records.coords.items() if one.dims == (MEMBER,) and name not in (MEMBER, SEED)]
-    names = [
-        ", ".join(f"{name}={records[name][i].item()}".replace("/", "_") for name in axes)
-        for i in range(records.sizes[MEMBER])
-    ]
-    return {name: records.isel({MEMBER: np.flatnonzero(np.array(names) == name)}) for name in dict.fromkeys(names)}
+    columns = [[f"{name}={label}".replace("/", "_") for label in records[name].to_numpy().tolist()] for name in axes]
+    members: dict[str, list[int]] = {}
+    for member in range(records.sizes[MEMBER]):
+        members.setdefault(", ".join(column[member] for column in columns), []).append(member)
+    return {name: records.isel({MEMBER: own}) for name, own in members.items()}
 
 
 def _steps(records: xr.Dataset) -> np.ndarray:
