@@ -1,9 +1,12 @@
 """Damaged files, two runs in one directory, a clean stop: nothing wrong is gone on from, and the same bits come out."""
 
+import asyncio
+import gc
 import importlib
 import json
 import os
 import signal
+import sys
 import threading
 import warnings
 
@@ -17,8 +20,6 @@ from collapse_jax.engine.checkpoint import Store
 from collapse_jax.engine.checksum import checksum
 from collapse_jax.engine.process import Process
 from tests.walks import assert_same, spawn
-
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax drops failed futures
 
 OPTIONS = {"segment": 2, "max_members": 5, "progress": False}  # two chunks of five segments
 
@@ -94,6 +95,26 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_gone_on_from(begun, 
     with pytest.warns(UserWarning, match=r"checkpoints/4 is damaged \(.+\); going on from one before it"):
         result = sweep(make_wide(), AXES, directory=begun, **OPTIONS)
     assert saved == list(range(4, 11))  # from 3, whose checkpoint is whole
+    assert_same(result, expected)
+
+
+def test_reads_that_orbax_leaves_waiting_never_complain_later(begun, expected, monkeypatch):
+    serialization = importlib.import_module("orbax.checkpoint._src.serialization.serialization")
+    read = serialization._read_shard
+
+    async def slowly(**given):
+        if given["new_shard_shape"] == (5,):  # the checksums, while the file of the numbers is found to be damaged
+            await asyncio.sleep(0.5)
+        return await read(**given)
+
+    monkeypatch.setattr(serialization, "_read_shard", slowly)
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    truncate(largest(begun / "checkpoints" / "4"))
+    with pytest.warns(UserWarning, match="checkpoints/4 is damaged"):
+        result = sweep(make_wide(), AXES, directory=begun, **OPTIONS)
+    gc.collect()
+    assert not complaints
     assert_same(result, expected)
 
 

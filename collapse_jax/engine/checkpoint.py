@@ -6,9 +6,11 @@ A kill at any moment leaves complete files; whatever came after the last complet
 same bits. So is what was damaged: records and states carry checksums.
 """
 
+import gc
 import importlib
 import json
 import shutil
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -178,6 +180,8 @@ class Store:
             )
         except Exception as error:  # of any kind: Orbax and TensorStore raise many different ones for damaged files
             fault = (str(error) or type(error).__name__).splitlines()[0][:120]
+        if fault:
+            _forget_unfinished_reads()
         # All processes learn here whether one of them failed, so that they all take the same way from here on.
         if hosts.lowest(not fault):
             state = _typed(saved, program.state)
@@ -293,6 +297,19 @@ def _as_stored(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     """Return the shape and type of a leaf in a checkpoint."""
     stored = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
     return jax.ShapeDtypeStruct(stored.shape, stored.dtype, sharding=leaf.sharding)
+
+
+def _forget_unfinished_reads() -> None:
+    """Collect the reads that Orbax left waiting when another of the same checkpoint failed.
+
+    Python would end them at whatever moment it collects them, and each then complains of having been ended, in the
+    midst of something else. Nothing of theirs is lost: the whole checkpoint is given up.
+    """
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
 
 
 def _typed(plain: dict[str, jax.Array], like: PyTree) -> PyTree:
