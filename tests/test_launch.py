@@ -1,12 +1,18 @@
 """What all scripts do beside their claim: curves for TensorBoard, lines of logging, and a word at the door."""
 
 import logging
+import os
 import re
+import shutil
+import signal
+import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import xarray as xr
 
 import collapse_jax as cj
 from experiments.shared.launch import Options, launch, watched
@@ -82,3 +88,81 @@ def test_what_tensorboard_lacks_is_said_before_anything_is_written(start, monkey
     with pytest.raises(SystemExit, match=r"error: --tensorboard needs the package tensorboardX, .* pip install"):
         start("--tensorboard", str(tmp_path / "other"))
     assert [path.name for path in tmp_path.iterdir()] == ["board"]
+
+
+@pytest.mark.parametrize("refused", ["when it looks at its settings", "when it makes a sweep"])
+def test_a_refused_run_leaves_no_folder(monkeypatch, tmp_path, refused):
+    def refuse(config, directory):
+        if refused == "when it makes a sweep":
+            (directory / "walks" / "deeper").mkdir(parents=True)
+        raise ValueError("steps is 0")
+
+    monkeypatch.setattr("sys.argv", ["walks", "--results", str(tmp_path / "all" / "results")])
+    with pytest.raises(SystemExit, match="error: steps is 0"):
+        launch("walks", Config(), {}, refuse, lambda dataset: {}, lambda dataset: "", description="")
+    assert [path.name for path in tmp_path.iterdir()] == ["all"]
+    assert not list((tmp_path / "all").iterdir())
+
+
+def test_a_run_that_fails_later_keeps_what_it_wrote(monkeypatch, tmp_path):
+    def fail(config, directory):
+        (directory / "walks").write_text("a record")
+        raise ValueError("the disk is full")
+
+    monkeypatch.setattr("sys.argv", ["walks", "--results", str(tmp_path)])
+    with pytest.raises(SystemExit, match="error: the disk is full"):
+        launch("walks", Config(), {}, fail, lambda dataset: {}, lambda dataset: "", description="")
+    (folder,) = (tmp_path / "walks").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "walks"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a configuration."""
+
+    depth: int = 2
+
+
+@dataclass(frozen=True)
+class Sized(Options):
+    """What an index tells apart."""
+
+    samples: tuple[int, ...] = (5,)
+    seeds: int = 4
+    part: Part = Part()
+
+
+def test_the_index_has_a_line_a_folder_with_what_differs_from_the_usual_settings(monkeypatch, tmp_path):
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["walks", "--results", str(tmp_path), "--no-progress", *arguments])
+        launch(
+            "walks", Sized(), {"seeds": 2}, lambda config, directory: xr.Dataset({"x": 1.0}),
+            lambda dataset: {}, lambda dataset: "", description="",
+        )  # fmt: skip
+        return [line.split("\t") for line in (tmp_path / "index.tsv").read_text().splitlines()]
+
+    run()
+    run("--small", "--samples", "7", "9", "--part.depth", "3")
+    header, *rows = run("--small", "--samples", "7", "9", "--part.depth", "3")
+    assert header == ["experiment", "date", "folder", "settings"]
+    assert [row[0] for row in rows] == ["walks", "walks"]
+    assert {row[3] for row in rows} == {"", "samples=7,9 seeds=2 part.depth=3"}
+    assert {row[2] for row in rows} == {f"walks/{path.name}" for path in (tmp_path / "walks").iterdir()}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row[1]) for row in rows)
+    # What was removed is not told of.
+    shutil.rmtree(tmp_path / rows[0][2])
+    assert [row[2] for row in run("--seeds", "9")[1:]].count(rows[0][2]) == 0
+
+
+def test_ctrl_c_during_imports_is_a_word_and_not_a_traceback(tmp_path):
+    # Python imports the package of a script, then the script, whose imports take seconds.
+    (tmp_path / "slow.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    (tmp_path / "script.py").write_text("import experiments\nimport slow\n")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    with subprocess.Popen(
+        [sys.executable, "-m", "script"], stdout=-1, stderr=-1, text=True, env={**os.environ, "PYTHONPATH": path}
+    ) as child:
+        assert child.stdout.readline() == "importing\n"
+        child.send_signal(signal.SIGINT)
+        _, told = child.communicate(timeout=30)
+    assert (told, child.returncode) == ("\nstopped\n", 130)

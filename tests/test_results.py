@@ -4,6 +4,7 @@ import dataclasses
 import json
 import resource
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -187,3 +188,14 @@ def test_a_folder_says_what_it_stands_for(tmp_path):
     path = results.folder(tmp_path, "study", Config())
     content = json.loads((path / "config.json").read_text())
     assert content == {"steps": 100, "rate": 0.1, "utilities": ["log", "linear"], "part": {"depth": 2}}
+
+
+def test_of_several_that_enter_at_once_none_is_lost(tmp_path):
+    folders = [results.folder(tmp_path, f"study-{i % 3}", Config(steps=i)) for i in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        files = list(pool.map(lambda folder: results.enter(folder, {"steps": folder.name}), folders))
+    assert set(files) == {tmp_path / "index.tsv"}
+    _, *lines = (tmp_path / "index.tsv").read_text().splitlines()
+    assert sorted(line.split("\t")[2] for line in lines) == sorted(str(path.relative_to(tmp_path)) for path in folders)
+    assert lines == sorted(lines)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["index.tsv"]

@@ -5,7 +5,9 @@ import hashlib
 import importlib.util
 import io
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from collapse_jax.io.files import make_writable, write_atomically, write_json
 from collapse_jax.packages import require
 
 _RESULTS = "results.nc"
+_CONFIG = "config.json"
+_ENTRY = "entry.json"
+_INDEX = "index.tsv"
 _HDF5 = b"\x89HDF"
 # The types in which netCDF 3 stores those that it lacks, the narrower first; an attribute tells the original type.
 _STORED_AS = {"i": (np.int32, np.float64), "u": (np.int32, np.float64), "f": (np.float32,)}
@@ -30,9 +35,56 @@ def folder(root: str | Path, experiment: str, config: Any, *, create: bool = Tru
     """
     text = json.dumps(dataclasses.asdict(config), sort_keys=True, default=_plain)
     path = Path(root) / experiment / hashlib.sha256(text.encode()).hexdigest()[:12]
-    if create and not (make_writable(path) / "config.json").exists():
-        write_json(path / "config.json", json.loads(text))
+    if create and not (make_writable(path) / _CONFIG).exists():
+        write_json(path / _CONFIG, json.loads(text))
     return path
+
+
+@contextmanager
+def nothing_left(directory: Path) -> Iterator[None]:
+    """Remove a folder of results, and those above it, that were made within this context, if it raises before a file.
+
+    `config.json` isn't counted as one: it is there before a run has begun.
+    """
+    made = [path for path in (directory, directory.parent, directory.parent.parent) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        if directory in made and not any(path.is_file() and path.name != _CONFIG for path in directory.rglob("*")):
+            below = sorted((path for path in directory.rglob("*") if path.is_dir()), reverse=True)
+            (directory / _CONFIG).unlink(missing_ok=True)
+            for path in (*below, *made):
+                with suppress(OSError):  # It isn't empty: another run has written there.
+                    path.rmdir()
+        raise
+
+
+def enter(directory: Path, settings: Mapping[str, Any]) -> Path:
+    """Enter a folder that `folder` returned into `index.tsv`, beside those of all experiments; return that file.
+
+    It has a line a folder, by experiment and date: when its results were last saved (UTC), its path, and `settings`,
+    by which it differs from a run without any. Several processes may enter at the same time. A line goes when its
+    folder does, at the next entry.
+    """
+    date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    write_json(directory / _ENTRY, {"date": date, "settings": {name: str(one) for name, one in settings.items()}})
+    root = directory.parent.parent
+    index, written = root / _INDEX, ""
+    # Whoever writes last has read all entries that were there before: what came in the meantime is written once more.
+    while (lines := _index_lines(root)) != written:
+        write_atomically(index, lambda temporary: temporary.write_text(lines, encoding="utf-8"))
+        written = lines
+    return index
+
+
+def _index_lines(root: Path) -> str:
+    rows = []
+    for file in root.glob(f"*/*/{_ENTRY}"):
+        with suppress(FileNotFoundError, ValueError):  # The folder is just being removed, or somebody else's.
+            entry = json.loads(file.read_text())
+            settings = " ".join(" ".join(f"{name}={value}".split()) for name, value in entry["settings"].items())
+            rows.append((file.parent.parent.name, entry["date"], str(file.parent.relative_to(root)), settings))
+    return "".join("\t".join(row) + "\n" for row in [("experiment", "date", "folder", "settings"), *sorted(rows)])
 
 
 def save(dataset: xr.Dataset, directory: str | Path) -> Path:

@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -83,6 +83,7 @@ def launch(
     and resumes from what an earlier call left in the directory; `draw` returns figures by file name. What is compiled
     is kept beside the results, so that a second start finds it (unless JAX was told of another folder).
     """
+    usual = config
     default = dataclasses.replace(config, **small) if "--small" in sys.argv else config
     try:
         tyro = require("tyro", "the command line of an experiment")
@@ -95,7 +96,7 @@ def launch(
             jax.distributed.initialize()
         told = getattr(jax.config, "jax_compilation_cache_dir")  # noqa: B009
         with contextlib.nullcontext() if told else compiled_kept(config.results / ".compiled"):
-            _run(name, config, run, draw, table)
+            _run(name, config, usual, run, draw, table)
     except (ValueError, OSError, MemoryError, ModuleNotFoundError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -106,6 +107,7 @@ def launch(
 def _run(
     name: str,
     config: C,
+    usual: C,
     run: Callable[[C, Path], xr.Dataset],
     draw: Callable[[xr.Dataset], Mapping[str, Figure]],
     table: Callable[[xr.Dataset], str],
@@ -113,19 +115,37 @@ def _run(
     options = {field.name for field in dataclasses.fields(Options)}
     own = {name: value for name, value in vars(config).items() if name not in options}
     identity = dataclasses.make_dataclass("Identity", list(own))(**own)
-    directory = results.folder(config.results, name, identity, create=not config.plot_only)
+    directory = results.folder(config.results, name, identity, create=False)
     if config.plot_only:
         dataset = results.load(directory)
     else:
-        dataset = run(config, directory)
+        # Processes share the folder: where one of them is refused, so are the others.
+        with results.nothing_left(directory):
+            results.folder(config.results, name, identity)
+            dataset = run(config, directory)
         if jax.process_index():
             return
         results.save(dataset, directory)
+        results.enter(directory, _changed(config, usual, options))
     for file, figure in draw(dataset).items():
         write_atomically(directory / file, partial(figure.savefig, dpi=150))
         print(f"figure: {directory / file}")
     print(f"results: {directory}\n")
     print(table(dataset))
+
+
+def _changed(config: Any, usual: Any, left_out: Collection[str] = (), within: str = "") -> dict[str, str]:
+    """Return the settings of a configuration that aren't the usual ones, nested ones by their whole name."""
+    found: dict[str, str] = {}
+    for field in dataclasses.fields(config):
+        value, default = getattr(config, field.name), getattr(usual, field.name)
+        if field.name in left_out or value == default:
+            continue
+        if dataclasses.is_dataclass(value):
+            found |= _changed(value, default, within=f"{within}{field.name}.")
+        else:
+            found[f"{within}{field.name}"] = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return found
 
 
 def _require_tensorboard(folder: Path | None) -> None:
