@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 import collapse_jax as cj
 from collapse_jax.checks.annotations import check_fields, checked, require_numbers
+from collapse_jax.checks.hints import MADE_BY
 from collapse_jax.checks.user_functions import call, require_examples, require_like
 
 
@@ -30,6 +31,7 @@ def function(
     next_row: Float[Array, "n+1 n"] | None = None,
     at: Int[Array, ""] = 0,
     by_name: Mapping[str, float] | None = None,
+    by_label: Mapping[str, float] = {},
     kernel: Callable[[Array], Array] | None = None,
     word: Literal["all", "chain"] = "all",
     text: str = "",
@@ -103,6 +105,7 @@ def test_what_is_right_passes_whatever_its_library_and_precision():
         ("names", ["a"] * 999 + [1], "function needs a sequence, such as a list, each a string"),
         ("sizes", [1] * 999 + ["2"], "function needs a sequence, such as a list, each a whole number"),
         ("by_name", {"a": "b"}, "by_name is {'a': 'b'}; function needs a mapping to a number or None"),
+        ("by_label", {"a": 1, "b": {"c": "d"}}, r"by_label\['b'\] is {'c': 'd'}; function needs a number"),
         ("kernel", "exp", "kernel is 'exp'; function needs a function of 1 arguments or None"),
         ("kernel", lambda x, y: x, "function needs a function of 1 arguments"),
         ("word", "star", "word is 'star'; function needs one of all, chain"),
@@ -112,7 +115,7 @@ def test_what_is_right_passes_whatever_its_library_and_precision():
             np.zeros(2),
             r"key is an array of shape \(2,\); function needs a key of jax.random or None",
         ),
-        ("regime", "replace", "regime is 'replace'; function needs a record of type Regime or None"),
+        ("regime", "replace", "regime is 'replace'; function needs a record of type Regime, such as cj.REG.* or None"),
         ("regime", cj.REGIMES["replace"]._replace(models="1"), "regime.models is '1'; Regime needs a whole number"),
         (
             "regime",
@@ -145,6 +148,52 @@ class Plan:
 
 class Mine(NamedTuple):
     p: Float[np.ndarray, " n"]
+
+
+LOG = cj.UTILITIES["log"]
+REFUSED = {
+    r"schemes\['a'\] is Utility\(.*; make_schemes needs a record of type Choice, such as cj.choose\(": lambda: (
+        cj.make_schemes({"a": LOG})
+    ),
+    r"schemes\['a'\] is 'log'; make_schemes needs a record of type Choice, such as cj.choose\(": lambda: (
+        cj.make_schemes({"a": "log"})
+    ),
+    r"utility is 'log'; finite_law needs a record of type Utility, such as cj.UTILITIES\[\"log\"\] or": lambda: (
+        cj.finite_law("log", 4)
+    ),
+    r"family is 'gaussian'; make_recursion needs a record of type Family, such as cj.FAMILIES\[": lambda: (
+        cj.make_recursion("gaussian", cj.make_plan(cj.REGIMES["replace"], 2, 3))
+    ),
+    r"regimes is 'replace'; make_plan needs .*Regime, such as cj.REGIMES\[": lambda: cj.make_plan("replace", 2, 3),
+    r"mitigations\['a'\] is 'replace'; .* such as cj.Mitigation\(": lambda: cj.compare_mitigations(
+        cj.families.gaussian(1), {"a": "replace"}, generations=2, samples=3, seeds=range(2)
+    ),
+    r"model is 'mlp'; make_training needs a record of type Model, such as cj.mlp\(\)": lambda: cj.make_training(
+        RANKINGS, "mlp", cj.make_schemes({"a": cj.choose(cj.UTILITIES["linear"])}, ("all",))
+    ),
+    r"texts is 'hello'; pack needs a sequence, such as a list, each a string": lambda: cj.data.pack(
+        cj.data.byte_tokenizer(), "hello", 8
+    ),
+    r"tokenizer is 'gpt2'; pack needs a record of type Tokenizer, such as cj.data.byte_tokenizer\(\)": lambda: (
+        cj.data.pack("gpt2", ["hello"], 4)
+    ),
+}
+RANKINGS = cj.make_rankings(np.eye(3, dtype=np.float32)[None], np.ones((1, 3), bool), np.zeros(1, np.int32), ("all",))
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_who_writes_a_name_is_told_what_to_write_in_its_place(message):
+    with pytest.raises(ValueError, match=message):
+        REFUSED[message]()
+
+
+@pytest.mark.parametrize("name", MADE_BY)
+def test_what_is_told_to_be_a_record_is_one(name):
+    for code in MADE_BY[name].split(" or "):
+        if "..." in code:
+            assert callable(eval(code.split("(")[0], {"cj": cj}))
+        elif not code.startswith(("cj.data.ranking_sets", "cj.limit_law")):  # these write files, or take seconds
+            assert type(eval(code, {"cj": cj})).__name__ == name
 
 
 def test_records_of_others_are_their_own_business():

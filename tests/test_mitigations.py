@@ -217,5 +217,12 @@ def test_bad_mitigations_are_refused():
         compare({})
     with pytest.raises(ValueError, match=r"mitigation 'mine' is 3; it must be a record such as cj.Mitigation\(\)"):
         cj.compare_mitigations.__wrapped__(FAMILY, {"mine": 3}, generations=2, samples=3, seeds=1)
+
+    def keep_positive(key, candidates, pool, rest, memory):
+        return candidates.weights * (candidates.examples > 0)
+
+    mine = cj.Mitigation(curate=cj.Selection("mine", keep_positive))
+    with pytest.raises(ValueError, match=r"weigh of selection 'mine' can't be called with .*argument: 'memory'"):
+        compare({"none": cj.Mitigation(), "mine": mine})
     with pytest.raises(ValueError, match="respond needs a family that answers"):
         compare({"prompts": cj.Mitigation(respond=True)})

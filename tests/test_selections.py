@@ -548,8 +548,19 @@ def test_what_is_no_function_is_refused_by_the_name_of_its_field(field):
 
 
 def test_a_selection_that_takes_no_memory_is_refused_by_name():
-    with pytest.raises(ValueError, match="weigh of selection 'three' can't be called with 4 arguments"):
-        cj.sweep(recursion_of(Selection("three", lambda key, candidates, pool: candidates.weights)), {})
+    three = Selection("three", lambda key, candidates, pool: candidates.weights)
+    for use in (recursion_of, sel.compose, lambda one: sel.alternatives({"it": one})):
+        with pytest.raises(
+            ValueError, match="weigh of selection 'three' can't be called with key, candidates, pool, mem"
+        ):
+            use(three)
+
+
+def test_a_parameter_that_a_selection_does_not_name_is_missed_at_the_door():
+    with pytest.raises(ValueError, match=r"with key, candidates, pool, memory, slope: .*'strength'"):
+        recursion_of(
+            Selection("mine", lambda key, candidates, pool, memory, strength: candidates.weights, {"slope": 1.0})
+        )
 
 
 @pytest.mark.parametrize("argument", ["measure", "inspect"])

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import jaxtyped
 
-from collapse_jax.checks.hints import holds_numbers, problem
+from collapse_jax.checks.hints import culprit, holds_numbers, problem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,8 +45,10 @@ def checked(function: F) -> F:
             for argument, value in given.items():
                 parameter = signature.parameters[argument]
                 for label, one in entries(argument, value, parameter.kind):
-                    if needed := problem(one, parameter.annotation):
-                        raise ValueError(f"{label} is {_shown(one)}; {name} needs {needed}{_shapes(given, argument)}")
+                    if problem(one, parameter.annotation):
+                        label, one, hint = culprit(label, one, parameter.annotation)
+                        needed = problem(one, hint) + _shapes(given, argument)
+                        raise ValueError(f"{label} is {_shown(one)}; {name} needs {needed}")
                     _check_records(label, one)
         return function(*args, **kwargs)
 

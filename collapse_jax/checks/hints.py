@@ -36,6 +36,31 @@ _PLAIN = {
     "Mapping": "a mapping",
     "PathLike": "a path",
 }
+# Where records come from, by the name of their class: an expression that is one. Whoever writes a name, as other
+# libraries take it, reads here what to write in its place.
+MADE_BY: Mapping[str, str] = {
+    "Architecture": "cj.nets.Architecture(layers=2)",
+    "Choice": 'cj.choose(cj.UTILITIES["linear"])',
+    "Family": 'cj.FAMILIES["gaussian"] or cj.families.gaussian(2)',
+    "Fitting": "cj.generative.Fitting(steps=200)",
+    "Images": "cj.data.digits().train",
+    "LearnedReward": "cj.loop.learned_reward(...)",
+    "LimitLaw": 'cj.limit_law(cj.UTILITIES["log"])',
+    "Mitigation": 'cj.Mitigation(cj.REGIMES["replace"])',
+    "Model": "cj.mlp()",
+    "Plan": 'cj.make_plan(cj.REGIMES["replace"], 10, 100)',
+    "Process": "cj.make_recursion(...) or cj.make_training(...)",
+    "RankedPrompts": "cj.data.ranking_sets().train",
+    "Rankings": "cj.make_rankings(...)",
+    "Regime": 'cj.REGIMES["replace"]',
+    "Schemes": 'cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])})',
+    "Selection": "cj.selections.best_of(...)",
+    "Source": "cj.data.python_docs()",
+    "Template": "cj.data.TEMPLATES[0]",
+    "Tokenizer": "cj.data.byte_tokenizer()",
+    "Training": "cj.reward.Training(steps=1000)",
+    "Utility": 'cj.UTILITIES["log"]',
+}
 
 
 class _Kind(NamedTuple):
@@ -75,6 +100,18 @@ def problem(value: Any, hint: Any, *, may_be_empty: bool = False) -> str:
     if any(_fits(value, option, may_be_empty) for option in options):
         return ""
     return " or ".join(dict.fromkeys(map(_described, options)))
+
+
+def culprit(name: str, value: Any, hint: Any) -> tuple[str, Any, Any]:
+    """Return the name, value and hint of what doesn't fit in a value that doesn't: of a mapping, its first such entry.
+
+    A value that may be several things is the culprit itself.
+    """
+    options = _options(hint)
+    if len(options) == 1 and typing.get_origin(hint) is Mapping and isinstance(value, Mapping):
+        member = typing.get_args(hint)[1]
+        return next(culprit(f"{name}[{key!r}]", one, member) for key, one in value.items() if problem(one, member))
+    return name, value, hint
 
 
 def _fits(value: Any, option: Any, may_be_empty: bool) -> bool:
@@ -155,6 +192,11 @@ def _is_function_type(option: Any) -> bool:
     return getattr(option, "_is_protocol", False) and "__call__" in vars(option)
 
 
+def protocol_of(hint: Any) -> Any:
+    """Return the protocol of functions that a hint allows, or None."""
+    return next((option for option in _options(hint) if _is_function_type(option)), None)
+
+
 @functools.cache
 def _arguments(option: Any) -> Any:
     """Return the arguments of a type of functions, as a list; what is no list stands for any arguments."""
@@ -206,9 +248,9 @@ def _described(option: Any) -> str:
         return f"one of {', '.join(map(str, typing.get_args(option)))}"
     if typing.get_origin(option) is Mapping:
         return f"a mapping to {problem(object(), typing.get_args(option)[1]) or 'anything'}"
+    if option in (None, type(None)):
+        return "None"
     name = getattr(typing.get_origin(option) or option, "__name__", str(option))
-    return (
-        "None"
-        if option in (None, type(None))
-        else _PLAIN.get(name, f"a record of type {name}" if hasattr(option, "_fields") else f"a {name}")
-    )
+    if name in _PLAIN:
+        return _PLAIN[name]
+    return f"a record of type {name}, such as {MADE_BY[name]}" if name in MADE_BY else f"a record of type {name}"

@@ -4,12 +4,14 @@ What such a function raises by itself comes through as it is.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import PyTree
+
+from collapse_jax.checks.hints import protocol_of
 
 _NUMBERS = (np.ndarray, np.generic, jax.Array, bool, int, float)
 
@@ -19,19 +21,40 @@ def call(what: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) 
 
     Raises ValueError, which calls the function `what`, if it doesn't take these arguments or returns something else.
     """
-    try:
-        inspect.signature(function).bind(*args, **kwargs)
-    except TypeError as error:
-        given = ", ".join([f"{len(args)} arguments", *kwargs])
-        raise ValueError(f"{what} can't be called with {given}: {error}") from None
-    except ValueError:
-        pass  # Something built in, which has no signature: it will say so itself.
+    _require_takes(what, function, [f"{len(args)} arguments", *kwargs], args, kwargs)
     found = function(*args, **kwargs)
     # None is a pytree of nothing, but alone it is what a function returns that lacks its `return`.
     for leaf in jax.tree.leaves(found) if found is not None else [None]:
         if not isinstance(leaf, _NUMBERS) or getattr(getattr(leaf, "dtype", None), "kind", "f") in "OSUmM":
             raise ValueError(f"{what} returns {leaf!r:.80}; it must return arrays of numbers, or a pytree of them")
     return found
+
+
+def require_functions(whose: str, record: Any, params: Iterable[str]) -> None:
+    """Raise ValueError for a function of a record that can't be called as the protocol of its field says.
+
+    Protocols that take any keywords are called with these `params`, by name.
+    """
+    for field, hint in type(record).__annotations__.items():
+        function, protocol = getattr(record, field), protocol_of(hint)
+        if not callable(function) or protocol is None:
+            continue
+        own = list(inspect.signature(protocol.__call__).parameters.values())[1:]
+        args = [one.name for one in own if one.kind is one.POSITIONAL_ONLY]
+        named = params if any(one.kind is one.VAR_KEYWORD for one in own) else ()
+        _require_takes(f"{field} {whose}", function, [*args, *named], args, dict.fromkeys(named))
+
+
+def _require_takes(
+    what: str, function: Callable[..., Any], given: Iterable[str], args: Iterable[Any], kwargs: dict[str, Any]
+) -> None:
+    """Raise ValueError unless a function takes these arguments, which `given` names."""
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ValueError(f"{what} can't be called with {', '.join(given)}: {error}") from None
+    except ValueError:
+        pass  # Something built in, which has no signature: it will say so itself.
 
 
 def require_like(what: str, found: PyTree, like: PyTree, meant: str) -> None:

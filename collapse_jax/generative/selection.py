@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from collapse_jax.checks.user_functions import require_functions
 from collapse_jax.engine.process import Axis
 
 
@@ -102,3 +103,8 @@ class Selection(NamedTuple):
     learn: Learn | None = None
     inspect: InspectSelection | None = None
     axes: Mapping[str, Axis] = {}
+
+
+def require_signatures(selection: Selection) -> None:
+    """Raise ValueError for a function of a selection that takes other arguments than its class says."""
+    require_functions(f"of selection {selection.name!r}", selection, selection.defaults)

@@ -16,7 +16,7 @@ from collapse_jax.generative.family import Family
 from collapse_jax.generative.recursion.plan import make_plan
 from collapse_jax.generative.recursion.recurse import make_recursion
 from collapse_jax.generative.recursion.regimes import REGIMES, Regime
-from collapse_jax.generative.selection import Selection
+from collapse_jax.generative.selection import Selection, require_signatures
 from collapse_jax.generative.selections.composition import alternatives
 
 NONE = "none"
@@ -100,6 +100,9 @@ def compare_mitigations(
     for label, one in mitigations.items():
         if not isinstance(one, Mitigation):
             raise ValueError(f"mitigation {label!r} is {one!r}; it must be a record such as cj.Mitigation()")
+        for selection in (one.curate, one.reweigh):
+            if selection is not None:
+                require_signatures(selection)
     groups: dict[Hashable, dict[str, Mitigation]] = {}
     for label, one in mitigations.items():
         times = one.curate.oversample if one.curate is not None else 1

@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 
 from jaxtyping import Array
 
-from collapse_jax.checks.user_functions import call, require_examples, require_like
+from collapse_jax.checks.user_functions import call, require_examples, require_functions, require_like
 from collapse_jax.generative.family import Examples, Family
-from collapse_jax.generative.selection import Selection
+from collapse_jax.generative.selection import Selection, require_signatures
 
 Record = TypeVar("Record", Family, Selection)
 
@@ -16,13 +16,23 @@ Form = Callable[..., None]
 
 
 def guarded_family(family: Family) -> Family:
-    """Return the family; while JAX traces, its functions raise ValueError for results of another form than theirs."""
+    """Return the family; while JAX traces, its functions raise ValueError for results of another form than theirs.
+
+    Raises ValueError for a function that takes other arguments than its class says.
+    """
+    require_functions(f"of family {family.name!r}", family, family.hyper)
     return _guarded(family, f"of family {family.name!r}", _FAMILY_FORMS)
 
 
 def guarded_selection(selection: Selection | None) -> Selection | None:
-    """Return the selection; while JAX traces, its functions raise ValueError for results of another form."""
-    return None if selection is None else _guarded(selection, f"of selection {selection.name!r}", _SELECTION_FORMS)
+    """Return the selection; while JAX traces, its functions raise ValueError for results of another form.
+
+    Raises ValueError for a function that takes other arguments than its class says.
+    """
+    if selection is None:
+        return None
+    require_signatures(selection)
+    return _guarded(selection, f"of selection {selection.name!r}", _SELECTION_FORMS)
 
 
 def guarded_truth(name: str, truth: Callable[..., Examples]) -> Callable[..., Examples]:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Key, PyTree
 from collapse_jax.checks.annotations import checked
 from collapse_jax.engine.process import Axis
 from collapse_jax.generative.family import Examples
-from collapse_jax.generative.selection import Candidates, Selection
+from collapse_jax.generative.selection import Candidates, Selection, require_signatures
 
 
 def _memories(selections: Sequence[Selection], memory: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
@@ -47,10 +47,13 @@ def compose(*selections: Selection) -> Selection:
     right ones in every group of 4 candidates. Those with a memory keep theirs, and learn from the weights that all of
     them leave.
 
-    Raises ValueError for no selections, parameters of one name, and more than one that oversamples.
+    Raises ValueError for no selections, parameters of one name, more than one that oversamples, and a function that
+    takes other arguments than `Selection` says.
     """
     if not selections:
         raise ValueError("compose needs at least one selection")
+    for one in selections:
+        require_signatures(one)
     names = [name for one in selections for name in one.defaults]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"selections share the parameters {', '.join(twice)}; each needs names of its own")
@@ -170,8 +173,8 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
     where another one is chosen. Members that run one after the other (on a CPU) pay for the chosen selection alone,
     members side by side for all of them.
 
-    Raises ValueError for no selections, for selections that draw from different numbers of candidates, and for defaults
-    out of their range.
+    Raises ValueError for no selections, for selections that draw from different numbers of candidates, for defaults out
+    of their range, and for a function that takes other arguments than `Selection` says.
     """
     sizes = {label: one.oversample for label, one in selections.items() if one is not None}
     if not selections:
@@ -181,6 +184,7 @@ def alternatives(selections: Mapping[str, Selection | None], name: str = "select
         raise ValueError(f"selections draw from different numbers of candidates ({found}); they need one number")
     several = tuple(Selection("all", _keep_all) if one is None else one for one in selections.values())
     for label, one in zip(selections, several, strict=True):
+        require_signatures(one)
         _check_defaults(label, one)
     choice = _Choice(several, name)
     return Selection(

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
-from collapse_jax.checks.user_functions import call
+from collapse_jax.checks.user_functions import call, require_functions
 from collapse_jax.engine.process import Axis
 from collapse_jax.generative.family import Examples
 from collapse_jax.generative.selection import Candidates, Learn, Selection, StartMemory
@@ -85,6 +85,7 @@ def _by_learned_reward(
         raise ValueError(
             f"the learned reward and {name} share the parameters {', '.join(twice)}; each needs names of its own"
         )
+    require_functions(f"of the learned reward of {name}", reward, reward.defaults)
 
     def named(function: str) -> str:
         return f"{function} of the learned reward of {name}"
