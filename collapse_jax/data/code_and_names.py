@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from collapse_jax.data.passages import MIN_WORDS, Passage, Source, merge, read_utf8
+from collapse_jax.data.words import split_words
 
 __all__ = ["character_names", "python_code"]
 
@@ -165,6 +166,6 @@ def _joined(pieces: Iterable[str]) -> Iterator[str]:
     parts: list[str] = []
     for piece in pieces:
         parts.append(piece)
-        if len((text := "\n\n".join(parts)).split()) >= MIN_WORDS:
+        if len(split_words(text := "\n\n".join(parts))) >= MIN_WORDS:
             yield text
             parts = []

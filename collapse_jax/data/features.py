@@ -6,7 +6,8 @@ A vector holds two blocks, so that a prompt's word and the same word in a comple
 - completion: n-gram counts over 8, which is of order 1. Nothing is normalised away: 8 times the sum of an order's part
   is the number of its n-grams, so that "longer is better" is linear in the features.
 
-Words are what white space separates, lower-cased. Each order of n-grams has an equal part of its block.
+Words are what white space separates, lower-cased, and each letter of a script that has no spaces. Each order of n-grams
+has an equal part of its block.
 """
 
 import zlib
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float
 
 from collapse_jax.checks.annotations import checked
 from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
+from collapse_jax.data.words import split_words
 
 COUNT_SCALE = 1 / 8
 
@@ -34,7 +36,7 @@ def hashed_ngrams(text: str, *, size: int, orders: Sequence[int] = (1, 2)) -> Fl
         raise ValueError(f"orders are {tuple(orders)}; they must be distinct whole numbers, 1 or more")
     if size < len(orders) or size % len(orders):
         raise ValueError(f"size is {size}; it must be a positive multiple of the {len(orders)} orders")
-    words = text.lower().split()
+    words = split_words(text.lower())
     buckets = size // len(orders)
     counts = np.zeros(size, np.float32)
     for block, order in zip(counts.reshape(len(orders), buckets), orders, strict=True):
@@ -57,7 +59,7 @@ def featurize(
     features = np.zeros((*shape, prompt_size + completion_size), np.float32)
     mask = np.zeros(shape, bool)
     for row, (prompt, completions) in enumerate(zip(ranked.prompts, ranked.completions, strict=True)):
-        shared = hashed_ngrams(prompt, size=prompt_size, orders=orders) / max(1, len(prompt.split())) ** 0.5
+        shared = hashed_ngrams(prompt, size=prompt_size, orders=orders) / max(1, len(split_words(prompt))) ** 0.5
         for item, completion in enumerate(completions):
             grams = hashed_ngrams(completion, size=completion_size, orders=orders) * COUNT_SCALE
             features[row, item] = np.concatenate([shared, grams])

@@ -10,6 +10,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.data.download import CONNECT_SECONDS as _CONNECT_SECONDS
 from collapse_jax.data.download import download, downloads
 from collapse_jax.data.passages import MIN_WORDS, Passage, Source, read_utf8
+from collapse_jax.data.words import word_ends
 
 # Version 1.0 of April 2023, the one that the reward-collapse experiment used, by its commit and so immutable.
 LONGFORM_URL = (
@@ -31,8 +32,9 @@ def longform(
     `path` is a .json (an array, or an object a line), .jsonl or .parquet file of rows with the strings `input`, the
     title and prompt, and `output`, the passage. Without it the file is looked for in TFDS's manual folder,
     `<data_dir>/downloads/manual/longform/train*`, then among the downloads, then downloaded (38 MB). Words are what
-    single spaces separate, as in the paper, so line breaks stay inside them. Raises FileNotFoundError for a missing
-    file, ValueError with file and row for a bad one, and ConnectionError within seconds where `url` is out of reach.
+    single spaces separate, as in the paper, so line breaks stay inside them; where a script has no spaces, letters.
+    Raises FileNotFoundError for a missing file, ValueError with file and row for a bad one, and ConnectionError within
+    seconds where `url` is out of reach.
     """
     file = Path(path) if path is not None else _find_or_download(downloads(data_dir), url)
     if not file.is_file():
@@ -40,7 +42,7 @@ def longform(
     if file.suffix not in _FORMATS:
         raise ValueError(f"{file}: LongForm is read from {', '.join(_FORMATS)} files")
     rows = (_passage(row, where) for where, row in (_parquet_rows if file.suffix == ".parquet" else _json_rows)(file))
-    passages = tuple(passage for passage in rows if len(passage.text.split(" ")) >= MIN_WORDS)
+    passages = tuple(passage for passage in rows if len(word_ends(passage.text)) >= MIN_WORDS)
     if not passages:
         raise ValueError(f"{file}: no row has an output of {MIN_WORDS} words")
     return Source("longform", passages, request="{title}")

@@ -1,5 +1,7 @@
 """Passages: titled pieces of prose of at least 100 words, from which ranking sets are cut.
 
+White space separates words; where a script has none, each letter is one, so that Chinese texts have passages too.
+
 Each function here returns a `Source`, which is plain data; write your own as `Source("mine", passages)`.
 """
 
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collapse_jax.checks.annotations import checked
+from collapse_jax.data.words import split_words
 
 __all__ = ["Passage", "Source", "python_docs", "text_files"]
 
@@ -153,12 +156,13 @@ def merge(paragraphs: Iterable[str]) -> Iterator[str]:
     >>> [len(text.split()) for text in merge(["one two " * 30, "three " * 45, "four " * 120, "five"])]
     [105, 120]
     """
-    words: list[str] = []
+    parts, words = list[str](), 0
     for paragraph in paragraphs:
-        words += paragraph.split()
-        if len(words) >= MIN_WORDS:
-            yield " ".join(words)
-            words = []
+        parts.append(_one_line(paragraph))
+        words += len(split_words(paragraph))
+        if words >= MIN_WORDS:
+            yield " ".join(filter(None, parts))
+            parts, words = [], 0
 
 
 def _file_passages(path: Path) -> Iterator[Passage]:
@@ -169,7 +173,7 @@ def _file_passages(path: Path) -> Iterator[Passage]:
         fenced ^= is_fence
         heading = None if fenced else _TITLE_LINE[path.suffix].fullmatch(line)
         is_boundary = is_fence or heading or not line.strip() or _SUBTITLE_LINE[path.suffix].fullmatch(line)
-        is_long = len(line.split()) >= MIN_WORDS
+        is_long = len(split_words(line)) >= MIN_WORDS
         if (is_boundary or is_long) and lines:
             paragraphs.append(" ".join(lines))
             lines = []

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from collapse_jax.data.passages import Source
 from collapse_jax.data.splitting import uniform
+from collapse_jax.data.words import word_ends
 
 __all__ = ()
 
@@ -32,15 +33,15 @@ def ranking_rows(source: Source, seed: int) -> Iterator[dict[str, Any]]:
     """Yield an example for every distinct pair of prompt and passage, in the source's order.
 
     Words are what single spaces separate: a line break or tab stays inside its word, and of two spaces in a row the
-    second makes an empty word. Python's and text files' passages have single spaces only. The type that a
-    pair gets depends on the seed and the pair alone. Raises ValueError for a passage that is too short for the longest
-    completion.
+    second makes an empty word; each letter of a script without spaces is a word. Python's and text files' passages have
+    single spaces only. The type that a pair gets depends on the seed and the pair alone. Raises ValueError for a
+    passage that is too short for the longest completion.
     """
     longest = max(count for recipe in RECIPES.values() for count in recipe.words)
     for index, (title, text) in enumerate(dict.fromkeys(source.passages)):
-        words = text.split(" ")
-        if len(words) < longest:
-            raise ValueError(f"passage {index} of {source.name}, {title!r}, has {len(words)} of {longest} words needed")
+        ends = word_ends(text)
+        if len(ends) < longest:
+            raise ValueError(f"passage {index} of {source.name}, {title!r}, has {len(ends)} of {longest} words needed")
         request = source.request.replace("{title}", title)
         kind = "open" if uniform(seed, "type", request, text) < 0.5 else "closed"
         yield {
@@ -48,5 +49,5 @@ def ranking_rows(source: Source, seed: int) -> Iterator[dict[str, Any]]:
             "title": title,
             "prompt": request + RECIPES[kind].suffix,
             "type": kind,
-            "completions": [" ".join(words[:count]) for count in RECIPES[kind].words],
+            "completions": [text[: ends[count - 1]] for count in RECIPES[kind].words],
         }

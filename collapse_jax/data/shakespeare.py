@@ -11,6 +11,7 @@ from typing import NamedTuple
 from collapse_jax.checks.annotations import checked
 from collapse_jax.data.download import download, downloads
 from collapse_jax.data.passages import MIN_WORDS, Passage, Source, read_utf8
+from collapse_jax.data.words import word_ends
 
 # By its commit and so immutable.
 SHAKESPEARE_URL = (
@@ -78,7 +79,7 @@ def _excerpts(speeches: Iterator[tuple[str, str]]) -> Iterator[_Excerpt]:
     for speaker, speech in speeches:
         speakers.append(speaker)
         texts.append(speech)
-        if len((text := "\n\n".join(texts)).split(" ")) >= MIN_WORDS:
+        if len(word_ends(text := "\n\n".join(texts))) >= MIN_WORDS:
             yield _Excerpt(tuple(speakers), text)
             speakers, texts = [], []
 

@@ -14,6 +14,7 @@ from jaxtyping import Array
 import collapse_jax as cj
 from collapse_jax import metrics
 from collapse_jax.data.instructions import SLOT
+from collapse_jax.data.words import split_words
 from collapse_jax.generative import selections
 from experiments.shared.language_models import Language, LanguageSettings, make_family, pretrain, token_classes
 from experiments.testbeds.testbed import CANDIDATES, CONTROL, Testbed
@@ -104,7 +105,7 @@ def make_instructions(config: InstructionConfig, directory: Path) -> Testbed:
 
 
 def _split(config: InstructionConfig, tokenizer: cj.data.Tokenizer, told: Sequence[cj.data.Instruction]) -> Seeds:
-    opening = [one.instruction.split()[0] for one in told]
+    opening = [split_words(one.instruction)[0] for one in told]
     commonest = Counter(opening).most_common(1)[0][0]
     if any(one.is_classification for one in told):
         minority, names = [one.is_classification for one in told], ("other", "classification")
