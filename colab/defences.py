@@ -174,7 +174,7 @@ exact = cj.compare_mitigations(
     },
     generations=times,
     samples=size,
-    seeds=200 if SMALL else 2000,
+    seeds=range(200 if SMALL else 2000),
     truth=jnp.array([0.9, 0.1]),
     measure=lambda key, p: {"share": p[1], "alive": p[1] > 0},
 )

@@ -110,7 +110,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             testbed.mitigations,
             generations=options.generations,
             samples=options.samples,
-            seeds=config.seeds,
+            seeds=range(config.seeds),
             **watched(config, own),
             truth=testbed.truth,
             measure=testbed.measure,

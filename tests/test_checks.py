@@ -90,7 +90,11 @@ def test_what_is_right_passes_whatever_its_library_and_precision():
         ("number", "1", "number is '1'; function needs a number"),
         ("number", np.ones(2), "function needs a number"),
         ("where", np.ones(3), r"where is an array of shape \(3,\); function needs an array \(n\) of True and False"),
-        ("sizes", "12", "sizes is '12'; function needs a sequence, such as a list, each a whole number"),
+        (
+            "sizes",
+            "12",
+            r"sizes is '12'; function needs a sequence, such as a list or range\(20\), each a whole number",
+        ),
         ("sizes", [1, 0.5], r"sizes is \[1, 0.5\]; function needs a sequence"),
         ("pair", (1.0,), r"pair is \(1.0,\); function needs a sequence"),
         (
@@ -103,7 +107,7 @@ def test_what_is_right_passes_whatever_its_library_and_precision():
         ("at", True, "at is True; function needs a whole number"),
         ("names", "bias", "names is 'bias'; function needs a sequence"),
         ("names", ["a"] * 999 + [1], "function needs a sequence, such as a list, each a string"),
-        ("sizes", [1] * 999 + ["2"], "function needs a sequence, such as a list, each a whole number"),
+        ("sizes", [1] * 999 + ["2"], r"function needs a sequence, such as a list or range\(20\), each a whole number"),
         ("by_name", {"a": "b"}, "by_name is {'a': 'b'}; function needs a mapping to a number or None"),
         ("by_label", {"a": 1, "b": {"c": "d"}}, r"by_label\['b'\] is {'c': 'd'}; function needs a number"),
         ("kernel", "exp", "kernel is 'exp'; function needs a function of 1 arguments or None"),

@@ -163,7 +163,7 @@ def test_mitigations_of_a_categorical_model_follow_their_laws():
     }
     options = {"truth": jnp.asarray(truth, jnp.float32)}
     found = cj.compare_mitigations(
-        family, mitigations, generations=3, samples=M, seeds=seeds, progress=False, **options
+        family, mitigations, generations=3, samples=M, seeds=range(seeds), progress=False, **options
     )
     p = found["mean"].transpose("mitigation", "seed", "generation", "dim")
     survival = {name: REGIMES[name][0](truth) for name in mitigations if name != "curated"}

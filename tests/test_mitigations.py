@@ -29,7 +29,7 @@ def compare(mitigations, seeds=2, **options):
         mitigations,
         generations=GENERATIONS,
         samples=SAMPLES,
-        seeds=seeds,
+        seeds=range(seeds),
         progress=False,
         measure=measure,
         dims={"p": ("token",)},
@@ -188,7 +188,7 @@ def test_every_family_takes_selections(family):
     half = cj.with_share(FRESH, 0.5, "half")
     # One program, with everything in it that a selection may do.
     mitigations = {one.name: cj.Mitigation(half, one, weighed) for one in chosen}
-    found = cj.compare_mitigations(family, mitigations, generations=2, samples=24, seeds=1, progress=False)
+    found = cj.compare_mitigations(family, mitigations, generations=2, samples=24, seeds=range(1), progress=False)
     assert not found["diverged"].any()
 
 
@@ -202,7 +202,7 @@ def test_a_selection_that_keeps_nothing_is_flagged_in_a_network_too():
             {"all": cj.Mitigation(), "none": cj.Mitigation(curate=nothing)},
             generations=2,
             samples=4,
-            seeds=1,
+            seeds=range(1),
             progress=False,
             truth=cj.resample(np.arange(32).reshape(8, 4) % 5),
             warm_start=True,
@@ -216,7 +216,7 @@ def test_bad_mitigations_are_refused():
     with pytest.raises(ValueError, match="mitigations is empty"):
         compare({})
     with pytest.raises(ValueError, match=r"mitigation 'mine' is 3; it must be a record such as cj.Mitigation\(\)"):
-        cj.compare_mitigations.__wrapped__(FAMILY, {"mine": 3}, generations=2, samples=3, seeds=1)
+        cj.compare_mitigations.__wrapped__(FAMILY, {"mine": 3}, generations=2, samples=3, seeds=range(1))
 
     def keep_positive(key, candidates, pool, rest, memory):
         return candidates.weights * (candidates.examples > 0)
@@ -224,5 +224,7 @@ def test_bad_mitigations_are_refused():
     mine = cj.Mitigation(curate=cj.Selection("mine", keep_positive))
     with pytest.raises(ValueError, match=r"weigh of selection 'mine' can't be called with .*argument: 'memory'"):
         compare({"none": cj.Mitigation(), "mine": mine})
+    with pytest.raises(ValueError, match=r"seeds is 2; compare_mitigations needs a sequence, such as .* range\(20\)"):
+        cj.compare_mitigations(FAMILY, {"none": cj.Mitigation()}, generations=2, samples=3, seeds=2)
     with pytest.raises(ValueError, match="respond needs a family that answers"):
         compare({"prompts": cj.Mitigation(respond=True)})

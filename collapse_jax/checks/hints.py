@@ -243,7 +243,9 @@ def _described(option: Any) -> str:
         if len(set(each)) > 1:
             return f"a sequence, such as a list, of {', '.join(each)}"
     if typing.get_origin(option) in (Sequence, Iterable, tuple):
-        return f"a sequence, such as a list, each {problem(object(), typing.get_args(option)[0])}"
+        member = typing.get_args(option)[0]
+        such_as = "a list or range(20)" if member is int else "a list"
+        return f"a sequence, such as {such_as}, each {problem(object(), member)}"
     if typing.get_origin(option) is typing.Literal:
         return f"one of {', '.join(map(str, typing.get_args(option)))}"
     if typing.get_origin(option) is Mapping:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ def compare_mitigations(
     *,
     generations: int,
     samples: int,
-    seeds: int,
+    seeds: Sequence[int],
     directory: str | Path | None = None,
     progress: bool = True,
     on_segment: OnSegment | None = None,
@@ -89,9 +89,10 @@ def compare_mitigations(
 
     Mitigations share a program where they emit as many candidates for each example, in the same way, with the same
     family: one such program takes them all, whatever their regimes and selections. `program` numbers the one of each
-    mitigation. `options` go to `make_recursion` (`truth`, `measure`, `inspect`, `warm_start`, ...). What a selection
-    records is NaN for mitigations without it. `directory`, `progress`, `on_segment` and resuming as in `sweep`: a
-    segment holds mitigations of one program, which its labels name, and counts the segments of that program.
+    mitigation. `seeds` are those of the lineages, as in `sweep`: `range(20)` for twenty of them. `options` go to
+    `make_recursion` (`truth`, `measure`, `inspect`, `warm_start`, ...). What a selection records is NaN for mitigations
+    without it. `directory`, `progress`, `on_segment` and resuming as in `sweep`: a segment holds mitigations of one
+    program, which its labels name, and counts the segments of that program.
 
     Raises ValueError for no mitigations, and as `make_plan`, `make_recursion` and `sweep` do.
     """
@@ -134,7 +135,7 @@ def _sweep_group(
     *,
     generations: int,
     samples: int,
-    seeds: int,
+    seeds: Sequence[int],
     directory: Path | None,
     progress: bool,
     on_segment: OnSegment | None,
@@ -161,7 +162,7 @@ def _sweep_group(
         arms[label] |= {"reweighed": reweighs[i]} if reweigh else {}
     process = with_arms(process, arms, "mitigation")
     # By name, so that a single mitigation has its dimension too.
-    axes = {"mitigation": list(arms), "seed": range(seeds)}
+    axes = {"mitigation": list(arms), "seed": seeds}
     return sweep(process, axes, directory=directory, segment=1, progress=progress, on_segment=on_segment)
 
 

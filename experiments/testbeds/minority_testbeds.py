@@ -133,7 +133,7 @@ def compare(
             chosen,
             generations=own.generations,
             samples=own.samples,
-            seeds=own.seeds,
+            seeds=range(own.seeds),
             **watched(config, directory / name),
             **options,
         )
