@@ -111,6 +111,24 @@ def test_a_token_outside_the_vocabulary_gives_nan():
 
 
 @pytest.mark.parametrize("kind", ["text_encoder", "prefix_encoder"])
+def test_training_refuses_a_token_outside_the_vocabulary(kind):
+    if kind == "text_encoder":
+        tokens, mask = tokenize(RANKED, TOKENIZER, LENGTH)
+        rankings = cj.make_rankings(tokens, mask, RANKED.types)
+    else:
+        *fields, mask = tokenize_prefixes(RANKED, TOKENIZER, LENGTH)
+        rankings = cj.make_rankings(cj.reward.Prefixes(*fields), mask, RANKED.types)
+    model = getattr(cj.reward, kind)(TOKENIZER.size - 1, architecture=TINY)
+    schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])})
+    for use in (
+        lambda: cj.make_training(rankings, model, schemes),
+        lambda: cj.loop.learned_reward(model, schemes, rankings, lambda rows: (rows, rows[:, 0]), answers=2),
+    ):
+        with pytest.raises(ValueError, match=r"features of the rankings has the token 256; the vocabulary is 256, tok"):
+            use()
+
+
+@pytest.mark.parametrize("kind", ["text_encoder", "prefix_encoder"])
 def test_training_takes_an_encoder_in_the_place_of_the_perceptron(kind):
     if kind == "text_encoder":
         tokens, mask = tokenize(RANKED, TOKENIZER, LENGTH)

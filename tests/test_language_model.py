@@ -308,8 +308,41 @@ def test_a_stop_in_the_middle_of_a_generation_loses_that_generation_alone(whole,
         ({"prompt": 3}, "prompt is 3; with 1 beams it must be a whole number from 0 to 2"),
         ({"beams": 2}, "prompt is 0; with 2 beams it must be a whole number from 1 to 2"),
         ({"beams": 4, "prompt": 1}, "beams is 4; it must be a whole number from 1 to the vocabulary, 3"),
+        ({"pretrained": "gpt2"}, "pretrained is 'gpt2'; it must be weights of this architecture, .* takes no names"),
+        ({"pretrained": {"tok": np.ones(3)}}, r"pretrained is \(3,\) at \['tok'\]; it must be weights|None at "),
     ],
 )
 def test_bad_sizes_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         cj.families.language_model(**{"vocabulary": V, "length": LENGTH, **arguments})
+
+
+LANGUAGE = cj.families.language_model(V, LENGTH, end=END, architecture=TINY)
+NGRAM = cj.families.ngram(4, 2, length=LENGTH)
+CATEGORICAL = cj.families.categorical(5)
+
+
+@pytest.mark.parametrize(
+    ("family", "row", "message"),
+    [
+        (LANGUAGE, [[0, V, -1]], r"has the token 3; the vocabulary is 3, tokens 0 to 2, and -1 for padding"),
+        (NGRAM, [[0, 1, 7]], "has the token 7; the vocabulary is 4, tokens 0 to 3, without padding"),
+        (NGRAM, [[0, 1, -1]], "has the token -1; the vocabulary is 4"),
+        (CATEGORICAL, [5], "has the token 5; the vocabulary is 5"),
+        (cj.families.token_edited(CATEGORICAL), [5], "has the token 5; the vocabulary is 5"),
+        (CATEGORICAL, [0.5], "has numbers of type float32; tokens are whole numbers"),
+    ],
+)
+def test_tokens_outside_the_vocabulary_are_refused_where_they_enter(family, row, message):
+    rows = jnp.concatenate([jnp.zeros((20, *np.shape(row)[1:]), jnp.asarray(row).dtype), jnp.asarray(row)])
+    plan = cj.make_plan(cj.REGIMES["replace"], 2, 8)
+    for truth in (cj.resample(rows), lambda key, n: jnp.tile(rows, (n, 1) if rows.ndim > 1 else n)[:n]):
+        with pytest.raises(ValueError, match=f"truth {message}"):
+            cj.make_recursion(family, plan, truth)
+        with pytest.raises(ValueError, match=f"initial {message}"):
+            cj.make_recursion(family, plan, cj.resample(jnp.zeros_like(rows)), initial=truth)
+
+
+def test_parameters_over_another_vocabulary_are_no_truth():
+    with pytest.raises(ValueError, match=r"truth has the shapes \(8,\), which family 'categorical' can't sample from"):
+        cj.make_recursion(CATEGORICAL, cj.make_plan(cj.REGIMES["replace"], 2, 8), np.full(8, 0.125), by="examples")

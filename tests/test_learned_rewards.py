@@ -14,7 +14,7 @@ from collapse_jax.reward.loss import RankingData
 PROMPTS, ANSWERS = 2, 6
 LINEAR, LOG = cj.choose(cj.UTILITIES["linear"], offset=0.1), cj.choose(cj.UTILITIES["log"], offset=0.1)
 SCHEMES = cj.make_schemes({"x": LINEAR, "log": LOG, "aware": {"open": LOG, "closed": LINEAR}})
-TRAINING = cj.reward.Training(steps=1500, records=1, batch_size=8)
+TRAINING = cj.reward.Training(steps=1500, records=1)
 FEATURES = 8.0 * np.eye(PROMPTS * ANSWERS, dtype=np.float32).reshape(PROMPTS, ANSWERS, -1)
 RANKINGS = cj.make_rankings(FEATURES, np.ones((PROMPTS, ANSWERS), bool), np.arange(PROMPTS))
 GRID = jnp.stack([jnp.repeat(jnp.arange(PROMPTS), ANSWERS), jnp.tile(jnp.arange(ANSWERS), PROMPTS)], axis=1)

@@ -326,7 +326,11 @@ def test_key_is_not_reused_in_any_option():
     [
         ({}, {"inspect": lambda key, x, weights: {"mean": x.mean()}}, "inspect and measure both record mean"),
         ({}, {"inspect": lambda key, x, weights: x}, "inspect must return a dict of named arrays"),
-        ({"hyper": {"ratio": 1.0}}, {}, "parameter 'ratio' of family 'gaussian' clashes with another axis"),
+        (
+            {"hyper": {"ratio": 1.0}, "fit": lambda *_, ratio: 0.0},
+            {},
+            "parameter 'ratio' of family 'gaussian' clashes with another axis",
+        ),
     ],
 )
 def test_names_that_clash_are_refused(change, options, message):

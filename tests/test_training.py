@@ -15,7 +15,7 @@ from collapse_jax import plotting
 from collapse_jax.reward.loss import RankingData, draw_batch
 
 N = 5
-TRAINING = cj.reward.Training(steps=3000, records=3, batch_size=8)
+TRAINING = cj.reward.Training(steps=3000, records=3)
 FREE = {**cj.reward.ADAMW_HYPER, "learning_rate": 0.2, "weight_decay": 0.0}
 
 
@@ -131,7 +131,7 @@ def test_a_sweep_over_centring_is_not_compared_with_a_law_without_it():
     assert cj.summarize_rewards(dataset, law)["law_rmse"].dims == ("centring", "step", "split")
 
 
-SHORT = cj.reward.Training(steps=4, records=1, batch_size=8)
+SHORT = cj.reward.Training(steps=4, records=1)
 GAMMAS, EDGES = [0.2, 0.5, 0.8], [1e-3, 1e-2]
 
 
@@ -341,12 +341,54 @@ def test_records_have_steps_splits_and_types():
         (cj.reward.Training(steps=10, records=3), "training.steps is 10; it must be a multiple of records, 3"),
         (cj.reward.Training(steps=0), "training.steps is 0"),
         (cj.reward.Training(batch_size=0), "training.batch_size is 0"),
+        (cj.reward.Training(batch_size=1000), "training.batch_size is 1000; there are 1 prompts to train on"),
     ],
 )
 def test_bad_plans_are_refused(training, message):
     schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])}, ("all",))
     with pytest.raises(ValueError, match=message):
         cj.make_training(free_rankings(), cj.mlp(()), schemes, training=training)
+
+
+def hyper_of(**values):
+    return two_types(powers(), hyper=values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("learning_rate", -1.0, r"\[0, inf\]"),
+        ("weight_decay", -0.1, r"\[0, inf\]"),
+        ("clip", 0.0, r"\[1.17549e-38, inf\]"),
+        ("centring", -0.5, r"\[0, inf\]"),
+    ],
+)
+def test_hyperparameters_out_of_range_are_refused_as_defaults_and_in_a_sweep(name, value, allowed):
+    with pytest.raises(ValueError, match=rf"axis '{name}' has the value {value:g}; it must lie in {allowed}"):
+        cj.sweep(hyper_of(), {name: [1.0, value]}, progress=False)
+    with pytest.raises(ValueError, match=rf"hyperparameter '{name}' is {value}; it must lie in {allowed}"):
+        hyper_of(**{name: value})
+
+
+def test_an_optimiser_of_ones_own_has_its_own_names_but_no_negative_learning_rate():
+    own = {"optimizer": lambda hyper: optax.sgd(hyper["learning_rate"])}
+    two_types(powers(), hyper={"learning_rate": 0.1, "clip": -1.0}, **own)
+    with pytest.raises(ValueError, match=r"hyperparameter 'learning_rate' is -0\.1"):
+        two_types(powers(), hyper={"learning_rate": -0.1}, **own)
+    for bad in ({"steps": 0}, {"steps": 10, "warmup": 1.0}):
+        with pytest.raises(ValueError, match=r"steps is 0|warmup = 1\.0"):
+            cj.reward.adamw(**bad)
+
+
+def test_a_batch_has_all_prompts_where_there_are_fewer_than_usual():
+    rankings = free_rankings(((True,) * N,) * 2, (0, 1), ("open", "closed"))
+    options = {"optimizer": lambda hyper: optax.sgd(hyper["rate"]), "hyper": {"rate": 0.1}}
+    found = []
+    for batch in (None, 2):
+        training = cj.reward.Training(steps=2, records=1, batch_size=batch)
+        process = cj.make_training(rankings, cj.mlp(()), powers(), training=training, **options)
+        found.append(process.step(process.init(jax.random.key(0), process.hyper), process.hyper, jnp.int32(0))[1])
+    np.testing.assert_array_equal(*(one["rewards"] for one in found))
 
 
 def test_types_and_shapes_must_fit():

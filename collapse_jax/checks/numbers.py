@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 _ROUNDING = 1e-9
 _MOST = 10**9
@@ -80,6 +80,22 @@ def distribution(name: str, probabilities: Float[np.ndarray, " category"]) -> No
     total = float(np.sum(probabilities))
     if not (np.all(probabilities >= 0) and abs(total - 1) <= _ROUNDING):
         raise ValueError(f"{name} = {probabilities} is not a distribution: non-negative, sum 1 (it is {total:g})")
+
+
+def tokens(name: str, values: Shaped[np.ndarray, "..."], vocabulary: int, *, padding: bool) -> None:
+    """Raise ValueError unless all are tokens, whole numbers from 0 on below `vocabulary`, or below 0 for `padding`.
+
+    >>> tokens("truth", np.array([[0, 300]]), 257, padding=True)
+    Traceback (most recent call last):
+    ...
+    ValueError: truth has the token 300; the vocabulary is 257, tokens 0 to 256, and -1 for padding
+    """
+    if values.dtype.kind not in "iu":
+        raise ValueError(f"{name} has numbers of type {values.dtype}; tokens are whole numbers")
+    outside = (values >= vocabulary) | ((values < 0) & (not padding))
+    if outside.any():
+        allowed = f"tokens 0 to {vocabulary - 1}" + (", and -1 for padding" if padding else ", without padding")
+        raise ValueError(f"{name} has the token {values[outside][0]}; the vocabulary is {vocabulary}, {allowed}")
 
 
 def shares(name: str, values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

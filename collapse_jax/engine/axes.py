@@ -73,6 +73,7 @@ def make_population(process: Process, axes: Mapping[str, Any]) -> Population:
         else:
             values[name], labels[name] = found, _labels(name, axis, length)
 
+    check_defaults({name: defaults[name] for name in process.hyper if name not in values}, process.ranges)
     shape = tuple(len(one) for one in labels.values())
     size = int(np.prod(shape))
     place = dict(zip(labels, np.indices(shape).reshape(len(shape), size), strict=True))
@@ -178,6 +179,15 @@ def _conform(name: str, values: PyTree, default: PyTree) -> tuple[PyTree, int]:
         return np.asarray(leaf, np.result_type(default))
 
     return jax.tree.map(cast, values, default), int(length)
+
+
+def check_defaults(hyper: Hyper, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Raise ValueError for a hyperparameter whose default is out of its range."""
+    for name, (low, high) in ranges.items():
+        for leaf in jax.tree.leaves(hyper.get(name, ())):
+            value = np.asarray(leaf)
+            if ((value < low) | (value > high)).any():
+                raise ValueError(f"hyperparameter {name!r} is {leaf}; it must lie in [{low:g}, {high:g}]")
 
 
 def _check_range(name: str, values: PyTree, low: float, high: float) -> None:

@@ -163,11 +163,14 @@ class Statistics(NamedTuple):
 class Tokens(NamedTuple):
     """What a family of sequences of tokens knows of each token, given those before it in its example.
 
-    `log_prob` adds up to the family's own, an example at a time; its examples are whole numbers, below 0 for padding.
+    `log_prob` adds up to the family's own, an example at a time; its examples are whole numbers below `vocabulary`,
+    and below 0 for padding, unless the family takes none. A recursion examines the examples of its truth by these two.
     """
 
     log_prob: TokenLogProb
     probabilities: TokenProbabilities | None = None
+    vocabulary: int | None = None
+    padding: bool = True
 
 
 class Family(NamedTuple):

@@ -25,7 +25,7 @@ class Fitting:
     steps: int = 200
     """Optimiser steps; a sweep over `steps` may ask for fewer, which takes as long: the rest of the steps is idle."""
     batch_size: int = 32
-    """Examples a step."""
+    """Examples a step; where a generation has fewer, each comes several times, and the mean is that of all of them."""
     learning_rate: float = 3e-3
     """Its peak; a sweep may vary it."""
     warmup: float = 0.1

@@ -22,7 +22,15 @@ from collapse_jax.reward.loss import RankingData, draw_batch, ranking_loss
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.rankings import Rankings
 from collapse_jax.reward.schemes import Schemes
-from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, check_training, on_device
+from collapse_jax.reward.training import (
+    ADAMW_HYPER,
+    Training,
+    adamw,
+    check_training,
+    on_device,
+    prompts_a_step,
+    require_tokens,
+)
 
 REFITS = ("frozen", "own choice", "true quality")
 """Labels of the axis `refit`: trained once; in each generation on its own choices too; or on candidates by quality."""
@@ -74,14 +82,18 @@ def learned_reward(
     for one; `read(examples)` returns the features of each example and its type of prompt. Models are trained by `adamw`
     with its default hyperparameters.
 
-    Raises ValueError for `answers` below 2, steps below 1, rankings of other types than the schemes', and when the
-    recursion is made, for features of another shape than those of the rankings.
+    Raises ValueError for `answers` below 2, steps below 1, rankings of other types than the schemes' or with tokens
+    outside the vocabulary of the model, and when the recursion is made, for features of another shape than those of the
+    rankings, and a batch of more prompts than there are.
     """
     numbers.whole("answers", answers, 2)
     numbers.whole("refit_steps", refit_steps, 1)
     check_training(training)
     if isinstance(rankings, Rankings) and rankings.type_names != schemes.type_names:
         raise ValueError(f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}")
+    if isinstance(rankings, Rankings):
+        require_tokens(model, rankings)
+        prompts_a_step(training, len(rankings.types))
     data = on_device(rankings) if isinstance(rankings, Rankings) else rankings
     setting = _Setting(model, schemes, data, read, answers, quality, training, refit_steps)
     ways = REFITS if quality is not None else REFITS[:2]
@@ -114,6 +126,7 @@ def _start(setting: _Setting, key: Key[Array, ""], real: Candidates, **params: A
     rank_key, init_key, fit_key = jax.random.split(key, 3)
     given = setting.rankings
     data = given if isinstance(given, RankingData) else given(rank_key, real.examples)
+    prompts_a_step(setting.training, len(data.types))
     _check_features(data, jax.eval_shape(setting.read, real.examples)[0])
     initial = setting.model.init(init_key, jax.tree.map(lambda leaf: leaf[:1], data.features))
     return _fit(setting, fit_key, initial, data, params["utility"], setting.training.steps)
@@ -149,11 +162,12 @@ def _learn(
 def _fit(setting: _Setting, key: Key[Array, ""], params: PyTree, data: RankingData, utility: Any, steps: int) -> PyTree:
     """Return the parameters after so many steps of training on rankings under a row of the schemes."""
     optimizer, training = adamw(steps)(ADAMW_HYPER), setting.training
+    size = training.batch_size or prompts_a_step(training, len(data.types))
 
     def step(_: Array, carry: tuple[PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, Array]:
         params, state, key = carry
         key, batch_key = jax.random.split(key)
-        batch = spread(draw_batch(batch_key, data, training.batch_size))
+        batch = spread(draw_batch(batch_key, data, size))
 
         def loss(params: PyTree) -> Array:
             return ranking_loss(setting.model, params, setting.schemes.branches, utility, batch, pairs=training.pairs)

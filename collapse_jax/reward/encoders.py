@@ -19,8 +19,8 @@ def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: 
     """Return a bidirectional transformer over tokens 0 ... vocabulary - 1, a scalar head and a `link` onto [0, 1].
 
     The features are tokens (..., item, token), below 0 where there is none; the head reads the mean of the last hidden
-    states over the tokens that are there. Rewards are NaN for a token outside the vocabulary. Raises ValueError for a
-    vocabulary below 1.
+    states over the tokens that are there. Rewards are NaN for a token outside the vocabulary, which `make_training`
+    refuses. Raises ValueError for a vocabulary below 1.
     """
     numbers.whole("vocabulary", vocabulary, 1)
 
@@ -37,7 +37,7 @@ def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: 
         mean = (hidden * there[:, :, None]).sum(axis=1) / jnp.maximum(there.sum(axis=1), 1)[:, None]
         return link(_head(params, mean)).reshape(features.shape[:-1])
 
-    return Model(init, apply)
+    return Model(init, apply, vocabulary)
 
 
 @checked
@@ -47,8 +47,8 @@ def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link
     The features are `Prefixes`: one text a prompt, of which the completions are prefixes. It is read once, and the head
     reads each completion's last token, which sees no further: the rewards are those of completions encoded one by one,
     at the cost of the longest alone. Places are counted from the start of the prompt, and anew from where the
-    completions begin, so that the last one tells the length. Rewards are NaN for a token outside the vocabulary.
-    Raises ValueError for a vocabulary below 1.
+    completions begin, so that the last one tells the length. Rewards are NaN for a token outside the vocabulary, which
+    `make_training` refuses. Raises ValueError for a vocabulary below 1.
     """
     numbers.whole("vocabulary", vocabulary, 1)
 
@@ -68,7 +68,7 @@ def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link
         ends = jax.vmap(lookup)(hidden, last)
         return link(_head(params, ends)).reshape(features.last.shape)
 
-    return Model(init, apply)
+    return Model(init, apply, vocabulary)
 
 
 def _init(key: Key[Array, ""], architecture: Architecture, vocabulary: int, length: int) -> PyTree:

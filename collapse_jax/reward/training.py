@@ -14,8 +14,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, Key, PyTree
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import check_fields, checked
 from collapse_jax.checks.user_functions import call
+from collapse_jax.engine.axes import check_defaults
 from collapse_jax.engine.devices import spread
 from collapse_jax.engine.process import Hyper, Process
 from collapse_jax.nets.accumulation import Total, count_parts, mean_gradient
@@ -23,7 +25,7 @@ from collapse_jax.reward.loss import RankingData, by_prompt, draw_batch, ranking
 from collapse_jax.reward.metrics import ranking_accuracy
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.prompt_objective import value_and_gap
-from collapse_jax.reward.rankings import Pairs, Rankings, pair_indices
+from collapse_jax.reward.rankings import Pairs, Prefixes, Rankings, pair_indices
 from collapse_jax.reward.schemes import Schemes, resolve_rows
 
 Optimizer = Callable[[Hyper], optax.GradientTransformation]
@@ -37,8 +39,8 @@ class Training:
     """Optimiser steps."""
     records: int = 20
     """Recorded steps, equally spaced; the number of optimiser steps is a multiple of it."""
-    batch_size: int = 32
-    """Prompts a step, drawn without replacement."""
+    batch_size: int | None = None
+    """Prompts a step, drawn without replacement, no more than there are: by default 32, or all if there are fewer."""
     pairs: Pairs = "all"
     """Which pairs of a prompt's completions count."""
 
@@ -55,8 +57,11 @@ class State(NamedTuple):
 def adamw(steps: int, warmup: float = 0.1) -> Optimizer:
     """Return AdamW with a linear warm-up over a share `warmup` of `steps`, a cosine decay to 0 and a clipped norm.
 
-    The hyperparameters learning_rate, weight_decay and clip come from the sweep.
+    The hyperparameters learning_rate, weight_decay and clip come from the sweep. Raises ValueError for steps below 1
+    and a `warmup` outside [0, 1).
     """
+    numbers.whole("steps", steps, 1)
+    numbers.within("warmup", warmup, 0.0, 1.0, ends="[)")
 
     def optimizer(hyper: Hyper) -> optax.GradientTransformation:
         schedule = optax.warmup_cosine_decay_schedule(0.0, 1.0, int(warmup * steps), steps)
@@ -69,6 +74,16 @@ def adamw(steps: int, warmup: float = 0.1) -> Optimizer:
 
 
 ADAMW_HYPER: Mapping[str, float] = {"learning_rate": 1e-2, "weight_decay": 0.01, "clip": 2.0}
+_ENDLESS = float("inf")
+_RANGES: Mapping[str, tuple[float, float]] = {
+    # A negative one climbs the loss, whatever the optimiser.
+    "learning_rate": (0.0, _ENDLESS),
+    "weight_decay": (0.0, _ENDLESS),
+    "centring": (0.0, _ENDLESS),
+}
+# No gradient is left of one that is clipped to 0.
+_ADAMW_RANGES = {**_RANGES, "clip": (float(np.finfo(np.float32).tiny), _ENDLESS)}
+_PROMPTS = 32
 
 
 @checked
@@ -92,23 +107,31 @@ def make_training(
     `rewards` (prompt, item; NaN where there is no item), and per prompt `objective` and its certified `gap` (means over
     pairs; the gap NaN for a utility that isn't concave) and `accuracy`, the share of pairs in order.
 
-    Raises ValueError for a training plan or test rankings that don't fit, and for a name of `hyper` that is a parameter
-    of the schemes too.
+    Raises ValueError for a training plan or test rankings that don't fit, tokens outside the vocabulary of the model, a
+    learning rate, weight decay, clip or centring out of range, here or where a sweep varies them, and for a name of
+    `hyper` that is a parameter of the schemes too.
     """
-    model = _named(model, rankings.mask.shape[1])
     _check(rankings, schemes, training, test)
+    for one in [rankings, *([test] if test else [])]:
+        require_tokens(model, one)
+    model = _named(model, rankings.mask.shape[1])
     hyper = hyper if optimizer else {**ADAMW_HYPER, **hyper}
+    ranges = _RANGES if optimizer else _ADAMW_RANGES
     if twice := sorted(set(schemes.parameters) & set(hyper)):
         raise ValueError(f"hyper has {', '.join(twice)}, which is a parameter of the schemes' utilities too; rename it")
     train, everything = on_device(rankings), on_device(rankings, *([test] if test else []))
     setting = _Setting(model, schemes, training, optimizer or adamw(training.steps), train, everything)
     first = jax.tree.map(lambda leaf: leaf[0], schemes.axis.values)
     prompts = len(everything.types)
+    hyper = {"utility": first, "centring": 0.0, **hyper, **schemes.parameters}
+    ranges = {name: bounds for name, bounds in ranges.items() if name in hyper and name not in schemes.parameters}
+    check_defaults(hyper, ranges)
     return Process(
         partial(_init, setting),
         partial(_step, setting),
         num_steps=training.records,
-        hyper={"utility": first, "centring": 0.0, **hyper, **schemes.parameters},
+        hyper=hyper,
+        ranges=ranges,
         axes={"utility": schemes.axis},
         resolve=partial(_resolve, schemes),
         dims={"rewards": ("prompt", "item"), **dict.fromkeys(("objective", "gap", "accuracy"), ("prompt",))},
@@ -133,6 +156,10 @@ class _Setting:
     everything: RankingData
 
     @property
+    def batch_size(self) -> int:
+        return prompts_a_step(self.training, len(self.train.types))
+
+    @property
     def steps_a_record(self) -> int:
         return self.training.steps // self.training.records
 
@@ -152,7 +179,7 @@ def _step(setting: _Setting, state: State, hyper: Hyper, index: Int[Array, ""]) 
 
 def _part(setting: _Setting, params: PyTree, hyper: Hyper) -> int:
     """Return how many prompts of a batch are differentiated at once."""
-    batch = jax.tree.map(lambda leaf: leaf[: setting.training.batch_size], setting.train)
+    batch = jax.tree.map(lambda leaf: leaf[: setting.batch_size], setting.train)
     parts = count_parts(lambda params, batch: _loss(setting, params, hyper, batch)[0], params, batch)
     return len(batch.types) // parts
 
@@ -165,7 +192,7 @@ def _loss(setting: _Setting, params: PyTree, hyper: Hyper, batch: RankingData) -
 
 def _update(setting: _Setting, state: State, hyper: Hyper, part: int) -> State:
     key, batch_key = jax.random.split(state.key)
-    batch = spread(draw_batch(batch_key, setting.train, setting.training.batch_size))
+    batch = spread(draw_batch(batch_key, setting.train, setting.batch_size))
     parts = len(batch.types) // part
     slope = mean_gradient(lambda params, batch, _: _loss(setting, params, hyper, batch), state.params, batch, parts)
     updates, optimizer_state = setting.optimizer(hyper).update(slope, state.optimizer, state.params)
@@ -227,13 +254,35 @@ def check_training(training: Training) -> None:
     """Raise ValueError for numbers below 1 or not whole, and for unknown pairs."""
     check_fields("training", training)
     for name in ("steps", "records", "batch_size"):
-        if getattr(training, name) < 1:
-            raise ValueError(f"training.{name} is {getattr(training, name)}; it must be at least 1")
+        value = getattr(training, name)
+        if value is not None and value < 1:
+            raise ValueError(f"training.{name} is {value}; it must be at least 1")
     pair_indices(2, training.pairs)
+
+
+def prompts_a_step(training: Training, prompts: int) -> int:
+    """Return the size of a batch of so many prompts; raises ValueError for one that asks for more than there are."""
+    if training.batch_size is None:
+        return min(_PROMPTS, prompts)
+    if training.batch_size > prompts:
+        raise ValueError(
+            f"training.batch_size is {training.batch_size}; there are {prompts} prompts to train on, so it can be "
+            f"{prompts} at most (by default all, up to {_PROMPTS})"
+        )
+    return training.batch_size
+
+
+def require_tokens(model: Model, rankings: Rankings) -> None:
+    """Raise ValueError for tokens in the rankings that are outside the vocabulary of a model that reads tokens."""
+    if model.vocabulary is not None:
+        features = rankings.features
+        tokens = features.tokens if isinstance(features, Prefixes) else features
+        numbers.tokens("features of the rankings", np.asarray(tokens), model.vocabulary, padding=True)
 
 
 def _check(rankings: Rankings, schemes: Schemes, training: Training, test: Rankings | None) -> None:
     check_training(training)
+    prompts_a_step(training, len(rankings.types))
     if training.steps % training.records:
         raise ValueError(f"training.steps is {training.steps}; it must be a multiple of records, {training.records}")
     if rankings.type_names != schemes.type_names:

@@ -60,7 +60,7 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
         sample,
         log_prob,
         moments,
-        tokens=Tokens(log_prob, token_probabilities),
+        tokens=Tokens(log_prob, token_probabilities, vocabulary, padding=False),
         decodings=of_probabilities(vocabulary),
         statistics=Statistics(draw, fit_statistics),
         truth=zipf(vocabulary, exponent),

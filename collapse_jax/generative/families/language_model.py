@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from collapse_jax.checks import numbers
@@ -51,7 +52,7 @@ def language_model(
     al., arXiv 1909.05858). With `beams` above 1 writing is beam search: of each prompt the most probable continuation
     found, under the penalty alone; without given prompts, the first `prompt` tokens are drawn.
 
-    Raises ValueError for sizes, `end`, `prompt` or `beams` out of range.
+    Raises ValueError for sizes, `end`, `prompt` or `beams` out of range, and for `pretrained` weights of another form.
     """
     numbers.whole("vocabulary", vocabulary, 1)
     numbers.whole("length", length, 1)
@@ -67,6 +68,8 @@ def language_model(
     # A row starts as if a document had just ended.
     start = vocabulary if end is None else end
     transformer = make_transformer(architecture, vocabulary=max(vocabulary, start + 1), length=length)
+    if pretrained is not None:
+        _require_weights(transformer, pretrained)
     reader = make_reader(transformer, vocabulary=vocabulary, start=start)
     writing = _Writing(transformer, reader, length, prompt, beams)
     return Family(
@@ -80,6 +83,7 @@ def language_model(
         tokens=Tokens(
             lambda params, examples: reader.token_log_prob(params.weights, examples),
             lambda params, examples: reader.token_probabilities(params.weights, examples),
+            vocabulary,
         ),
         decodings=_rules_of(vocabulary, beams),
         truth=truth,
@@ -97,6 +101,23 @@ class _Writing(NamedTuple):
     length: int
     prompt: int
     beams: int
+
+
+def _require_weights(transformer: Transformer, pretrained: Weights) -> None:
+    """Raise ValueError unless weights have the names and shapes of those of a transformer."""
+    own = jax.eval_shape(transformer.init, jax.eval_shape(lambda: jax.random.key(0)))
+    expected = {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(own)}
+    given = {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree.leaves_with_path(pretrained)}
+    if wrong := [name for name in {**expected, **given} if expected.get(name) != given.get(name)]:
+        found = (
+            f"{pretrained!r:.60}"
+            if isinstance(pretrained, str)
+            else f"{given.get(wrong[0])} at {wrong[0] or 'its top'}"
+        )
+        raise ValueError(
+            f"pretrained is {found}; it must be weights of this architecture, vocabulary and length, such as the field "
+            f"`weights` of a fitted model of this family, which have {expected.get(wrong[0])} there; it takes no names"
+        )
 
 
 def _init(

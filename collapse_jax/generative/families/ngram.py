@@ -67,7 +67,7 @@ def ngram(
         partial(_log_prob, sizes),
         partial(_moments, sizes),
         partial(_respond, sizes),
-        tokens=Tokens(partial(_token_log_prob, sizes), partial(_token_probabilities, sizes)),
+        tokens=Tokens(partial(_token_log_prob, sizes), partial(_token_probabilities, sizes), vocabulary, padding=False),
         decodings={name: _on_following(one) for name, one in of_probabilities(vocabulary).items()},
         truth=_stationary(sizes, zipf(vocabulary, exponent)),
         source="Suresh et al., arXiv 2412.17646",

@@ -239,6 +239,7 @@ def _headed_tokens(templates: _Templates, tokens: Tokens) -> Tokens:
     return Tokens(
         _on_headed(templates, tokens.log_prob, drop=True),
         None if probabilities is None else _on_headed(templates, probabilities, drop=True),
+        tokens.vocabulary,
     )
 
 

@@ -1,5 +1,6 @@
 """What both kinds of recursion make of their arguments: the truth, what is measured, the axes; with clear errors."""
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.checks.user_functions import call
 from collapse_jax.engine.process import Axis, Hyper
@@ -38,12 +40,15 @@ class Inspect(Protocol):
 
 
 PLAN_AXES = ("regime", "samples", "ratio")
+# So many examples of a truth that is a function are looked at.
+_DRAWN = 256
 
 
 def resolve_truth(family: Family, truth: Draw | Params | None, name: str = "truth") -> Draw:
     """Return the function (key, n) -> examples of a truth given as one, as parameters of the family, or not at all.
 
-    Raises ValueError, with the `name` of the argument, where there is none or the family can't sample from it.
+    Raises ValueError, with the `name` of the argument, where there is none, the family can't sample from it, or it has
+    tokens outside the family's vocabulary.
     """
     if truth is None:
         if family.truth is None:
@@ -52,20 +57,40 @@ def resolve_truth(family: Family, truth: Draw | Params | None, name: str = "trut
             )
         truth = family.truth
     if callable(truth):
-        return guarded_truth(name, truth)
+        guarded = guarded_truth(name, truth)
+        _require_tokens(family, name, truth, guarded)
+        return guarded
     params = as_params(name, truth)
 
     def draw(key: Key[Array, ""], n: int) -> Examples:
         return family.sample(key, params, n)
 
+    def read(key: Key[Array, ""]) -> Any:
+        examples = draw(key, 1)
+        has_tokens = family.tokens is not None and family.tokens.probabilities is not None
+        return family.tokens.probabilities(params, examples) if has_tokens else examples  # type: ignore[union-attr, misc]
+
     try:
-        jax.eval_shape(lambda key: draw(key, 1), jax.eval_shape(lambda: jax.random.key(0)))
+        jax.eval_shape(read, jax.eval_shape(lambda: jax.random.key(0)))
     except Exception as error:
         shapes = jax.tree.map(jnp.shape, params)
         raise ValueError(
             f"{name} has the shapes {shapes}, which family {family.name!r} can't sample from as its parameters: {error}"
         ) from error
     return draw
+
+
+def _require_tokens(family: Family, name: str, truth: Draw, guarded: Draw) -> None:
+    """Raise ValueError for tokens outside the family's vocabulary, among those given or some that a function draws."""
+    if family.tokens is None or family.tokens.vocabulary is None:
+        return
+    found = (
+        truth.examples
+        if isinstance(truth, Resampled)
+        else jax.jit(guarded, static_argnums=1)(jax.random.key(0), _DRAWN)
+    )
+    if isinstance(found, np.ndarray | jax.Array):
+        numbers.tokens(name, np.asarray(found), family.tokens.vocabulary, padding=family.tokens.padding)
 
 
 def as_params(name: str, params: Params) -> Params:
@@ -80,6 +105,21 @@ def as_params(name: str, params: Params) -> Params:
     return arrays
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Resampled:
+    """The truth that draws from given examples, uniformly without replacement."""
+
+    examples: Examples
+
+    def __call__(self, key: Key[Array, ""], n: int) -> Examples:
+        """Return n different ones of the examples; raises ValueError where there are fewer."""
+        size = len(jax.tree.leaves(self.examples)[0])
+        if n > size:
+            raise ValueError(f"the regime asks for {n} real examples at once; there are {size}")
+        chosen = jax.random.choice(key, size, (n,), replace=False)
+        return jax.tree.map(lambda leaf: leaf[chosen], self.examples)
+
+
 @checked
 def resample(examples: Examples) -> Draw:
     """Return the truth that draws from given examples, uniformly without replacement.
@@ -92,19 +132,11 @@ def resample(examples: Examples) -> Draw:
     if len(lengths) != 1 or lengths & {(), (0,)}:
         found = sorted(leaf.shape[0] if leaf.ndim else 0 for leaf in leaves)
         raise ValueError(f"examples have the lengths {found}; they need one, of at least 1")
-    ((size,),) = lengths
     data = jax.tree.map(jnp.asarray, examples)
     for leaf in jax.tree.leaves(data):
         if not jnp.isfinite(leaf).all():
             raise ValueError("examples have non-finite values")
-
-    def truth(key: Key[Array, ""], n: int) -> Examples:
-        if n > size:
-            raise ValueError(f"the regime asks for {n} real examples at once; there are {size}")
-        chosen = jax.random.choice(key, size, (n,), replace=False)
-        return jax.tree.map(lambda leaf: leaf[chosen], data)
-
-    return truth
+    return Resampled(data)
 
 
 def hyperparameters(
