@@ -37,7 +37,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
 from experiments.shared.language_models import HELD_OUT, Language, LanguageConfig, read, texts
-from experiments.shared.language_population import SHOWN, WAYS, compare_ways, make_description, require_ways
+from experiments.shared.language_population import SHOWN, WAYS, compare_ways, make_description, overfitted, require_ways
 from experiments.shared.launch import script
 
 METRICS = {
@@ -135,7 +135,7 @@ def _prefixed(prefix: str, dataset: xr.Dataset) -> xr.Dataset:
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return every measure by generation, one line for each way, dashes at the level of real text."""
     level = xr.ones_like(dataset["generation"], dtype=float)
-    return {
+    figures = {
         "figure.png": plotting.curves(
             {
                 label: plotting.Curve(dataset[name], level * dataset[f"real_{name}"].mean("seed"))
@@ -147,6 +147,9 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
             dashes="real text",
         )
     }
+    if words := overfitted(dataset, "way"):
+        figures["figure.png"].suptitle("\n".join(words), fontsize=8)
+    return figures
 
 
 def table(dataset: xr.Dataset) -> str:
@@ -178,6 +181,7 @@ def table(dataset: xr.Dataset) -> str:
             line += f"{f'{centre:+.3f} ± {width:.3f}' + ('*' if abs(centre) > width else ' '):>20}"
         lines.append(line)
     lines.append(f"{excluded} of {len(names) * len(ways)} intervals exclude none")
+    lines += overfitted(dataset, "way")
     for way in ways:
         text = str(dataset["text"].sel(way=way, generation=last, seed=0).to_numpy())
         lines.append(f"\n{way}, generation {last}: {text}")

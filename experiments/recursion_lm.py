@@ -30,7 +30,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
 from experiments.shared.language_models import LanguageConfig, read, texts
-from experiments.shared.language_population import compare_ways, recurse, require_ways
+from experiments.shared.language_population import compare_ways, overfitted, recurse, require_ways
 from experiments.shared.launch import interval, script
 
 
@@ -105,6 +105,8 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
             xlabel="log-perplexity, first model (nats)",
         ),
     }
+    if words := overfitted(dataset, "regime"):
+        figures["figure.png"].suptitle("\n".join(words), fontsize=8)
     if "way_risk" in dataset:
         figures["ways.png"] = plotting.curves(
             {
@@ -151,6 +153,7 @@ def table(dataset: xr.Dataset) -> str:
             f"{interval(above.sel(regime=regime), '+.3f'):>18}{float(row['self_bleu']):>11.3f}"
             f"{float(row['drift']):>8.3f}"
         )
+    lines += overfitted(dataset, "regime")
     if "way_risk" in dataset:
         change = dataset["way_risk"].sel(generation=last) - dataset["way_risk"].sel(generation=first)
         lines.append(f"\n{'rows replaced, written by':<34}{'rise':>18}")

@@ -166,3 +166,22 @@ def test_ctrl_c_during_imports_is_a_word_and_not_a_traceback(tmp_path):
         child.send_signal(signal.SIGINT)
         _, told = child.communicate(timeout=30)
     assert (told, child.returncode) == ("\nstopped\n", 130)
+
+
+def test_a_message_names_the_option_of_the_setting(monkeypatch, tmp_path):
+    def told(message):
+        def refuse(config, directory):
+            raise ValueError(message)
+
+        monkeypatch.setattr("sys.argv", ["walks", "--results", str(tmp_path)])
+        with pytest.raises(SystemExit) as caught:
+            launch("walks", Sized(), {}, refuse, lambda dataset: {}, lambda dataset: "", description="")
+        return str(caught.value)
+
+    assert told("samples is 512; this text has 156 rows") == "error: --samples is 512; this text has 156 rows"
+    assert told("training.seeds is 0") == "error: --seeds is 0"
+    assert told("part.depth is 0; it must be 1") == "error: --part.depth is 0; it must be 1"
+    assert told("depth is 0") == "error: --part.depth is 0"
+    assert told("plot_only is no") == "error: --plot-only is no"
+    assert told("another thing is wrong") == "error: another thing is wrong"
+    assert told("seeds") == "error: seeds"

@@ -1,6 +1,8 @@
 """What the experiments on language models share: the text as tokens, and the model that is pretrained on it."""
 
 import hashlib
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +94,8 @@ def read(config: LanguageConfig, directory: Path) -> Language:
     rows, held_out = (cj.data.pack(tokenizer, split.texts, config.length) for split in (train, test))
     if len(rows) < config.samples:
         raise ValueError(
-            f"samples is {config.samples}; this text has {len(rows)} rows of {config.length} tokens to train on"
+            f"samples is {config.samples}; this text has {len(rows)} rows of {config.length} tokens to train on: ask "
+            f"for {len(rows)} at most, or name a longer text"
         )
     language = Language(tokenizer, rows, held_out[:HELD_OUT], token_classes(tokenizer, rows), None)
     return pretrain(config, language, directory)
@@ -120,7 +123,35 @@ def pretrain(config: LanguageSettings, language: Language, directory: Path) -> L
         write_atomically(file, lambda temporary: _save(temporary, leaves))
     with np.load(file) as saved:
         leaves = [jnp.asarray(saved[name]) for name in saved.files]
+    _tell_overfitting(language, family, jax.tree.unflatten(jax.tree.structure(shapes), leaves))
     return language._replace(pretrained=jax.tree.unflatten(jax.tree.structure(shapes), leaves))
+
+
+def _tell_overfitting(language: Language, family: cj.generative.Family, weights: Any) -> None:
+    """Say on stderr if the pretrained model knows its own rows, and is worse than guessing at held-out ones."""
+    tokens = family.tokens
+    assert tokens is not None
+
+    @jax.jit
+    def risk(rows: Array) -> Array:
+        return -tokens.log_prob(cj.families.LanguageModel(weights), rows).sum() / (rows >= 0).sum()
+
+    known, held_out = (float(risk(jnp.asarray(rows[:HELD_OUT]))) for rows in (language.train, language.held_out))
+    if known < math.log(language.tokenizer.size) < held_out:
+        print(
+            f"warning: the pretrained model is overfitted: {worse_than_guessing(held_out, language.tokenizer.size)}, "
+            f"and {math.exp(known):.3g} on rows that it was trained on; name a longer text, or ask for fewer steps of "
+            "pretraining",
+            file=sys.stderr,
+        )
+
+
+def worse_than_guessing(risk: float, vocabulary: int) -> str:
+    """Return the part of a sentence that says so of nats a token on held-out text."""
+    return (
+        f"its perplexity on held-out text is {math.exp(risk):.3g}, and that of guessing among the {vocabulary} tokens "
+        f"{vocabulary}"
+    )
 
 
 def _save(file: Path, leaves: Sequence[Array]) -> None:

@@ -11,7 +11,14 @@ import xarray as xr
 from jaxtyping import Array
 
 import collapse_jax as cj
-from experiments.shared.language_models import HELD_OUT, Language, LanguageConfig, LanguageSettings, make_family
+from experiments.shared.language_models import (
+    HELD_OUT,
+    Language,
+    LanguageConfig,
+    LanguageSettings,
+    make_family,
+    worse_than_guessing,
+)
 from experiments.shared.launch import watched
 
 SHOWN = 4
@@ -117,13 +124,30 @@ def recurse(
         dims={"row": ("sample", "token"), "surprise_histogram": ("bin",)},
         coords={"bin": np.asarray(EDGES[1:] + EDGES[:-1]) / 2.0},
     )
-    return cj.sweep(
+    dataset = cj.sweep(
         process,
         {"regime": [one.name for one in regimes], **(axes or {}), "seed": range(config.seeds)},
         **watched(config, directory),
         mesh=cj.engine.make_mesh(batch=config.batch_devices, model=config.model_devices),
         segment=1,
     )
+    return dataset.assign_coords(vocabulary=language.tokenizer.size)
+
+
+def overfitted(dataset: xr.Dataset, arm: str) -> list[str]:
+    """Return a line for each `arm` whose first models are worse at held-out text than guessing, seeds averaged.
+
+    Later ones may be so because they collapse; the first have seen nothing but real rows.
+    """
+    if "vocabulary" not in dataset.coords:  # results of an earlier version
+        return []
+    vocabulary = int(dataset["vocabulary"])
+    first = dataset["risk"].isel(generation=0).mean([dim for dim in dataset["risk"].dims if dim in ("seed", "model")])
+    return [
+        f"{name}, generation 1: overfitted, or hardly trained, since {worse_than_guessing(risk, vocabulary)}"
+        for name, risk in zip(first[arm].to_numpy(), first.to_numpy().tolist(), strict=True)
+        if risk > np.log(vocabulary)
+    ]
 
 
 def compare_ways(

@@ -98,10 +98,33 @@ def launch(
         with contextlib.nullcontext() if told else compiled_kept(config.results / ".compiled"):
             _run(name, config, usual, run, draw, table)
     except (ValueError, OSError, MemoryError, ModuleNotFoundError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {_by_option(str(error), config)}")
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last saved segment", file=sys.stderr)
         sys.exit(130)
+
+
+def _by_option(message: str, config: Any) -> str:
+    """Return a message that begins with the name of a setting with that of its option in its place.
+
+    A message of the library names a field of its own, as `training.batch_size`, that often has the setting's name.
+    """
+    name, *rest = message.split(" ", 1)
+    settings = list(_settings(config))
+    same = [one for one in settings if one == name] or [
+        one for one in settings if one.rpartition(".")[2] == name.rpartition(".")[2]
+    ]
+    return " ".join([f"--{same[0].replace('_', '-')}", *rest]) if rest and len(same) == 1 else message
+
+
+def _settings(config: Any, within: str = "") -> Iterator[str]:
+    """Yield the names of all settings, nested ones with those that they are part of."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _settings(value, f"{within}{field.name}.")
+        else:
+            yield f"{within}{field.name}"
 
 
 def _run(
