@@ -178,10 +178,20 @@ REFUSED = {
     r"texts is 'hello'; pack needs a sequence, such as a list, each a string": lambda: cj.data.pack(
         cj.data.byte_tokenizer(), "hello", 8
     ),
+    r"ranked.completions is \['best', 'worst'\]; RankedPrompts needs a list, each a list, each a string": lambda: (
+        cj.data.featurize(RANKED)
+    ),
+    r"source is <object.*; corpus needs a record of type Source, such as cj.data.python_docs": lambda: cj.data.corpus(
+        object()
+    ),
+    r"mesh is 'all'; sweep needs a Mesh or None": lambda: cj.sweep(
+        cj.make_recursion(cj.families.gaussian(1), cj.make_plan(cj.REGIMES["replace"], 1, 3)), {}, mesh="all"
+    ),
     r"tokenizer is 'gpt2'; pack needs a record of type Tokenizer, such as cj.data.byte_tokenizer\(\)": lambda: (
         cj.data.pack("gpt2", ["hello"], 4)
     ),
 }
+RANKED = cj.data.RankedPrompts(["t"], ["ask"], np.zeros(1, int), ["best", "worst"])
 RANKINGS = cj.make_rankings(np.eye(3, dtype=np.float32)[None], np.ones((1, 3), bool), np.zeros(1, np.int32), ("all",))
 
 

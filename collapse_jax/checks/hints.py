@@ -149,6 +149,8 @@ def _fits(value: Any, option: Any, may_be_empty: bool) -> bool:
         return (
             isinstance(value, Iterable) and _is_several(value) and not any(problem(one, members[0]) for one in entries)
         )
+    if origin is list:
+        return isinstance(value, list) and not any(problem(one, members[0]) for one in value)
     if origin is not None and isinstance(origin, type):
         return isinstance(value, origin)
     if isinstance(option, type) and option is not inspect.Parameter.empty:
@@ -242,6 +244,8 @@ def _described(option: Any) -> str:
         each = [problem(object(), member) for member in typing.get_args(option)]
         if len(set(each)) > 1:
             return f"a sequence, such as a list, of {', '.join(each)}"
+    if typing.get_origin(option) is list:
+        return f"a list, each {problem(object(), typing.get_args(option)[0])}"
     if typing.get_origin(option) in (Sequence, Iterable, tuple):
         member = typing.get_args(option)[0]
         such_as = "a list or range(20)" if member is int else "a list"
@@ -255,4 +259,5 @@ def _described(option: Any) -> str:
     name = getattr(typing.get_origin(option) or option, "__name__", str(option))
     if name in _PLAIN:
         return _PLAIN[name]
-    return f"a record of type {name}, such as {MADE_BY[name]}" if name in MADE_BY else f"a record of type {name}"
+    kind = f"a record of type {name}" if name in MADE_BY or hasattr(option, "_fields") else f"a {name}"
+    return f"{kind}, such as {MADE_BY[name]}" if name in MADE_BY else kind
