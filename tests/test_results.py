@@ -199,3 +199,19 @@ def test_of_several_that_enter_at_once_none_is_lost(tmp_path):
     assert sorted(line.split("\t")[2] for line in lines) == sorted(str(path.relative_to(tmp_path)) for path in folders)
     assert lines == sorted(lines)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["index.tsv"]
+
+
+def test_an_entry_that_comes_while_the_index_is_written_is_not_lost(tmp_path, monkeypatch):
+    first, second = (results.folder(tmp_path, "study", Config(steps=steps)) for steps in (1, 2))
+    write = results.write_atomically
+
+    def write_late(path, fill):
+        # Another process enters its own, whole, between our reading of the entries and our writing of the index.
+        monkeypatch.setattr(results, "write_atomically", write)
+        results.enter(second, {"steps": 2})
+        write(path, fill)
+
+    monkeypatch.setattr(results, "write_atomically", write_late)
+    results.enter(first, {"steps": 1})
+    _, *lines = (tmp_path / "index.tsv").read_text().splitlines()
+    assert sorted(line.split("\t")[3] for line in lines) == ["steps=1", "steps=2"]
