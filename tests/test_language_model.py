@@ -340,7 +340,7 @@ def test_tokens_outside_the_vocabulary_are_refused_where_they_enter(family, row,
         with pytest.raises(ValueError, match=f"truth {message}"):
             cj.make_recursion(family, plan, truth)
         with pytest.raises(ValueError, match=f"initial {message}"):
-            cj.make_recursion(family, plan, cj.resample(jnp.zeros_like(rows)), initial=truth)
+            cj.make_recursion(family, plan, cj.resample(jnp.zeros(rows.shape, jnp.int32)), initial=truth)
 
 
 def test_parameters_over_another_vocabulary_are_no_truth():
