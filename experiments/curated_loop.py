@@ -112,7 +112,7 @@ def run_tokens(config: Config, directory: Path) -> xr.Dataset:
     """Return soft choices by frozen and refitted reward models, in one program, and two hard ones, each in its own."""
     schemes = make_schemes(config)
     plan = cj.make_plan(cj.REGIMES["replace"], config.token_generations, config.token_samples)
-    training = cj.reward.Training(config.reward_steps, records=1, batch_size=64)
+    training = cj.reward.Training(config.reward_steps, records=1, batch_size=min(64, config.token_prompts))
     curation = Curation(config.choose_from, cj.mlp(()), training, config.refit_steps, config.noise)
     frozen = {f"{strength:g}": {"strength": strength, "refit": REFITS[0]} for strength in config.strengths}
     refitted = {label: {"strength": config.strengths[-1], "refit": label} for label in REFITS[1:]}
@@ -144,7 +144,7 @@ def run_text(config: Config, directory: Path) -> xr.Dataset:
     """Run all arms in one program; return records, the laws of the rewards, and a row of each type as text."""
     language = read(config, directory)
     schemes = make_schemes(config)
-    training = cj.reward.Training(config.reward_steps // 4, records=1, batch_size=32)
+    training = cj.reward.Training(config.reward_steps // 4, records=1)
     model = cj.mlp((config.hidden,))
     curation = Curation(config.choose_from, model, training, config.refit_steps, config.noise)
     process = answer_texts(config, language, config.answers, curation, schemes)

@@ -86,7 +86,7 @@ def _convolutions() -> list[Work]:
 
 
 def _learned_reward() -> list[Work]:
-    training = cj.reward.Training(500, records=1, batch_size=64)
+    training = cj.reward.Training(500, records=1)
     curation = Curation(2, cj.mlp(()), training, 50, 0.1)
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)}, type_names=("open", "closed"))
     plan = cj.make_plan(cj.REGIMES["replace"], 16, 4000)

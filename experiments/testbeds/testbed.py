@@ -110,7 +110,7 @@ def make_learned_reward(
         read,
         answers=CANDIDATES,
         quality=lambda key, examples: quality(examples),
-        training=cj.reward.Training(steps=200, records=1, batch_size=32),
+        training=cj.reward.Training(steps=200, records=1),
         refit_steps=20,
     )
 
