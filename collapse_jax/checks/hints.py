@@ -259,5 +259,5 @@ def _described(option: Any) -> str:
     name = getattr(typing.get_origin(option) or option, "__name__", str(option))
     if name in _PLAIN:
         return _PLAIN[name]
-    kind = f"a record of type {name}" if name in MADE_BY or hasattr(option, "_fields") else f"a {name}"
-    return f"{kind}, such as {MADE_BY[name]}" if name in MADE_BY else kind
+    words = f"a record of type {name}" if name in MADE_BY or hasattr(option, "_fields") else f"a {name}"
+    return f"{words}, such as {MADE_BY[name]}" if name in MADE_BY else words
