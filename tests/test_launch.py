@@ -154,6 +154,10 @@ def test_the_index_has_a_line_a_folder_with_what_differs_from_the_usual_settings
     assert [row[2] for row in run("--seeds", "9")[1:]].count(rows[0][2]) == 0
 
 
+# As Python starts `python -m`, also where the tests are a background job, whose children ignore Ctrl-C.
+AS_COMMAND = "import signal, sys; sys.argv = ['-m']; signal.signal(signal.SIGINT, signal.default_int_handler)"
+
+
 @pytest.mark.parametrize("swallowed", [False, True])
 def test_ctrl_c_during_imports_is_a_word_and_not_a_traceback(tmp_path, swallowed):
     # JAX registers a callback of the garbage collector's, and Python ignores what is raised there.
@@ -161,7 +165,7 @@ def test_ctrl_c_during_imports_is_a_word_and_not_a_traceback(tmp_path, swallowed
     slow = f"gc.callbacks.append(lambda *_: {wait})\ngc.collect()" if swallowed else wait
     (tmp_path / "slow.py").write_text(f"import gc, time\n{slow}\n")
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
-    command = "import sys; sys.argv = ['-m']; import experiments, slow"
+    command = f"{AS_COMMAND}; import experiments, slow"
     with subprocess.Popen(
         [sys.executable, "-c", command], stdout=-1, stderr=-1, text=True, env={**os.environ, "PYTHONPATH": path}
     ) as child:
@@ -172,7 +176,7 @@ def test_ctrl_c_during_imports_is_a_word_and_not_a_traceback(tmp_path, swallowed
 
 
 def test_ctrl_c_elsewhere_in_a_script_is_a_word_too(tmp_path):
-    command = "import sys, time; sys.argv = ['-m']; import experiments; print('running', flush=True); time.sleep(60)"
+    command = f"{AS_COMMAND}; import time, experiments; print('running', flush=True); time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", command],
         stdout=-1, stderr=-1, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
