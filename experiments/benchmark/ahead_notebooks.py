@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import jax
 import matplotlib
 
 from experiments.benchmark.described import Reading, Target, compiled_ahead, jitted_ahead
+from experiments.shared.programs import jitted_by
 
 _FOLDER = Path(__file__).parents[2] / "colab"
 NOTEBOOKS = sorted(path.with_suffix(".py") for path in _FOLDER.glob("*.ipynb"))
@@ -25,16 +25,13 @@ NOTEBOOKS = sorted(path.with_suffix(".py") for path in _FOLDER.glob("*.ipynb"))
 def compile_notebook(path: Path, target: Target) -> list[Reading]:
     """Compile what a notebook jits and sweeps for a target; return what each program says, in its order."""
     matplotlib.use("agg")
-    jit = jax.jit
     with compiled_ahead(target) as readings:
 
-        def jit_ahead(fn: Any, *args: Any, **options: Any) -> Any:
-            # What the library jits is a part of these programs, or runs here like all else.
-            by_notebook = sys._getframe(1).f_code.co_filename == str(path)
-            return jitted_ahead(fn, target, readings) if by_notebook else jit(fn, *args, **options)
+        def jit_ahead(fn: Any, *_: Any, **__: Any) -> Any:
+            return jitted_ahead(fn, target, readings)
 
         with (
-            mock.patch.object(jax, "jit", jit_ahead),
+            jitted_by(jit_ahead, str(path)),
             mock.patch.dict(os.environ, COLLAPSE_SMALL=""),
             contextlib.redirect_stdout(sys.stderr),
         ):

@@ -3,7 +3,6 @@
 Import it after `experiments.benchmark.ahead` has prepared the environment: JAX reads it when it starts.
 """
 
-import importlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,9 +21,7 @@ from collapse_jax.engine.memory import is_out_of_memory
 from collapse_jax.engine.program import Program
 from collapse_jax.engine.run import Layout, Run
 from experiments.benchmark import hlo, hlo_text
-
-# Imported by its name, because `engine.sweep` is the function and not the module of that name.
-_SWEEP = importlib.import_module("collapse_jax.engine.sweep")
+from experiments.shared.programs import SWEEP, zeros
 
 
 class Target(NamedTuple):
@@ -86,13 +83,11 @@ def compiled_ahead(target: Target) -> Iterator[list[Reading]]:
     def run(program: Program, layout: Layout, store: object, **_: Any) -> Run:
         lowered = program.lower(layout.members)
         readings.append(read("sweep", layout.members, lowered.compile, target))
-        shapes = program.records | {"diverged": jax.ShapeDtypeStruct((), np.bool_)}
-        piece = {n: np.zeros((layout.members, layout.segment, *s.shape), s.dtype) for n, s in shapes.items()}
-        return Run([piece] * layout.segments, layout.members, 0, 0.0, 0.0, 1, {})
+        return zeros(program, layout)
 
     with (
-        mock.patch.object(_SWEEP, "make_mesh", return_value=mesh),
-        mock.patch.object(_SWEEP, "run_population", run),
+        mock.patch.object(SWEEP, "make_mesh", return_value=mesh),
+        mock.patch.object(SWEEP, "run_population", run),
         asked_as(target),
     ):
         yield readings
