@@ -4,10 +4,10 @@ Each generation trains on αM real examples, fresh or the same ones replayed, an
 diagram of Alemohammad et al. (arXiv 2307.01850) over the fraction α and the size M. The stationary squared error of a
 Gaussian's mean, times the mass αM of real examples, is one number over the whole diagram where α is small.
 
-    python -m experiments.real_fraction     one and a half minutes on two CPU cores
+    python -m experiments.real_fraction
 
-Expected: error times αM .45 to .56 for fresh examples at α = .1 and .3, whatever M (law 1/2 for small α at large αM),
-and 1.26 to 1.51 for replayed ones (law 3/2): a replayed example counts for a third of a fresh one.
+Expected: error times αM near 1/(2 - α) for fresh examples and (3 - 2α)/(2 - α) for replayed ones once αM is large,
+whatever M: 1/2 and 3/2 where α is small, so that a replayed example then counts for a third of a fresh one.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.gaussian import Gaussian
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script, watched
+from experiments.shared.launch import Options, script, span, watched
 
 REGIMES = ("real_fraction_fresh", "real_fraction_replayed")
 
@@ -118,4 +118,22 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-main = script(__name__, __file__, Config(), SMALL, run, draw, table, description=__doc__)
+def summary(dataset: xr.Dataset) -> str:
+    """Return error x real mass beside its law, at the smallest share above none and at the largest below all."""
+    parts = []
+    real = dataset["ratio"] * dataset["samples"]
+    for name in REGIMES:
+        measured, law = (
+            real * one.sel(regime=name) for one in (dataset["mean_error"].mean("seed"), dataset["mean_error_law"])
+        )
+        shares = [share for share in dataset["ratio"].to_numpy() if 0 < share < 1]
+        cells = [
+            f"{span(measured.sel(ratio=share), '.2f')} at α = {share:g} (law {span(law.sel(ratio=share), '.2f')})"
+            for share in (shares[0], shares[-1])
+        ]
+        parts.append(f"{name.removeprefix('real_fraction_')} {' and '.join(cells)}")
+    sizes = dataset["samples"].to_numpy()
+    return f"error x αM, M = {sizes[0]} to {sizes[-1]}: {'; '.join(parts)}"
+
+
+main = script(__name__, __file__, Config(), SMALL, run, draw, table, summary, description=__doc__)

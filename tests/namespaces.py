@@ -6,15 +6,17 @@
 A module exports the names in its `__all__`; without one, the functions and classes that it defines under public names.
 A package of `OPEN` passes on all that its modules export, each by a static import, which type checkers and editors
 read. The other packages choose by hand what they import. In both kinds `__all__` follows from the imports. In
-experiments/README.md, a script that has no row in the table gets one from its docstring.
+experiments/README.md, a script that has no row in the table gets one from its docstring; the numbers in the rows, and
+experiments/RESULTS.md, are what `python -m experiments.all --write` took.
 """
 
 import argparse
 import ast
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from experiments.shared import pages
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = "collapse_jax"
@@ -114,20 +116,14 @@ def tabled(readme: str, scripts: Mapping[str, str]) -> str:
 
 
 def row_of(name: str, docstring: str) -> str:
-    """Return the row of a script: its claim, how long it takes and what it shows.
+    """Return the row of a script: its claim, and what its figure is after, as far as its docstring tells."""
+    claim = " ".join(docstring.split("\n\n")[0].split()).replace("|", "\\|")
+    return f"| [{name}]({name}.py) | {claim} | — | | | |"
 
-    Raises ValueError where its docstring has no line with the command and the minutes, or no paragraph `Expected`.
-    """
-    text = " ".join(docstring.split("\n\n")[0].split())
-    minutes = re.search(rf"^ +python -m experiments\.{name} +(\S.*)$", docstring, re.MULTILINE)
-    expected = re.search(r"^Expected:? (.*?)(?:\n\n|\Z)", docstring, re.MULTILINE | re.DOTALL)
-    if minutes is None or expected is None:
-        raise ValueError(
-            f"the docstring of experiments/{name}.py must have a line `    python -m experiments.{name}     minutes` "
-            "and a paragraph `Expected: ...`"
-        )
-    cells = [f"[{name}]({name}.py)", text, "—", minutes[1], " ".join(expected[1].split())]
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+def in_pages(readme: str) -> dict[Path, str]:
+    """Return the pages of experiments, under this root, with the rows that were taken."""
+    return {ROOT / path.relative_to(pages.ROOT): text for path, text in pages.in_step(readme).items()}
 
 
 def in_step() -> dict[Path, str]:
@@ -145,12 +141,12 @@ def in_step() -> dict[Path, str]:
         for path in (ROOT / "experiments").glob("*.py")
         if path.stem not in ("__init__", "all")
     }
-    return {**found, ROOT / README: tabled((ROOT / README).read_text(), scripts)}
+    return found | in_pages(tabled((ROOT / README).read_text(), scripts))
 
 
 def out_of_step() -> dict[Path, str]:
     """Return the files that must be written, with their text."""
-    return {path: text for path, text in in_step().items() if path.read_text() != text}
+    return {path: text for path, text in in_step().items() if not path.exists() or path.read_text() != text}
 
 
 def main() -> None:

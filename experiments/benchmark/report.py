@@ -30,7 +30,7 @@ def provenance(dtype: str) -> str:
             "cores": cores,
             "memory_bytes": psutil.virtual_memory().total,
             "devices": [device.device_kind for device in jax.devices()],
-            "processor": _processor(),
+            "processor": processor(),
             "dtype": dtype,
             "generator": str(jax.random.key_impl(jax.random.key(0))),
             "python": platform.python_version(),
@@ -128,7 +128,7 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the name of the processor."""
     known = Path("/proc/cpuinfo")
     named = re.search(r"model name\s*: (.*)", known.read_text()) if known.exists() else None

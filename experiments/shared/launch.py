@@ -5,13 +5,14 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import jax
+import numpy as np
 import xarray as xr
 from jax.experimental.compilation_cache import compilation_cache
 from matplotlib.figure import Figure
@@ -45,6 +46,33 @@ class Options:
 C = TypeVar("C", bound=Options)
 
 
+@dataclass(frozen=True)
+class Experiment(Generic[C]):
+    """An experiment as its script declares it; to call it is to run its command.
+
+    `config`, `small`, `run`, `draw`, `table` and `description` are as in `launch`. `summary` returns, in a line, what
+    the table of all experiments says of a result; it is that of a run with the arguments `measured`.
+    """
+
+    name: str
+    config: C
+    small: Mapping[str, Any]
+    run: Callable[[C, Path], xr.Dataset]
+    draw: Callable[[xr.Dataset], Mapping[str, Figure]]
+    table: Callable[[xr.Dataset], str]
+    summary: Callable[[xr.Dataset], str]
+    description: str
+    measured: tuple[str, ...] = ()
+
+    def __call__(self) -> None:
+        """Run the command line."""
+        launch(self.name, self.config, self.small, self.run, self.draw, self.table, description=self.description)
+
+    def configured(self, arguments: Sequence[str]) -> C:
+        """Return the configuration that arguments of the command line ask for."""
+        return parse(self.config, self.small, self.description, arguments)
+
+
 def script(
     module: str,
     file: str,
@@ -53,18 +81,22 @@ def script(
     run: Callable[[C, Path], xr.Dataset],
     draw: Callable[[xr.Dataset], Mapping[str, Figure]],
     table: Callable[[xr.Dataset], str],
+    summary: Callable[[xr.Dataset], str],
     *,
     description: str,
-) -> Callable[[], None]:
-    """Return the command of an experiment, and run it if its module is the one that Python was started on.
+    measured: tuple[str, ...] = (),
+) -> Experiment[C]:
+    """Return an experiment, and run it if its module is the one that Python was started on.
 
     `module` and `file` are the script's `__name__` and `__file__`, whose stem names the experiment; the rest as in
-    `launch`. It is the last line of a script, since everything above it has to be there when it runs.
+    `Experiment`. It is the last line of a script, since everything above it has to be there when it runs.
     """
-    command = partial(launch, Path(file).stem, config, small, run, draw, table, description=description)
+    experiment = Experiment(
+        Path(file).stem, config, small, run, draw, table, summary, description=description, measured=measured
+    )
     if module == "__main__":
-        command()
-    return command
+        experiment()
+    return experiment
 
 
 def launch(
@@ -84,10 +116,8 @@ def launch(
     is kept beside the results, so that a second start finds it (unless JAX was told of another folder).
     """
     usual = config
-    default = dataclasses.replace(config, **small) if "--small" in sys.argv else config
     try:
-        tyro = require("tyro", "the command line of an experiment")
-        config = tyro.cli(type(config), default=default, description=description)
+        config = parse(config, small, description, sys.argv[1:])
         _require_tensorboard(config.tensorboard)
         if not config.progress:
             _log_segments()
@@ -127,6 +157,21 @@ def _settings(config: Any, within: str = "") -> Iterator[str]:
             yield f"{within}{field.name}"
 
 
+def parse(config: C, small: Mapping[str, Any], description: str, arguments: Sequence[str]) -> C:
+    """Return the configuration that a command line asks for: `config`, or with --small what that changes in it."""
+    default = dataclasses.replace(config, **small) if "--small" in arguments else config
+    tyro = require("tyro", "the command line of an experiment")
+    parsed: C = tyro.cli(type(config), default=default, description=description, args=arguments)
+    return parsed
+
+
+def identity(config: Options) -> Any:
+    """Return a record of what a result depends on: the configuration without the options."""
+    options = {field.name for field in dataclasses.fields(Options)}
+    own = {name: value for name, value in vars(config).items() if name not in options}
+    return dataclasses.make_dataclass("Identity", list(own))(**own)
+
+
 def _run(
     name: str,
     config: C,
@@ -135,10 +180,7 @@ def _run(
     draw: Callable[[xr.Dataset], Mapping[str, Figure]],
     table: Callable[[xr.Dataset], str],
 ) -> None:
-    options = {field.name for field in dataclasses.fields(Options)}
-    own = {name: value for name, value in vars(config).items() if name not in options}
-    identity = dataclasses.make_dataclass("Identity", list(own))(**own)
-    directory = results.folder(config.results, name, identity, create=False)
+    directory = results.folder(config.results, name, identity(config), create=False)
     if config.plot_only:
         dataset = results.load(directory)
     else:
@@ -222,6 +264,12 @@ def interval(values: xr.DataArray, mean: str = ".3f", error: str = ".3f") -> str
     """Return the mean over seeds ± two standard errors, in these formats; NaN where a seed's value is NaN."""
     spread = 2.0 * float(values.std(ddof=1, skipna=False)) / values.size**0.5 if values.size > 1 else float("nan")
     return f"{float(values.mean(skipna=False)):{mean}} ± {spread:{error}}"
+
+
+def span(values: Any, form: str = ".3f") -> str:
+    """Return the least and the greatest of some numbers in a format, once where they read alike."""
+    low, high = (format(float(one), form) for one in (np.min(values), np.max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def use_all_cores() -> None:

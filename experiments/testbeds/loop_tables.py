@@ -17,6 +17,26 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
+def summary(dataset: xr.Dataset) -> str:
+    """Return how much more diversity open-ended prompts lose than closed-ended ones, by testbed and utility."""
+    parts = []
+    if "diversity" in dataset:
+        last = dataset.isel(generation=-1, strength=-1)
+        cells = [
+            f"{_difference(-last['diversity'].sel(utility=one), -last['diversity_law'].sel(utility=one))} {one}"
+            for one in dataset["utility"].to_numpy()
+        ]
+        parts.append(
+            f"diversity lost, open − closed (law): single tokens, generation {_last(dataset)}: {', '.join(cells)}"
+        )
+    if "text_offered" in dataset:
+        text = text_of(dataset)
+        lost = (text["distinct_2"].sel(arm="control") - text["distinct_2"]).isel(generation=-1)
+        cells = [f"{_difference(lost.sel(arm=one))} {one}" for one in ("x", "-1/x", "aware")]
+        parts.append(f"distinct-2 lost, open − closed: text, generation {_last(text)}: {', '.join(cells)}")
+    return f"{'; '.join(parts)}; ± two standard errors"
+
+
 def _token_lines(dataset: xr.Dataset) -> list[str]:
     return [*_growth_lines(dataset), *_crossing_lines(dataset), *_refit_lines(dataset), *_hard_lines(dataset), ""]
 
