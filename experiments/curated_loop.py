@@ -79,7 +79,19 @@ class Config(LanguageConfig):
     steps: int = 40
 
 
-SMALL = {"seeds": 3}
+SMALL = {
+    "generations": 3,
+    "samples": 64,
+    "steps": 15,
+    "seeds": 2,
+    "pretraining": 100,
+    "layers": 1,
+    "width": 32,
+    "token_generations": 6,
+    "token_samples": 1000,
+    "token_seeds": 3,
+    "reward_steps": 400,
+}
 
 
 def make_schemes(config: Config) -> cj.reward.Schemes:

@@ -75,9 +75,10 @@ GROUPS_SHOWN = ("replace", "accumulate", "oracle", "evolve, accumulate", "novel"
 
 SMALL = {
     "testbeds": ("text", "images"),
-    "seeds": 3,
-    "text": TextConfig(samples=128, generations=3, steps=30, pretraining=300),
-    "images": ImageConfig(samples=200, generations=3, steps=200),
+    "defences": ("accumulate", "tenth fresh", "oracle", "half, detector"),
+    "seeds": 2,
+    "text": TextConfig(samples=64, length=32, generations=2, steps=15, pretraining=100, layers=1),
+    "images": ImageConfig(samples=120, generations=2, steps=60),
     "instructions": InstructionConfig(generations=3, steps=30, batch_size=16, pretraining=100, layers=1),
 }
 

@@ -59,7 +59,7 @@ class Config(LanguageConfig):
     """Name or folder of a sentence-transformers model (extra `embeddings`), for a semantic measure of its own."""
 
 
-SMALL = {"generations": 4, "samples": 192, "steps": 40}
+SMALL = {"generations": 3, "samples": 64, "steps": 15, "seeds": 2, "pretraining": 100, "length": 32, "layers": 1}
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 
@@ -201,5 +201,14 @@ def summary(dataset: xr.Dataset) -> str:
 
 
 main = script(
-    __name__, __file__, Config(), SMALL, run, draw, table, summary, description=__doc__, measured=("--small",)
+    __name__,
+    __file__,
+    Config(),
+    SMALL,
+    run,
+    draw,
+    table,
+    summary,
+    description=__doc__,
+    measured=("--generations", "4", "--samples", "192", "--steps", "40"),
 )

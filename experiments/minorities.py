@@ -46,8 +46,8 @@ class Config(Minorities):
 
 SMALL = {
     "tokens": TokensConfig(samples=125, generations=20, seeds=60),
-    "points": PointsConfig(samples=150, generations=10, seeds=4, drawn=1000, held_out=100),
-    "images": ImagesConfig(generations=4, seeds=2, steps=200),
+    "points": PointsConfig(samples=125, generations=5, seeds=3, drawn=500, held_out=100),
+    "images": ImagesConfig(samples=125, generations=2, seeds=2, steps=60),
 }
 # Lineages from which a mean is normal enough to be scored.
 MANY = 50

@@ -80,11 +80,12 @@ class Config(Options):
 
 
 SMALL = {
-    "seeds": 3,
-    "vae_generations": 6,
-    "vae_steps": 500,
-    "flow_generations": 4,
-    "flow_steps": 600,
+    "samples": 200,
+    "seeds": 2,
+    "vae_generations": 3,
+    "vae_steps": 150,
+    "flow_generations": 2,
+    "flow_steps": 150,
     "guidances": (0.0, 1.0),
 }
 

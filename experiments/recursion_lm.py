@@ -43,7 +43,17 @@ class Config(LanguageConfig):
     """Ways of writing to compare where rows are replaced; none leaves the comparison out."""
 
 
-SMALL = {"generations": 5, "seeds": 3, "shares": (0.1,), "ways": ()}
+SMALL = {
+    "generations": 3,
+    "samples": 96,
+    "steps": 15,
+    "seeds": 2,
+    "pretraining": 100,
+    "length": 32,
+    "layers": 1,
+    "shares": (0.1,),
+    "ways": (),
+}
 
 
 def arms(shares: tuple[float, ...]) -> list[cj.generative.Regime]:
@@ -175,5 +185,14 @@ def summary(dataset: xr.Dataset) -> str:
 
 
 main = script(
-    __name__, __file__, Config(), SMALL, run, draw, table, summary, description=__doc__, measured=("--small",)
+    __name__,
+    __file__,
+    Config(),
+    SMALL,
+    run,
+    draw,
+    table,
+    summary,
+    description=__doc__,
+    measured=("--generations", "5", "--seeds", "3", "--shares", "0.1", "--ways"),
 )

@@ -40,7 +40,7 @@ class Config(Options):
     """Gap below which the trained utilities are continued by their tangents."""
 
 
-SMALL = {"n_items": 16, "sizes": (4, 8, 16, 32), "steps": 2000}
+SMALL = {"n_items": 16, "sizes": (4, 8, 16), "steps": 1000, "seeds": 2}
 SCHEMES: dict[str, tuple[str, dict[str, float]]] = {
     "x": ("linear", {}),
     "√x": ("power", {}),

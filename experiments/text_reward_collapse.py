@@ -34,7 +34,7 @@ class Config(reward_collapse.Config):
     learning_rate: float = 1e-3
 
 
-SMALL = {"steps": 300, "records": 2}
+SMALL = {"seeds": 2, "steps": 60, "records": 2, "layers": 1, "width": 32}
 
 main = script(
     __name__,
