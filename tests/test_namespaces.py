@@ -9,6 +9,7 @@ import pytest
 import collapse_jax as cj
 from collapse_jax.generative import families, selections
 from collapse_jax.testing import check_selection
+from experiments.shared import pages
 from experiments.shared.sources import IMAGES, TEXTS, read_source
 from tests import namespaces
 from tests.fuzz import arguments, laws, measures, records, settings, sweeps
@@ -76,7 +77,9 @@ def test_what_is_out_of_step_is_named_then_written(tmp_path, monkeypatch, capsys
     (folder / "__init__.py").write_text(PACKAGE)
     (folder / "new.py").write_text("def new_metric(): ...\n")
     (tmp_path / "experiments").mkdir()
-    (tmp_path / namespaces.README).write_text("| [last](last.py) | x |\n")
+    rows = pages.taken()
+    (tmp_path / namespaces.README).write_text(pages.with_rows("| [last](last.py) | x | — | | | |\n", rows))
+    (tmp_path / "experiments" / "RESULTS.md").write_text(pages.results_page(rows))
     monkeypatch.setattr(namespaces, "ROOT", tmp_path)
     monkeypatch.setattr("sys.argv", ["namespaces"])
     with pytest.raises(SystemExit) as ended:

@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -186,12 +186,12 @@ def _run(
     else:
         # Processes share the folder: where one of them is refused, so are the others.
         with results.nothing_left(directory):
-            results.folder(config.results, name, identity)
+            results.folder(config.results, name, identity(config))
             dataset = run(config, directory)
         if jax.process_index():
             return
         results.save(dataset, directory)
-        results.enter(directory, _changed(config, usual, options))
+        results.enter(directory, _changed(identity(config), identity(usual)))
     for file, figure in draw(dataset).items():
         write_atomically(directory / file, partial(figure.savefig, dpi=150))
         print(f"figure: {directory / file}")
@@ -199,15 +199,15 @@ def _run(
     print(table(dataset))
 
 
-def _changed(config: Any, usual: Any, left_out: Collection[str] = (), within: str = "") -> dict[str, str]:
+def _changed(config: Any, usual: Any, within: str = "") -> dict[str, str]:
     """Return the settings of a configuration that aren't the usual ones, nested ones by their whole name."""
     found: dict[str, str] = {}
     for field in dataclasses.fields(config):
         value, default = getattr(config, field.name), getattr(usual, field.name)
-        if field.name in left_out or value == default:
+        if value == default:
             continue
         if dataclasses.is_dataclass(value):
-            found |= _changed(value, default, within=f"{within}{field.name}.")
+            found |= _changed(value, default, f"{within}{field.name}.")
         else:
             found[f"{within}{field.name}"] = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return found
