@@ -8,6 +8,7 @@ import scipy.stats
 import xarray as xr
 
 from collapse_jax.metrics.profile import DEFINITIONS, VARIABLES, collapse_profile
+from collapse_jax.metrics.rank_intervals import rank_sum, signed_rank
 from collapse_jax.plotting.profile import collapse_profile as plot
 
 T, SEEDS = 24, 12
@@ -54,10 +55,10 @@ def test_a_collapsing_population_is_told_from_a_stable_one():
 
 
 def test_values_are_the_known_trends():
-    grown = np.broadcast_to(0.1 * (TIME - 1.0), (2, T))
-    flat = np.ones((2, T))
-    dataset = labelled(2, risk=2 + grown, variance=np.exp(-grown), tail=0.9 - 0.03 * grown, modes=5 - grown)
-    control = labelled(2, risk=2 * flat, variance=flat, tail=0.9 * flat, modes=5 * flat)
+    grown = np.broadcast_to(0.1 * (TIME - 1.0), (4, T))
+    flat = np.ones((4, T))
+    dataset = labelled(4, risk=2 + grown, variance=np.exp(-grown), tail=0.9 - 0.03 * grown, modes=5 - grown)
+    control = labelled(4, risk=2 * flat, variance=flat, tail=0.9 * flat, modes=5 * flat)
     profile = collapse_profile(dataset, control)
 
     def row(name, key="value"):
@@ -89,39 +90,54 @@ def test_the_scaling_law_is_a_slope_against_samples():
         return np.array([scipy.stats.linregress(np.log(samples), log).slope for log in logs])
 
     for generation in (1, 17):
-        differences = slope(dataset, generation) - slope(control, generation)
-        want = scipy.stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+        averages = walsh(slope(dataset, generation) - slope(control, generation))
         got = profile.sel(generation=generation, samples=40.0)
-        np.testing.assert_allclose([got["value"], got["lower"], got["upper"]], [differences.mean(), *want], rtol=1e-9)
+        # Of twelve differences, the critical value of signed ranks at 2.5 % a side is 13 in the usual tables.
+        want = [np.median(averages), averages[13], averages[-14]]
+        np.testing.assert_allclose([got["value"], got["lower"], got["upper"]], want, rtol=1e-9)
+
+
+def walsh(differences):
+    """Return all averages of two differences, or of one with itself, in ascending order."""
+    pairs = itertools.combinations_with_replacement(differences, 2)
+    return np.sort([(first + second) / 2 for first, second in pairs])
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
-def test_intervals_are_scipys_tests_paired_or_welch(level):
+def test_intervals_are_what_wilcoxons_tests_dont_reject(level):
     rng = np.random.default_rng(2)
-    dataset, control = labelled(6, risk=rng.normal(size=(6, 3))), labelled(6, risk=rng.normal(size=(6, 3)) * 2)
+    dataset, control = labelled(7, risk=rng.normal(size=(7, 3))), labelled(7, risk=rng.normal(size=(7, 3)) * 2)
     unpaired = labelled(9, risk=rng.normal(size=(9, 3)) * 2)
+    ours = dataset["risk"].to_numpy()
+
+    def signed_ranks(shift, side):
+        return scipy.stats.wilcoxon(ours - control["risk"].to_numpy() - shift, alternative=side, mode="exact").pvalue
+
+    def rank_sums(shift, side):
+        return scipy.stats.mannwhitneyu(
+            ours, unpaired["risk"].to_numpy() + shift, alternative=side, method="exact"
+        ).pvalue
+
     # Lineages are paired by the label of their seed, wherever they stand.
-    for given, test in (
-        (control.isel(seed=[3, 5, 0, 1, 4, 2]), scipy.stats.ttest_rel(dataset["risk"], control["risk"])),
-        (unpaired, scipy.stats.ttest_ind(dataset["risk"], unpaired["risk"], equal_var=False)),
-    ):
+    for given, p_values in ((control.isel(seed=[3, 5, 0, 1, 4, 2, 6]), signed_ranks), (unpaired, rank_sums)):
         row = collapse_profile(dataset, given, level=level).sel(definition="risk_rises")
-        want = test.confidence_interval(level)
-        np.testing.assert_allclose(row["lower"], want.low, rtol=1e-9)
-        np.testing.assert_allclose(row["upper"], want.high, rtol=1e-9)
+        for bound, side, inwards in (("lower", "greater", 1e-6), ("upper", "less", -1e-6)):
+            at = row[bound].to_numpy()
+            assert (p_values(at - inwards, side) <= (1 - level) / 2).all()
+            assert (p_values(at + inwards, side) > (1 - level) / 2).all()
 
 
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("definition", COLLAPSE_ONLY)
 def test_intervals_cover_as_often_as_they_say(definition, paired):
     # Many independent repetitions of one experiment, as another dimension.
-    rng, repetitions, generations, seeds = np.random.default_rng(3), 4000, 8, 5
+    rng, repetitions, generations, seeds = np.random.default_rng(3), 4000, 8, 8
     dims, shape = ("repetition", "seed", "generation"), (repetitions, seeds, generations)
     coords = {"seed": np.arange(seeds), "generation": np.arange(1, generations + 1)}
     shared = rng.normal(size=shape)
 
     def lineages(grown, offset):
-        # Half of the noise is shared by equal seeds. The variance does not change: there its interval is exact.
+        # Half of the noise is shared by equal seeds. The variance does not change.
         noise = 0.05 * ((shared if paired else rng.normal(size=shape)) + rng.normal(size=shape))
         values = {name: (dims, 1 + grown * (name != "variance") + noise) for name in VARIABLES}
         return xr.Dataset(values, coords | {"seed": np.arange(seeds) + offset})
@@ -133,8 +149,11 @@ def test_intervals_cover_as_often_as_they_say(definition, paired):
     known = {"variance_collapses": 0.0, "risk_diverges": 0.1 * (1 - kept(generations))}
     truth = known.get(definition, grown[-1])
     inside = float(((row["lower"] <= truth) & (truth <= row["upper"])).mean())
-    z = (inside - 0.9) / np.sqrt(0.9 * 0.1 / repetitions)
-    assert abs(z) < 4
+    # Ranks are discrete: the usual tables have 5 and 15 for at most 5 % a side, whose exact chances these are.
+    exact = 1 - 2 * (10 / 2**8 if paired else 0.0415)
+    z = (inside - exact) / np.sqrt(exact * (1 - exact) / repetitions)
+    # The smaller of two conditions has a lower bound that is the smaller of two.
+    assert z > -4 if definition == "risk_diverges" else abs(z) < 4
 
 
 def kept(t):
@@ -201,18 +220,135 @@ def test_a_lineage_that_is_not_a_number_spoils_its_generations_alone():
     assert np.isfinite(spoiled["holds"].isel(generation=slice(2, 10))).all()
 
 
-def test_an_infinite_risk_and_a_lost_variance_are_results():
+def test_infinite_risks_and_lost_variances_are_results():
     rng = np.random.default_rng(8)
     dataset, control = population(rng, 0.0), population(rng, 0.0)
-    dataset["risk"][0, -1] = np.inf
+    dataset["risk"][:, -1] = np.inf
     dataset["variance"][:, -1] = 0.0
     last = collapse_profile(dataset, control).isel(generation=-1)
     for name in ("risk_rises", "risk_rises_much"):
         row = last.sel(definition=name)
         assert [float(row[key]) for key in ("value", "lower", "upper", "holds")] == [np.inf, np.inf, np.inf, 1]
-    assert float(last["value"].sel(definition="variance_collapses")) == pytest.approx(
-        -1, abs=0.01
-    )  # (2v/(v+m), curved)
+    row = last.sel(definition="variance_collapses")
+    assert [float(row[key]) for key in ("value", "lower", "upper", "holds")] == [-1, -1, -1, 1]
+
+
+def test_one_infinite_risk_among_many_decides_nothing():
+    rng = np.random.default_rng(8)
+    dataset, control = population(rng, 0.0), population(rng, 0.0)
+    dataset["risk"][0, -1] = np.inf
+    for given in (control, control.assign_coords(seed=np.arange(SEEDS) + 100)):
+        last = collapse_profile(dataset, given).isel(generation=-1).sel(definition=["risk_rises", "risk_rises_much"])
+        assert np.isfinite(last["value"]).all()
+        assert (last["holds"] <= 0).all()
+        # Where the control is as infinite, there is no difference.
+        both = [one.assign(risk=one["risk"] + np.inf) for one in (dataset, given)]
+        last = collapse_profile(*both).isel(generation=-1).sel(definition="risk_rises")
+        assert [float(last[key]) for key in ("value", "lower", "upper", "holds")] == [0, 0, 0, 0]
+
+
+RISKS = np.array([92.7, 318, 303.4, 9248, 2338.3, 144.8])
+"""Risks of six lineages of a mixture, whose control has 3.94."""
+
+
+@pytest.mark.parametrize("first_seed", [0, 100])
+def test_a_rise_that_every_lineage_shows_is_found_however_unequal(first_seed):
+    noise = 1 + 0.01 * np.random.default_rng(12).normal(size=(6, 1))
+    control = labelled(6, risk=3.94 * noise).assign_coords(seed=np.arange(6) + first_seed)
+    for risk in (RISKS, np.minimum(RISKS, 300)):
+        last = collapse_profile(labelled(6, risk=risk[:, None]), control).isel(generation=-1)
+        assert last["holds"].sel(definition=["risk_rises", "risk_rises_much"]).values.tolist() == [1, 1]
+
+
+def alike(rng, seeds, repetitions, shape):
+    """Return lineages without trend, all variables of one distribution, many times over."""
+    dims = ("repetition", "seed", "generation", "samples")
+    values = {name: (dims, shape(rng, (repetitions, len(seeds), 4, 2))) for name in VARIABLES}
+    return xr.Dataset(values, {"seed": seeds, "generation": [1, 2, 3, 4], "samples": [10.0, 100.0]})
+
+
+SHAPES = {
+    "normal": lambda rng, shape: 9 + rng.normal(size=shape),
+    "skewed, without a mean": lambda rng, shape: np.exp(np.abs(rng.standard_cauchy(shape)).clip(0, 200)),
+    "few values": lambda rng, shape: rng.integers(1, 4, shape).astype(float),
+}
+STRONGER = {
+    "risk": lambda dataset, by: dataset["risk"] + by * dataset["generation"] * np.log(dataset["samples"]),
+    "variance": lambda dataset, by: dataset["variance"] / (1 + by),
+    "modes": lambda dataset, by: dataset["modes"] - by,
+    "tail": lambda dataset, by: dataset["tail"] - by,
+    "off_support": lambda dataset, by: dataset["off_support"] + by,
+}
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("lineages", [4, 6, 10])
+@pytest.mark.parametrize("name", SHAPES)
+def test_without_collapse_each_side_is_found_once_in_forty_at_most(name, lineages, paired):
+    rng, repetitions = np.random.default_rng(13), 6000
+    seeds = np.arange(lineages)
+    dataset, control = (alike(rng, seeds + k, repetitions, SHAPES[name]) for k in (0, 0 if paired else 100))
+    last = collapse_profile(dataset, control).isel(generation=-1, samples=0)
+    # A risk that must double is not there by half.
+    null = last.drop_sel(definition="risk_rises_much")
+    highest = 0.025 + 4 * np.sqrt(0.025 * 0.975 / repetitions)
+    for side in (1, -1):
+        assert ((null["holds"] == side).mean("repetition") <= highest).all()
+    # No verdict is out of reach: a collapse that is larger than any noise is found.
+    dataset, control = dataset.isel(repetition=slice(20)), control.isel(repetition=slice(20))
+    for name, stronger in STRONGER.items():
+        dataset[name] = stronger(dataset, 1e300 if name == "variance" else 1e100)
+    last = collapse_profile(dataset, control).isel(generation=-1, samples=0)
+    assert (last["holds"].drop_sel(definition="scaling_law_changes") == 1).all()
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("lineages", [4, 6, 10])
+def test_a_stronger_collapse_of_a_lineage_never_makes_a_verdict_less_sure(lineages, paired):
+    rng = np.random.default_rng(14)
+
+    def skewed(rng, shape):
+        return np.exp(np.abs(rng.standard_cauchy(shape)).clip(0, 10))
+
+    repetitions, seeds = 500, np.arange(lineages)
+    dataset, control = (alike(rng, seeds + k, repetitions, skewed) for k in (0, 0 if paired else 100))
+    # More risk is, for the scaling law, an exponent that is nearer to none.
+    for ways in (STRONGER, {"risk": lambda dataset, by: dataset["risk"] * dataset["samples"] ** (by / 10)}):
+        # Some have collapsed by about the noise, and are undecided; then one lineage of each collapses further.
+        for strength in (0.0, 1.0, 5.0):
+            before = dataset.assign({name: stronger(dataset, strength) for name, stronger in ways.items()})
+            more = xr.DataArray(skewed(rng, repetitions).clip(0, 500), dims="repetition") * (dataset["seed"] == 1)
+            after = before.assign({name: stronger(before, more) for name, stronger in ways.items()})
+            only = ["scaling_law_changes"] if len(ways) == 1 else COLLAPSE_ONLY
+            was, now = (collapse_profile(one, control).sel(definition=only) for one in (before, after))
+            assert was["holds"].notnull().isel(generation=-1).all()
+            assert (now["holds"] >= was["holds"]).where(was["holds"].notnull(), True).all()
+            assert len(np.unique(was["holds"].isel(generation=-1))) > 1
+            for bound in ("lower", "upper"):
+                rises = was["sign"] * (now[bound] - was[bound])
+                assert (rises.fillna(0.0) >= -1e-9 * abs(was[bound].where(np.isfinite(was[bound]), 1.0)).clip(1)).all()
+
+
+@pytest.mark.parametrize(("lineages", "level"), [(3, 0.95), (2, 0.9)])
+def test_too_few_lineages_have_no_verdict_and_say_so(lineages, level):
+    dataset = labelled(lineages, risk=np.full((lineages, 2), 9.0), tail=np.zeros((lineages, 2)))
+    control = labelled(lineages, risk=np.ones((lineages, 2)), tail=np.ones((lineages, 2)))
+    with pytest.warns(UserWarning, match=f"{lineages} lineages beside {lineages} of the control are too few"):
+        profile = collapse_profile(dataset, control, level=level)
+    assert (profile["holds"].sel(definition=["risk_rises", "tail_disappears"]) == 0).all()
+    assert np.isinf(profile["upper"].sel(definition="risk_rises")).all()
+
+
+@pytest.mark.parametrize("lineages", [12, 30, 50])
+def test_ranks_of_many_lineages_are_nearly_those_of_few(lineages, monkeypatch):
+    exact = signed_rank(lineages, 0.025), rank_sum(lineages, lineages + 8, 0.025)
+    for one in (signed_rank, rank_sum):
+        one.cache_clear()
+    monkeypatch.setattr("collapse_jax.metrics.rank_intervals.EXACT", 0)
+    normal = signed_rank(lineages, 0.025), rank_sum(lineages, lineages + 8, 0.025)
+    for one in (signed_rank, rank_sum):
+        one.cache_clear()
+    assert all(few - 3 <= many <= few for few, many in zip(exact, normal, strict=True))
 
 
 def test_risks_that_are_not_positive_have_no_ratio():

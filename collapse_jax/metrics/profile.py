@@ -6,36 +6,47 @@ on fresh real data only (α = 1). A difference of 0 is "as the control":
 
 | definition | difference | unit | collapse |
 |---|---|---|---|
-| risk_rises_much | ratio of the mean risks - 1 | multiples of the control's risk | above MUCH - 1: it has doubled |
+| risk_rises_much | risk / control's risk - 1 | multiples of the control's risk | above MUCH - 1: it has doubled |
 | risk_rises | risk | the risk's | above 0 |
 | risk_diverges | growth beyond saturation, see `risk_diverges` | the risk's, a generation | above 0 |
 | scaling_law_changes | slope of log risk against log samples | 1 | above 0: more data helps less |
-| variance_collapses | 2 v / (v + m), m the control's mean variance | 1, from -1: none left | below 0 |
+| variance_collapses | (v - c) / (v + c), c the control's variance | 1, from -1: none left | below 0 |
 | modes_merge | number of modes | 1 | below 0 |
 | tail_disappears | share of the real tail that is covered | 1 | below 0 |
 | off_support_appears | mass off the real support | 1 | above 0 |
 
-A definition that holds says that the difference is there, not that it is large: its size is the value. The variance is
-compared on a bounded scale, about half the logarithm of the ratio near 0, since after many generations means of
-variances are ruled by rare lineages while most have collapsed, and since a lineage may have lost all of it.
+A definition that holds says that the difference is there, not that it is large: its size is the value. Ratios of risks
+and variances are compared as logarithms, and told in the units above.
+
+**Verdicts rest on ranks**, see `rank_intervals`, and not on Student's t. Risks and variances of lineages are
+heavy-tailed: six of which each has at least 23 times its control's risk have a standard error as large as their mean,
+so that a t interval includes 0, and the worse the worst lineage is, the less evident the rise. By ranks a stronger
+collapse of any lineage never makes a verdict less sure, and where the population is as its control each side is found
+with a chance of at most (1 - level) / 2, for any distribution and any number of lineages.
+
+The price is that few lineages are too few. At a level of .95, pairs decide from six lineages on: five alike pairs all
+differ to one side with a chance of 1/32, more than the 1/40 that is allowed. With four or five, pairs are judged as two
+independent groups. That is right too, if less sharp, where a shared seed makes two lineages more alike than others,
+as shared randomness does. With three or fewer there is no verdict: bounds are infinite, and a warning says so.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 import xarray as xr
 
 from collapse_jax.checks.annotations import checked
+from collapse_jax.metrics.rank_intervals import Shift, rank_sum, shift, signed_rank
 
 __all__ = ["collapse_profile"]
 
 MUCH = 2.0
-"""The factor by which the mean risk must exceed the control's to have risen much."""
+"""The factor by which the risk must exceed the control's to have risen much."""
 
 Contrast = tuple[xr.DataArray, xr.DataArray]
-"""A statistic of each lineage of the population and of the control, whose means over seeds are compared."""
+"""A statistic of each lineage of the population and of the control: by how much is the first above the second?"""
 
 
 class Definition(NamedTuple):
@@ -45,17 +56,30 @@ class Definition(NamedTuple):
     sign: int
     threshold: float
     contrasts: Callable[[xr.DataArray, xr.DataArray], list[Contrast]]
+    unit: Callable[[xr.DataArray], xr.DataArray] = lambda apart: apart
+    """From a difference of the contrast's statistics to the difference that is reported, rising."""
 
 
-def risk_rises_much(population: xr.DataArray, control: xr.DataArray) -> list[Contrast]:
-    """Return the contrast whose difference is the ratio of mean risks - 1; NaN where the control's is not positive.
+def logarithms(population: xr.DataArray, control: xr.DataArray) -> list[Contrast]:
+    """Return the contrast of the variable's logarithm; NaN below 0."""
+    return [(_log(population), _log(control))]
 
-    Its spread is that of the ratio to first order in the control's spread (the delta method).
-    """
-    scale = control.mean("seed", skipna=False)
-    scale = scale.where(scale > 0)
-    ratio = population.mean("seed", skipna=False) / scale
-    return [(population / scale - 1, ratio.where(np.isfinite(ratio), 0.0) * (control / scale - 1))]
+
+def _log(values: xr.DataArray) -> xr.DataArray:
+    logarithm: xr.DataArray = xr.apply_ufunc(np.log, values.where(values >= 0))
+    return logarithm
+
+
+def _excess(log_ratio: xr.DataArray) -> xr.DataArray:
+    """Return r - 1 of a ratio r."""
+    excess: xr.DataArray = xr.apply_ufunc(np.expm1, log_ratio)
+    return excess
+
+
+def _relative(log_ratio: xr.DataArray) -> xr.DataArray:
+    """Return (r - 1) / (r + 1) of a ratio r, in [-1, 1]."""
+    relative: xr.DataArray = xr.apply_ufunc(np.tanh, log_ratio / 2)
+    return relative
 
 
 def difference(population: xr.DataArray, control: xr.DataArray) -> list[Contrast]:
@@ -95,21 +119,12 @@ def scaling_law_changes(population: xr.DataArray, control: xr.DataArray) -> list
     return [(slope(population), slope(control))]
 
 
-def variance_collapses(population: xr.DataArray, control: xr.DataArray) -> list[Contrast]:
-    """Return the contrast of 2 v / (v + m), in [0, 2], where m is the control's mean variance: 1 at v = m.
-
-    The interval is right where the variances are equal and, since m is itself a mean over seeds, too wide elsewhere.
-    """
-    scale = control.mean("seed", skipna=False)
-    return [(2 / (1 + scale / population), 2 / (1 + scale / control))]
-
-
 DEFINITIONS = {
-    "risk_rises_much": Definition("risk", 1, MUCH - 1, risk_rises_much),
+    "risk_rises_much": Definition("risk", 1, MUCH - 1, logarithms, _excess),
     "risk_rises": Definition("risk", 1, 0.0, difference),
     "risk_diverges": Definition("risk", 1, 0.0, risk_diverges),
     "scaling_law_changes": Definition("risk", 1, 0.0, scaling_law_changes),
-    "variance_collapses": Definition("variance", -1, 0.0, variance_collapses),
+    "variance_collapses": Definition("variance", -1, 0.0, logarithms, _relative),
     "modes_merge": Definition("modes", -1, 0.0, difference),
     "tail_disappears": Definition("tail", -1, 0.0, difference),
     "off_support_appears": Definition("off_support", 1, 0.0, difference),
@@ -126,28 +141,31 @@ def collapse_profile(dataset: xr.Dataset, control: xr.Dataset, *, level: float =
     real tail still covered) and `off_support` (mass). The scaling law needs a dimension `samples`. Other dimensions of
     the dataset are kept; those that the control lacks are compared with the same control.
 
-    `value` is the mean difference from the control in the units of the module's table, `lower` and `upper` its
-    Student-t interval at `level`, a generation at a time: over differences by seed where both have the same seeds,
-    which share their randomness, else after Welch. An infinite mean has the interval of that one point. `rate` is the
-    least-squares slope of `value` from the first generation that has one, a generation. `holds` is 1 where the
+    `value` is the difference from the control in the units of the module's table, a Hodges-Lehmann estimate: the median
+    of averages of two lineages' differences where both have the same seeds, which share their randomness, else of all
+    differences between a lineage and one of the control. `lower` and `upper` are its interval by ranks at `level`, a
+    generation at a time; see above for what it rests on. A bound is the end of the unit's range where there are too few
+    lineages for it; the upper one of risk_diverges, whose conditions are two, needs more of them than others. `rate` is
+    the least-squares slope of `value` from the first generation that has one, a generation. `holds` is 1 where the
     interval lies on the side of collapse of `threshold`, -1 where it lies on the other, 0 where it includes it.
 
-    What was not measured is NaN, and named in the attribute `not_measured`; the mean over lineages is NaN where one
-    is. Raises ValueError for fewer than two seeds, no known variable, and dimensions or labels that don't match.
+    What was not measured is NaN, and named in the attribute `not_measured`; a value is NaN where one lineage is. Warns
+    where there are too few lineages for any verdict. Raises ValueError for fewer than two seeds, no known variable, and
+    dimensions or labels that don't match.
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level} must be between 0 and 1")
     dataset, control, paired = _matched(dataset, control)
+    _warn_of_too_few(dataset.sizes["seed"], control.sizes["seed"], level)
     rows, not_measured = [], []
     for name, definition in DEFINITIONS.items():
         row, variable = xr.Dataset(coords={"generation": dataset["generation"]}), definition.variable
         if variable in dataset and variable in control and (name != "scaling_law_changes" or _scales(dataset, control)):
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 contrasts = definition.contrasts(dataset[variable].astype(float), control[variable].astype(float))
-                bounds = [_interval(*contrast, paired, level) for contrast in contrasts]
-                # Where a definition has several conditions, the one that is furthest from being met decides.
-                for key, parts in zip(("value", "lower", "upper"), zip(*bounds, strict=True), strict=True):
-                    row[key] = parts[0] if len(parts) == 1 else np.minimum(*parts)
+                apart = _smallest(contrasts, paired, (1 - level) / 2)
+                for key, part in apart._asdict().items():
+                    row[key] = definition.unit(part)
                 row["rate"] = _rate(row["value"])
             row["holds"] = _verdict(row["lower"], row["upper"], definition)
         else:
@@ -162,7 +180,7 @@ def collapse_profile(dataset: xr.Dataset, control: xr.Dataset, *, level: float =
     profile["holds"].attrs = {"flag_values": [-1, 0, 1], "flag_meanings": "other_side undecided collapse"}
     profile.attrs = {
         "level": level,
-        "intervals": "paired by seed" if paired else "unpaired (Welch)",
+        "intervals": _intervals(paired, dataset.sizes["seed"], (1 - level) / 2),
         "not_measured": ", ".join(not_measured),
     }
     return profile.transpose("definition", "generation", ...)
@@ -221,24 +239,42 @@ def _rate(value: xr.DataArray) -> xr.DataArray:
     return _slopes(value, [(first, stop) for stop in range(1, len(measured) + 1)])
 
 
-def _interval(
-    population: xr.DataArray, control: xr.DataArray, paired: bool, level: float
-) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Return the difference of means over seeds and its Student-t interval, of differences if paired, else Welch's."""
-    groups = (population - control,) if paired else (population, control)
-    squares = [group.var("seed", ddof=1, skipna=False) / group.sizes["seed"] for group in groups]
-    means = [group.mean("seed", skipna=False) for group in groups]
-    value = means[0] if paired else means[0] - means[1]
-    parts = [square**2 / (group.sizes["seed"] - 1) for square, group in zip(squares, groups, strict=True)]
-    error, freedom = (squares[0], parts[0]) if paired else (squares[0] + squares[1], parts[0] + parts[1])
-    freedom = error**2 / freedom
-    # Without any spread the degrees of freedom are 0/0; the interval is a point for any number of them.
-    half = scipy.stats.t.ppf((1 + level) / 2, freedom.where(error > 0, 1.0)) * np.sqrt(error)
-    half = half.where(~np.isinf(value), 0.0)
-    return value, value - half, value + half
+def _smallest(contrasts: list[Contrast], paired: bool, alpha: float) -> Shift:
+    """Return the smallest shift of several contrasts: that of the condition which is furthest from being met.
+
+    It is above a threshold where all are, so that each lower bound may be wrong with a chance of alpha. It is below one
+    where any is: the upper bounds share alpha.
+    """
+    shared = alpha / len(contrasts)
+    by_pairs = paired and _pairs_decide(contrasts[0][0].sizes["seed"], shared)
+    shifts = [shift(*contrast, paired=by_pairs, alpha=alpha, alpha_upper=shared) for contrast in contrasts]
+    return Shift(*(parts[0] if len(parts) == 1 else np.minimum(*parts) for parts in zip(*shifts, strict=True)))
+
+
+def _pairs_decide(lineages: int, alpha: float) -> bool:
+    """Return whether signs of so many pairs can be rarer than alpha."""
+    return signed_rank(lineages, alpha) > 0
+
+
+def _intervals(paired: bool, lineages: int, alpha: float) -> str:
+    if not paired:
+        return "unpaired (rank sums)"
+    if not _pairs_decide(lineages, alpha):
+        return "unpaired (rank sums), as there are too few pairs"
+    return "paired by seed (signed ranks)"
+
+
+def _warn_of_too_few(lineages: int, others: int, level: float) -> None:
+    """Warn where not even groups without any overlap are rarer than the level asks."""
+    if not rank_sum(lineages, others, (1 - level) / 2):
+        warnings.warn(
+            f"{lineages} lineages beside {others} of the control are too few for a verdict at level={level}, whatever "
+            "they show: intervals are infinite, and every definition is undecided. Four of each are enough at .95",
+            stacklevel=4,
+        )
 
 
 def _verdict(lower: xr.DataArray, upper: xr.DataArray, definition: Definition) -> xr.DataArray:
     above, below = lower > definition.threshold, upper < definition.threshold
     side = definition.sign * (above.astype(int) - below.astype(int))
-    return side.where(~np.isnan(lower + upper))
+    return side.where(lower.notnull() & upper.notnull())
