@@ -146,9 +146,9 @@ def side_by_side(found):
 
 def draw(found):
     panels = {
-        "risk on real text (nats)": plotting.Curve(found["risk"]),
-        "diversity": plotting.Curve(found["diversity"]),
-        "minorities / true share": plotting.Curve(found["minorities"]),
+        "risk on real text (nats)": plotting.Curve(found["risk"], support=plotting.POSITIVE),
+        "diversity": plotting.Curve(found["diversity"], support=plotting.POSITIVE),
+        "minorities / true share": plotting.Curve(found["minorities"], support=plotting.POSITIVE),
     }
     return plotting.curves(panels, x="generation", hue="mitigation")
 
@@ -188,8 +188,12 @@ alive = [
 ]
 where = {"mitigation": exact["mitigation"], "generation": exact["generation"]}
 panels = {
-    "P(minority in the model)": plotting.Curve(exact["alive"].astype(float), xr.DataArray(alive, where)),
-    "share of the minority": plotting.Curve(exact["share"], xr.DataArray([steady] * 3 + [chosen.share], where)),
+    "P(minority in the model)": plotting.Curve(
+        exact["alive"].astype(float), xr.DataArray(alive, where), support=plotting.SHARE
+    ),
+    "share of the minority": plotting.Curve(
+        exact["share"], xr.DataArray([steady] * 3 + [chosen.share], where), support=plotting.SHARE
+    ),
 }
 plotting.curves(panels, x="generation", hue="mitigation")
 

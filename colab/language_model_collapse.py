@@ -141,13 +141,17 @@ def draw(population):
     """Draw perplexity and variety by generation, and display the histograms of a few generations."""
     rows = {
         "perplexity, real text": plotting.Curve(np.exp(population["risk"]), None, "log"),
-        "distinct-2 of what is written": plotting.Curve(population["distinct_2"]),
+        "distinct-2 of what is written": plotting.Curve(population["distinct_2"], support=plotting.SHARE),
     }
     display(plotting.curves(rows, x="generation", hue="regime"))
     few = population["surprise"].sel(generation=[1, generations // 2 + 1, generations])
     label = "log-perplexity of a row, first model (nats)"
     return plotting.curves(
-        {"share of rows": plotting.Curve(few)}, x="bin", hue="generation", column="regime", xlabel=label
+        {"share of rows": plotting.Curve(few, support=plotting.SHARE)},
+        x="bin",
+        hue="generation",
+        column="regime",
+        xlabel=label,
     )
 
 

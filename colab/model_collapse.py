@@ -49,8 +49,10 @@ def compare(family, regimes, samples=(30, 100)):
     population = cj.sweep(cj.make_recursion(family, plan), {"seed": range(seeds)})
     law = cj.predict_moments(plan).isel(ratio=0)
     rows = {
-        "variance": plotting.Curve(population["variance"], law["variance"]),
-        "squared error of the mean": plotting.Curve(population["mean"].isel(dim=0) ** 2, law["mean_error"]),
+        "variance": plotting.Curve(population["variance"], law["variance"], support=plotting.POSITIVE),
+        "squared error of the mean": plotting.Curve(
+            population["mean"].isel(dim=0) ** 2, law["mean_error"], support=plotting.POSITIVE
+        ),
     }
     return plotting.curves(rows, x="generation", hue="regime", column="samples")
 

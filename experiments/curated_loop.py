@@ -199,13 +199,19 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
             "drift (total variation)": "drift",
         }
         figures["figure.png"] = plotting.curves(
-            {label: plotting.Curve(frozen[name], frozen[f"{name}_law"]) for label, name in rows.items()},
+            {
+                label: plotting.Curve(frozen[name], frozen[f"{name}_law"], support=plotting.SHARE)
+                for label, name in rows.items()
+            },
             x="generation",
             hue="type",
             column="utility",
         )
         figures["refits.png"] = plotting.curves(
-            {label: plotting.Curve(_cases(dataset[f"refit_{name}"])) for label, name in rows.items()},
+            {
+                label: plotting.Curve(_cases(dataset[f"refit_{name}"]), support=plotting.SHARE)
+                for label, name in rows.items()
+            },
             x="generation",
             hue="refit",
             column="case",
@@ -221,14 +227,25 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
         }
         titles = {arm: arm for arm in text["arm"].to_numpy()}
         figures["text.png"] = plotting.curves(
-            {label: plotting.Curve(text[name], text.get(f"{name}_law")) for label, name in rows.items()},
+            {
+                label: plotting.Curve(
+                    text[name],
+                    text.get(f"{name}_law"),
+                    support=plotting.POSITIVE if name in ("vendi", "drift") else plotting.SHARE,
+                )
+                for label, name in rows.items()
+            },
             x="generation",
             hue="type",
             column="arm",
             titles=titles,
         )
         figures["text_rewards.png"] = plotting.curves(
-            {"reward offered, generation 1": plotting.Curve(_ranks(text["rewards"]), _ranks(text["rewards_law"]))},
+            {
+                "reward offered, generation 1": plotting.Curve(
+                    _ranks(text["rewards"]), _ranks(text["rewards_law"]), support=plotting.SHARE
+                )
+            },
             x="rank",
             hue="type",
             column="arm",

@@ -110,8 +110,11 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return reward and diversity against generations, one panel for each choice, one line for each real share."""
     rows = {
-        f"{label}": plotting.Curve(dataset[name], dataset[f"{name}_law"])
-        for name, label in (("reward", "mean reward"), ("diversity", "diversity 1 - Σp²"))
+        f"{label}": plotting.Curve(dataset[name], dataset[f"{name}_law"], support=support)
+        for name, label, support in (
+            ("reward", "mean reward", plotting.POSITIVE),
+            ("diversity", "diversity 1 - Σp²", plotting.SHARE),
+        )
     }
     titles = {name: name for name in dataset["choice"].to_numpy()}
     return {"figure.png": plotting.curves(rows, x="generation", hue="ratio", column="choice", titles=titles)}

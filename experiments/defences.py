@@ -47,6 +47,15 @@ COLUMNS = {
     "minority_risk": "min. risk",
 }
 """What is measured, each with its head in the table; shares of minorities are in units of their true share."""
+SUPPORTS = {
+    **dict.fromkeys(COLUMNS, plotting.POSITIVE),
+    **dict.fromkeys(("tail", "minority_coverage"), plotting.SHARE),
+}
+# A loss against the control is at most all that the control has, and may be a gain.
+LOSSES = {
+    **dict.fromkeys(("diversity lost", "tail lost"), (-np.inf, 1.0)),
+    **dict.fromkeys(("drift", "share of minorities, off by"), plotting.POSITIVE),
+}
 _FORMS = (".3g", ".2g")
 # Measured of instructions alone: broken ones, copies of seeds, and the part of a generation that selections could fill.
 OF_INSTRUCTIONS = {"broken": "broken", "copied": "copied", "kept": "kept"}
@@ -181,17 +190,23 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
             "risk of minorities above the control's": last["minority_risk"] - control["minority_risk"].mean("seed"),
         }
         figures[f"{testbed}_pareto.png"] = plotting.pareto(
-            last["real_shown"], losses, label="real examples trained on", title=f"{testbed}, last generation"
+            last["real_shown"],
+            losses,
+            label="real examples trained on",
+            title=f"{testbed}, last generation",
+            supports=LOSSES,
         )
         shown = one.sel(mitigation=[name for name in SHOWN if name in one["mitigation"].to_numpy()])
         figures[f"{testbed}_profile.png"] = plotting.collapse_profile(profile(shown))
         figures[f"{testbed}.png"] = plotting.curves(
-            {label: plotting.Curve(shown[name]) for name, label in COLUMNS.items()}, x="generation", hue="mitigation"
+            {label: plotting.Curve(shown[name], support=SUPPORTS[name]) for name, label in COLUMNS.items()},
+            x="generation",
+            hue="mitigation",
         )
         shown = shown.sel(mitigation=[name for name in GROUPS_SHOWN if name in shown["mitigation"].to_numpy()])
         groups = shown["group_share"] / shown["true_share"]
         figures[f"{testbed}_groups.png"] = plotting.curves(
-            {"share of a group / its true share": plotting.Curve(groups)},
+            {"share of a group / its true share": plotting.Curve(groups, support=plotting.POSITIVE)},
             x="generation",
             hue="group",
             column="mitigation",

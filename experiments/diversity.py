@@ -35,6 +35,7 @@ from experiments.shared.language_models import HELD_OUT, Language, LanguageConfi
 from experiments.shared.language_population import SHOWN, WAYS, compare_ways, make_description, overfitted, require_ways
 from experiments.shared.launch import interval, script
 
+SHARES = ("distinct_2", "self_bleu", "repetition")
 METRICS = {
     "distinct_2": "distinct-2",
     "self_bleu": "self-BLEU-4",
@@ -133,7 +134,11 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     figures = {
         "figure.png": plotting.curves(
             {
-                label: plotting.Curve(dataset[name], level * dataset[f"real_{name}"].mean("seed"))
+                label: plotting.Curve(
+                    dataset[name],
+                    level * dataset[f"real_{name}"].mean("seed"),
+                    support=plotting.SHARE if name in SHARES else plotting.POSITIVE,
+                )
                 for name, label in METRICS.items()
                 if name in dataset
             },

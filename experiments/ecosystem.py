@@ -78,7 +78,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return diversity within and across models against generations, by the number of models."""
     rows = {
-        f"diversity {name} models": plotting.Curve(dataset[name], dataset[f"{name}_law"])
+        f"diversity {name} models": plotting.Curve(dataset[name], dataset[f"{name}_law"], support=plotting.SHARE)
         for name in ("within", "across")
     }
     return {"figure.png": plotting.curves(rows, x="generation", hue="models")}

@@ -95,7 +95,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     law = dataset["law"].expand_dims(estimator=dataset["estimator"].to_numpy())
     return {
         "figure.png": plotting.curves(
-            {"squared error / error on real alone": plotting.Curve(measured, law)},
+            {"squared error / error on real alone": plotting.Curve(measured, law, support=plotting.POSITIVE)},
             x="weight",
             hue="quantity",
             column="estimator",

@@ -91,11 +91,14 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
             law = found.get(f"{measure}_law")
             # Shares span two orders of magnitude, and so do errors in nats.
             scale = "log" if measure == "share" or (name, measure) == ("points", "error") else "linear"
+            # That of points is in nats.
+            support = plotting.POSITIVE if (name, measure) == ("points", "error") else plotting.SHARE
             rows = {
                 str(mitigation): plotting.Curve(
                     found[measure].sel(mitigation=mitigation),
                     None if law is None else law.sel(mitigation=mitigation),
                     scale,
+                    support,
                 )
                 for mitigation in found["mitigation"].to_numpy()
             }

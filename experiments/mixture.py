@@ -25,7 +25,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.mixture import Mixture
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script, span, watched
+from experiments.shared.launch import Options, median_interval, script, watched
 
 REGIMES = ("replace", "augment", "real_fraction_replayed")
 HELD_OUT = 2000
@@ -136,6 +136,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
             ).reindex(regime=[*REGIMES, "control"]),
             None,
             scale,
+            over_seeds="median",
         )
         for name, label, scale in (
             ("risk", "risk (nats)", "log"),
@@ -153,19 +154,22 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
 
 
 def table(dataset: xr.Dataset) -> str:
-    """Return the measures of the last generation, and the definitions of collapse that hold there."""
-    lines = [f"{'regime':<24}{'risk':>9}{'variance':>10}{'modes':>7}{'covered':>9}{'off support':>12}  collapsed by"]
+    """Return medians of the measures of the last generation, and the definitions of collapse that hold there."""
     last, profile = dataset.isel(generation=-1), _profile(dataset).isel(generation=-1)
+    heads = ("risk (nats)", "variance", "modes", "covered", "off support")
+    lines = [
+        f"generation {int(last['generation'])}: medians over {dataset.sizes['seed']} lineages, whose means one lineage "
+        "rules, and their intervals of 95 % (of fewer than six: all of them)\n",
+        f"{'regime':<24}" + "".join(f"{head:>28}" for head in heads) + "  collapsed by",
+    ]
     for regime in [*dataset["regime"].to_numpy(), "control"]:
         if regime == "control":
-            means, verdict = [float(last[f"control_{name}"].mean()) for name in _MEASURES], "(control)"
+            measured, verdict = [last[f"control_{name}"] for name in _MEASURES], "(control)"
         else:
-            means = [float(last[name].sel(regime=regime).mean()) for name in _MEASURES]
+            measured = [last[name].sel(regime=regime) for name in _MEASURES]
             holds = profile["holds"].sel(regime=regime)
             verdict = ", ".join(str(d) for d in holds["definition"].to_numpy()[holds.to_numpy() == 1]) or "none"
-        lines.append(
-            f"{regime:<24}{means[0]:>9.3g}{means[1]:>10.3g}{means[2]:>7.2f}{means[3]:>9.3f}{means[4]:>12.3f}  {verdict}"
-        )
+        lines.append(f"{regime:<24}" + "".join(f"{median_interval(one):>28}" for one in measured) + f"  {verdict}")
     return "\n".join(lines)
 
 
@@ -176,10 +180,10 @@ def summary(dataset: xr.Dataset) -> str:
     holds = profile["holds"].sel(regime="augment")
     held = [str(one) for one in holds["definition"].to_numpy()[holds.to_numpy() == 1]]
     return (
-        f"replaced, t = {int(last['generation'])}: median risk {float(replaced['risk'].median()):.3g} nats "
-        f"({span(replaced['risk'], '.3g')}; control {float(last['control_risk'].median()):.2f}), "
-        f"{float(replaced['modes'].mean()):.2f} of {dataset.sizes['component']} modes, "
-        f"{float(replaced['tail'].mean()):.1%} of real data covered; augmented: "
+        f"replaced, t = {int(last['generation'])}, medians of {dataset.sizes['seed']} seeds and 95 % intervals: risk "
+        f"{median_interval(replaced['risk'])} nats (control {float(last['control_risk'].median()):.2f}), "
+        f"{median_interval(replaced['modes'])} of {dataset.sizes['component']} modes, "
+        f"{median_interval(replaced['tail'], '.1%')} of real data covered; augmented: "
         f"{', '.join(held) or 'none of the eight definitions holds'}"
     )
 

@@ -88,7 +88,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
         lines=mass.where(mass > 0, 0.1),
     )
     rows = {
-        f"{label}": plotting.Curve(dataset[name], dataset[f"{name}_law"], scale)
+        f"{label}": plotting.Curve(dataset[name], dataset[f"{name}_law"], scale, plotting.POSITIVE)
         for name, label, scale in (
             ("mean_error", "squared error of the mean", "log"),
             ("variance", "variance", "linear"),

@@ -182,6 +182,10 @@ def make_inspect(splits: cj.data.ImageSplits, config: Config) -> Any:
     return inspect
 
 
+def _support(name: str) -> tuple[float, float]:
+    return plotting.POSITIVE if name in ("frechet", "vendi") else plotting.SHARE
+
+
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return images by generation, and the measures, of both families."""
     last, flow_last = int(dataset["generation"][-1]), int(dataset["flow_generation"][-1])
@@ -189,9 +193,9 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     flow_shown = sorted({1, *np.linspace(1, flow_last, 4).round().astype(int).tolist()})
     images = dataset["image"].isel(seed=-1).sel(generation=shown)
     guided = dataset["flow_image"].isel(seed=-1).sel(flow_generation=flow_shown, flow_regime="replace")
-    curves = {label: plotting.Curve(dataset[name]) for name, label in MEASURES.items()}
+    curves = {label: plotting.Curve(dataset[name], support=_support(name)) for name, label in MEASURES.items()}
     flow_curves = {
-        MEASURES[name]: plotting.Curve(dataset[f"flow_{name}"])
+        MEASURES[name]: plotting.Curve(dataset[f"flow_{name}"], support=_support(name))
         for name in ("precision", "recall", "agreement", "vendi")
     }
     return {

@@ -89,15 +89,21 @@ def _as_text(language: object, rows: np.ndarray) -> np.ndarray:
     return np.array(flat).reshape(rows.shape[:-1])
 
 
+# Certainty has a perplexity of 1.
+PERPLEXITY = (1.0, float("inf"))
+
+
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return perplexities by generation, their histograms, and the ways of writing."""
     figures = {
         "figure.png": plotting.curves(
             {
-                "perplexity, held-out real text": plotting.Curve(_perplexity(dataset["risk"])),
-                "perplexity of its text, first model": plotting.Curve(_perplexity(dataset["surprise"])),
-                "self-BLEU-4": plotting.Curve(dataset["self_bleu"]),
-                "semantic drift": plotting.Curve(dataset["drift"]),
+                "perplexity, held-out real text": plotting.Curve(_perplexity(dataset["risk"]), support=PERPLEXITY),
+                "perplexity of its text, first model": plotting.Curve(
+                    _perplexity(dataset["surprise"]), support=PERPLEXITY
+                ),
+                "self-BLEU-4": plotting.Curve(dataset["self_bleu"], support=plotting.SHARE),
+                "semantic drift": plotting.Curve(dataset["drift"], support=plotting.POSITIVE),
             },
             x="generation",
             hue="regime",
@@ -105,7 +111,8 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
         "histograms.png": plotting.curves(
             {
                 "share of rows": plotting.Curve(
-                    _filled(dataset["surprise_histogram"].isel(generation=_shown(dataset.sizes["generation"])))
+                    _filled(dataset["surprise_histogram"].isel(generation=_shown(dataset.sizes["generation"]))),
+                    support=plotting.SHARE,
                 )
             },
             x="bin",
@@ -119,9 +126,9 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     if "way_risk" in dataset:
         figures["ways.png"] = plotting.curves(
             {
-                "perplexity, held-out real text": plotting.Curve(_perplexity(dataset["way_risk"])),
+                "perplexity, held-out real text": plotting.Curve(_perplexity(dataset["way_risk"]), support=PERPLEXITY),
                 "perplexity of its text, first model": plotting.Curve(
-                    _perplexity(dataset["way_surprise"]), None, "log"
+                    _perplexity(dataset["way_surprise"]), None, "log", PERPLEXITY
                 ),
             },
             x="generation",

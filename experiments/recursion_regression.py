@@ -94,7 +94,9 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return error against generations, one row for each size, one panel for each estimator."""
     rows = {
         f"squared error, n = {samples}": plotting.Curve(
-            dataset["error"].sel(samples=samples), dataset["law"].sel(samples=samples)
+            dataset["error"].sel(samples=samples),
+            dataset["law"].sel(samples=samples),
+            support=plotting.POSITIVE,
         )
         for samples in dataset["samples"].to_numpy()
     }

@@ -108,10 +108,10 @@ def _laws(config: Config, space: cj.families.InstructionSpace) -> xr.Dataset:
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return coverage, broken mass, depth and distance to the truth by generation, one line for each kind of pool."""
     rows = {
-        "coverage of the truth": plotting.Curve(dataset["coverage"]),
-        "broken mass": plotting.Curve(dataset["broken"], dataset["broken_law"]),
-        "mean depth": plotting.Curve(dataset["depth"], dataset["depth_law"]),
-        "distance to the truth": plotting.Curve(dataset["distance"]),
+        "coverage of the truth": plotting.Curve(dataset["coverage"], support=plotting.SHARE),
+        "broken mass": plotting.Curve(dataset["broken"], dataset["broken_law"], support=plotting.SHARE),
+        "mean depth": plotting.Curve(dataset["depth"], dataset["depth_law"], support=plotting.POSITIVE),
+        "distance to the truth": plotting.Curve(dataset["distance"], support=plotting.SHARE),
     }
     return {"figure.png": plotting.curves(rows, x="generation", hue="pool")}
 

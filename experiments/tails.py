@@ -110,12 +110,12 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return what survives against generations, and missing mass against size with and without a cutoff."""
     rows = {
-        label: plotting.Curve(dataset[name], dataset[f"{name}_law"], scale)
-        for name, label, scale in (
-            ("survivors", "surviving tokens", "log"),
-            ("missing", "missing mass", "log"),
-            ("minority_share", "share of the minority", "linear"),
-            ("minority_coverage", "coverage of the minority", "linear"),
+        label: plotting.Curve(dataset[name], dataset[f"{name}_law"], scale, support)
+        for name, label, scale, support in (
+            ("survivors", "surviving tokens", "log", plotting.POSITIVE),
+            ("missing", "missing mass", "log", plotting.SHARE),
+            ("minority_share", "share of the minority", "linear", plotting.SHARE),
+            ("minority_coverage", "coverage of the minority", "linear", plotting.SHARE),
         )
     }
     first = dataset.isel(generation=0)
@@ -127,7 +127,11 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     )
     names = {"data": ["whole", *(f"first {k}" for k in dataset["cutoff"].to_numpy())]}
     slope = plotting.curves(
-        {"missing mass": plotting.Curve(measured.assign_coords(names), law.assign_coords(names), "log")},
+        {
+            "missing mass": plotting.Curve(
+                measured.assign_coords(names), law.assign_coords(names), "log", plotting.SHARE
+            )
+        },
         x="samples",
         hue="data",
         xscale="log",

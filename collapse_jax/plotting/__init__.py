@@ -1,5 +1,6 @@
 """One function a figure: results in, a matplotlib Figure out, drawn without a display or a device."""
 
+from collapse_jax.plotting.bands import POSITIVE, SHARE
 from collapse_jax.plotting.bars import bars
 from collapse_jax.plotting.images import image_grids
 from collapse_jax.plotting.pareto import pareto
@@ -11,6 +12,8 @@ from collapse_jax.plotting.style import COLOURS
 
 __all__ = [
     "COLOURS",
+    "POSITIVE",
+    "SHARE",
     "Curve",
     "bars",
     "collapse_profile",

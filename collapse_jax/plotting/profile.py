@@ -5,14 +5,14 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from collapse_jax.plotting.style import COLOURS
+from collapse_jax.plotting.style import COLOURS, whole_ticks
 
 LABELS = {
-    "risk_rises_much": ("risk rises much", "mean risk / control's - 1"),
+    "risk_rises_much": ("risk rises much", "risk / control's - 1"),
     "risk_rises": ("risk rises", "risk - control's"),
     "risk_diverges": ("risk diverges", "growth beyond saturation"),
     "scaling_law_changes": ("scaling law changes", "slope of log risk - control's"),
-    "variance_collapses": ("variance collapses", "variance, -1: none left"),
+    "variance_collapses": ("variance collapses", "(v - control's) / (v + control's)"),
     "modes_merge": ("modes merge", "modes - control's"),
     "tail_disappears": ("real tail disappears", "tail covered - control's"),
     "off_support_appears": ("off-support data appear", "off-support mass - control's"),
@@ -56,10 +56,13 @@ def collapse_profile(profile: xr.Dataset) -> Figure:
             edges = np.stack([generation - 0.5, generation + 0.5], axis=1).ravel()
             foot, where = BAR * (number + 0.1), ax.get_xaxis_transform()
             ax.fill_between(edges, foot, foot + 0.8 * BAR, where=holds, color=colour, alpha=0.6, lw=0, transform=where)
+        whole_ticks(ax, generation)
         low, high = ax.get_ylim()
         ax.set_ylim(high - (high - low) / (1 - BAR * count), high)
     for ax in axes[4:]:
         ax.set_xlabel("generation")
+    if np.isneginf(profile["lower"]).any():
+        figure.suptitle(f"too few lineages for intervals and verdicts at level {profile.attrs['level']}", fontsize=10)
     measured = [ax for ax in axes if ax.get_legend_handles_labels()[1]]
     if measured:
         handles, names = measured[0].get_legend_handles_labels()

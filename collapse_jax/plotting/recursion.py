@@ -1,7 +1,7 @@
 """Figures of generative collapse: what was measured over seeds as lines with bands, what was predicted dashed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -9,15 +9,23 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from collapse_jax.plotting.style import COLOURS, with_legend
+from collapse_jax.plotting.bands import ANY, POSITIVE, Band, Support, mean_band, median_band
+from collapse_jax.plotting.style import COLOURS, whole_ticks, with_legend
 
 
 class Curve(NamedTuple):
-    """One quantity: measured (with a dimension `seed`, if any), the law for it, and the scale of its axis."""
+    """One quantity: measured (with a dimension `seed`, if any), the law for it, and the scale of its axis.
+
+    `support` are the least and the largest value that it can take, which its bands don't leave: (0, 1) for a share,
+    (0, inf) for a variance; by default all values, on a logarithmic axis all above 0. The line over seeds is their
+    mean, which is what laws predict, or their median, for what is so heavy-tailed that a few seeds rule its mean.
+    """
 
     measured: xr.DataArray
     law: xr.DataArray | None = None
     scale: str = "linear"
+    support: Support | None = None
+    over_seeds: Literal["mean", "median"] = "mean"
 
 
 def curves(
@@ -33,7 +41,9 @@ def curves(
 ) -> Figure:
     """Return one row of panels for each quantity, one panel for each value of `column`: lines over `x` by `hue`.
 
-    Lines are means over seeds, bands two standard errors either way, black dashes the law or what `dashes` calls it.
+    Lines are means over seeds, bands two standard errors either way on the scale of a quantity's support, or medians
+    with their interval of 95 % (of fewer than six seeds: all of them). Black dashes are the law or what `dashes` calls
+    it.
     """
     first = next(iter(rows.values())).measured
     values = list(first[column].to_numpy()) if column else [None]
@@ -48,6 +58,7 @@ def curves(
     for number, (ax, (label, curve, value)) in enumerate(zip(axes.ravel(), panels, strict=False)):
         _lines(ax, curve, x, hue, {column: value} if column else {})
         ax.set(xscale=xscale, yscale=curve.scale)
+        whole_ticks(ax, curve.measured[x])
         if column and number < across:
             ax.set_title((titles or {}).get(value, f"{column} {value}"), fontsize=10)
         if number >= len(panels) - across:
@@ -66,15 +77,20 @@ def _lines(ax: Axes, curve: Curve, x: str, hue: str, place: Mapping[str, object]
     for number, one in enumerate(curve.measured[hue].to_numpy()):
         colour, style = COLOURS[number % len(COLOURS)], "-" if number < len(COLOURS) else "-."
         line = _at(curve.measured, {**place, hue: one})
-        mean = line.mean("seed") if "seed" in line.dims else line
+        band = _band(line, curve) if "seed" in line.dims else None
         label = str(one) if isinstance(one, str) else f"{hue} {one}"
-        ax.plot(mean[x], mean, color=colour, lw=1.4, ls=style, label=label)
-        if "seed" in line.dims:
-            spread = 2 * line.std("seed", ddof=1) / np.sqrt(line.sizes["seed"])
-            ax.fill_between(mean[x], mean - spread, mean + spread, color=colour, alpha=0.25, lw=0)
+        ax.plot(line[x], line if band is None else band.middle, color=colour, lw=1.4, ls=style, label=label)
+        if band is not None:
+            ax.fill_between(line[x], band.lower, band.upper, color=colour, alpha=0.25, lw=0)
         if curve.law is not None:
             law = _at(curve.law, {**place, hue: one})
             ax.plot(law[x], law, color="black", ls=(0, (4, 3)), lw=0.9)
+
+
+def _band(line: xr.DataArray, curve: Curve) -> Band:
+    if curve.over_seeds == "median":
+        return median_band(line)
+    return mean_band(line, curve.support or (POSITIVE if curve.scale == "log" else ANY))
 
 
 def phase_diagram(

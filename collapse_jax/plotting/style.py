@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 __all__ = ["COLOURS"]
 
@@ -28,3 +31,9 @@ def with_legend(figure: Figure, ax: Axes, columns: int = 4) -> Figure:
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure
+
+
+def whole_ticks(ax: Axes, x: ArrayLike) -> None:
+    """Put the ticks of a linear axis at whole numbers where x is whole: there is no generation 2.5."""
+    if ax.get_xscale() == "linear" and np.issubdtype(np.asarray(x).dtype, np.integer):
+        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))

@@ -21,6 +21,7 @@ from collapse_jax.engine import to_tensorboard
 from collapse_jax.io import results
 from collapse_jax.io.files import write_atomically
 from collapse_jax.packages import require
+from collapse_jax.plotting.bands import median_band
 
 
 @dataclass(frozen=True)
@@ -270,6 +271,15 @@ def span(values: Any, form: str = ".3f") -> str:
     """Return the least and the greatest of some numbers in a format, once where they read alike."""
     low, high = (format(float(one), form) for one in (np.min(values), np.max(values)))
     return low if low == high else f"{low} to {high}"
+
+
+def median_interval(values: xr.DataArray, form: str = ".3g") -> str:
+    """Return the median over seeds, and in brackets its interval of 95 %, or all seeds where these are fewer than six.
+
+    A mean ± two standard errors says little of six heavy-tailed numbers: one of them rules both.
+    """
+    middle, lower, upper = (float(one) for one in median_band(values))
+    return f"{middle:{form}} ({lower:{form}} to {upper:{form}})"
 
 
 def use_all_cores() -> None:
