@@ -5,7 +5,7 @@ components of a mixture of Gaussians, classes of digits with Zipf's shares. By g
 it is still there, its coverage, its error, and the time to disappearance against its share, under twelve mitigations.
 For tokens nearly all of it has an exact law: chains of the group's count, by regime (Wright and Fisher). That time is
 the first generation without the group, one past the last standing for all that come later, in the law as in the
-measure. The error of a group is a mean over the lineages that still have it.
+measure. The error of a group is a mean over the lineages that still have it; of points, in nats, it is a median.
 
     python -m experiments.minorities
 
@@ -51,6 +51,8 @@ SMALL = {
 }
 # Lineages from which a mean is normal enough to be scored.
 MANY = 50
+# A heavy-tailed measure: its testbed and its name.
+IN_NATS = ("points", "error")
 DRAWN = ("share", "alive", "error")
 LABELS = {"share": "share", "alive": "lineages with the group", "coverage": "coverage", "error": "error"}
 
@@ -81,7 +83,9 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     figures = {}
     for name, found in each(dataset):
         against = found.set_coords("real_share").swap_dims(group="real_share").sortby("real_share")
-        time = plotting.Curve(against["time"], against["time_law"], "log")
+        # One past the last generation stands for all that come later.
+        times = (1.0, found.sizes["generation"] + 1.0)
+        time = plotting.Curve(against["time"], against["time_law"], "log", times)
         figure = plotting.curves(
             {"first generation without the group": time}, x="real_share", hue="mitigation", xscale="log", xlabel="share"
         )
@@ -89,16 +93,17 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
         figures[f"{name}_time.png"] = figure
         for measure in DRAWN:
             law = found.get(f"{measure}_law")
-            # Shares span two orders of magnitude, and so do errors in nats.
-            scale = "log" if measure == "share" or (name, measure) == ("points", "error") else "linear"
-            # That of points is in nats.
-            support = plotting.POSITIVE if (name, measure) == ("points", "error") else plotting.SHARE
+            # Shares span two orders of magnitude. So do errors in nats, of which noise makes some negative, and one
+            # lineage rules the mean.
+            in_nats = (name, measure) == IN_NATS
+            scale = "symlog" if in_nats else "log" if measure == "share" else "linear"
             rows = {
                 str(mitigation): plotting.Curve(
                     found[measure].sel(mitigation=mitigation),
                     None if law is None else law.sel(mitigation=mitigation),
                     scale,
-                    support,
+                    plotting.SHARE,
+                    "median" if in_nats else "mean",
                 )
                 for mitigation in found["mitigation"].to_numpy()
             }
@@ -114,24 +119,26 @@ def table(dataset: xr.Dataset) -> str:
         programs = len(np.unique(found["program"]))
         sizes = f"{found.sizes['seed']} lineages, {found.sizes['generation']} generations, {programs} programs"
         lines += [f"=== {name}: {sizes}"]
-        lines += grid("first generation without the group (law)", found["time"], found["time_law"], ".1f")
+        time = found["time"].mean("seed")
+        lines += grid("first generation without the group (law)", time, found["time_law"], ".1f")
         for measure in MEASURES:
-            label = f"{LABELS[measure]}, last generation"
-            law = last.get(f"{measure}_law")
-            lines += grid(label if law is None else f"{label} (law)", last[measure], law, ".3f")
+            in_nats = (name, measure) == IN_NATS
+            label = f"{LABELS[measure]}{' in nats, median' * in_nats}, last generation"
+            law, values = last.get(f"{measure}_law"), last[measure]
+            middle = values.median("seed") if in_nats else values.mean("seed")
+            lines += grid(label if law is None else f"{label} (law)", middle, law, ".3f")
         if found.sizes["seed"] >= MANY:
             lines += scores(found)
     return "\n".join(lines)
 
 
-def grid(title: str, measured: xr.DataArray, law: xr.DataArray | None, form: str) -> list[str]:
-    """Return a table of mitigations by groups, means over the seeds that have a value."""
-    mean = measured.mean("seed")
-    lines = [f"\n{title}\n{'':<16}" + "".join(f"{group!s:>15}" for group in measured["group"].to_numpy())]
-    for mitigation in measured["mitigation"].to_numpy():
+def grid(title: str, values: xr.DataArray, law: xr.DataArray | None, form: str) -> list[str]:
+    """Return a table of mitigations by groups, with the law of each value in brackets where there is one."""
+    lines = [f"\n{title}\n{'':<16}" + "".join(f"{group!s:>15}" for group in values["group"].to_numpy())]
+    for mitigation in values["mitigation"].to_numpy():
         line = f"{mitigation!s:<16}"
-        for group in measured["group"].to_numpy():
-            cell = format(float(mean.sel(mitigation=mitigation, group=group)), form)
+        for group in values["group"].to_numpy():
+            cell = format(float(values.sel(mitigation=mitigation, group=group)), form)
             expected = np.nan if law is None else float(law.sel(mitigation=mitigation, group=group))
             line += f"{cell if np.isnan(expected) else f'{cell} ({expected:{form}})':>15}"
         lines.append(line)

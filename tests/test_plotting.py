@@ -149,7 +149,7 @@ def test_ticks_are_at_whole_generations_and_numbers():
 
 
 def test_a_coordinate_that_is_not_whole_keeps_its_ticks():
-    weight = plotting.Curve(xr.DataArray([[1.0, 2.0]], {"regime": ["replace"], "weight": [0.5, 1.0]}))
+    weight = plotting.Curve(xr.DataArray([[1.0, 2.0]], {"regime": ["replace"], "weight": [0.5, 3.0]}))
     (ax,) = plotting.curves({"error": weight}, x="weight", hue="regime").axes
     assert any(tick != round(tick) for tick in ax.get_xticks())
 

@@ -12,10 +12,10 @@ LABELS = {
     "risk_rises": ("risk rises", "risk - control's"),
     "risk_diverges": ("risk diverges", "growth beyond saturation"),
     "scaling_law_changes": ("scaling law changes", "slope of log risk - control's"),
-    "variance_collapses": ("variance collapses", "(v - control's) / (v + control's)"),
+    "variance_collapses": ("variance collapses", "(v - c) / (v + c), c control's"),
     "modes_merge": ("modes merge", "modes - control's"),
     "tail_disappears": ("real tail disappears", "tail covered - control's"),
-    "off_support_appears": ("off-support data appear", "off-support mass - control's"),
+    "off_support_appears": ("off-support data appear", "mass off support - control's"),
 }
 
 # Height of the row at the foot of a panel in which one line is shaded, as a share of the panel.
