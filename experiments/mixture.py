@@ -183,7 +183,7 @@ def summary(dataset: xr.Dataset) -> str:
         f"replaced, t = {int(last['generation'])}, medians of {dataset.sizes['seed']} seeds and 95 % intervals: risk "
         f"{median_interval(replaced['risk'])} nats (control {float(last['control_risk'].median()):.2f}), "
         f"{median_interval(replaced['modes'])} of {dataset.sizes['component']} modes, "
-        f"{median_interval(replaced['tail'], '.1%')} of real data covered; augmented: "
+        f"{median_interval(100 * replaced['tail'])} % of real data covered; augmented: "
         f"{', '.join(held) or 'none of the eight definitions holds'}"
     )
 

@@ -76,7 +76,7 @@ def test_the_interval_of_a_median_is_that_of_the_tables(lineages, rank):
 
 
 def test_heavy_tailed_numbers_are_printed_as_a_median():
-    assert median_interval(seeds(*RISKS)) == "311 (92.7 to 9.25e+03)"
+    assert median_interval(seeds(*RISKS)) == "311 (92.7 to 9250)"
 
 
 def curve(values, **options):

@@ -273,13 +273,13 @@ def span(values: Any, form: str = ".3f") -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def median_interval(values: xr.DataArray, form: str = ".3g") -> str:
+def median_interval(values: xr.DataArray) -> str:
     """Return the median over seeds, and in brackets its interval of 95 %, or all seeds where these are fewer than six.
 
-    A mean ± two standard errors says little of six heavy-tailed numbers: one of them rules both.
+    Numbers have three digits. A mean ± two standard errors says little of six heavy-tailed ones: one rules both.
     """
-    middle, lower, upper = (float(one) for one in median_band(values))
-    return f"{middle:{form}} ({lower:{form}} to {upper:{form}})"
+    middle, lower, upper = (f"{float(f'{float(one):.3g}'):g}" for one in median_band(values))
+    return f"{middle} ({lower} to {upper})"
 
 
 def use_all_cores() -> None:
