@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow accelerator-small ahead-setup ahead lint types notebooks docs clean
+.PHONY: setup demo test test-slow small accelerator-small ahead-setup ahead ahead-small lint types notebooks docs clean
 
 setup: $(VENV)/installed
 
@@ -25,6 +25,10 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -n 2 -m slow
 
+# Every experiment in its small setting; to optimise what runs for seconds would take longer than running it.
+small: setup
+	JAX_DISABLE_MOST_OPTIMIZATIONS=true $(BIN)/python -m experiments.all --small --no-progress --results results/small
+
 # All stages of the command for accelerators, in sizes that tell nothing but that it runs.
 accelerator-small: setup
 	$(BIN)/python -m experiments.benchmark.accelerator --small --minutes 20 --out results/accelerator-small
@@ -40,6 +44,10 @@ $(VENV)-ahead/installed: pyproject.toml
 
 ahead: ahead-setup
 	JAX_PLATFORMS=cpu $(VENV)-ahead/bin/python -m pytest -n 2 tests/test_ahead.py
+
+# A kind of work for each compiler: all of them take ten minutes.
+ahead-small: ahead-setup
+	JAX_PLATFORMS=cpu $(VENV)-ahead/bin/python -m pytest -n 2 tests/test_ahead.py -k 'not every or ecosystem or (notebook and model_collapse and not language)'
 
 lint: setup
 	$(BIN)/ruff check .
