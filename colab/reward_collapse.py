@@ -53,7 +53,7 @@ for name in ("linear", "log", "inverse_power", "log_sigmoid"):
 train, test = cj.data.ranking_sets()
 print(len(train.prompts), "training prompts, for instance:\n ", train.prompts[0])
 print("best completion: ", train.completions[0][0][:70], "...\nworst completion:", train.completions[0][-1][:70], "...")
-rankings, held_out = (cj.make_rankings(*cj.data.featurize(part), part.types) for part in (train, test))
+rankings, held_out = (cj.make_rankings(*cj.data.featurize(part), part.types, part.type_names) for part in (train, test))
 
 # %% [markdown]
 # ## One sweep
@@ -80,8 +80,8 @@ population, predicted = train_population(
 
 # %% [markdown]
 # ## Measured beside predicted
-# Blue: open-ended prompts, red: closed-ended ones, dashed: the law. Under a fixed utility both lie on one law; only the
-# prompt-aware utility tells them apart.
+# Blue: open-ended prompts, orange: closed-ended ones, dashed: the law. Under a fixed utility both lie on one law; only
+# the prompt-aware utility tells them apart.
 
 # %%
 plotting.reward_curves(population, predicted)
@@ -104,7 +104,8 @@ def saturating(gap, *, half=0.2):
 
 limit = cj.limit_law(saturating)
 print(limit)
-schemes = cj.make_schemes({f"half = {half}": cj.choose(saturating, half=half) for half in (0.05, 0.2, 1.0)})
+halves = {f"half = {half}": cj.choose(saturating, half=half) for half in (0.05, 0.2, 1.0)}
+schemes = cj.make_schemes(halves, rankings.type_names)
 plotting.reward_curves(*train_population(schemes))
 
 # %% [markdown]

@@ -132,12 +132,12 @@ def test_training_refuses_a_token_outside_the_vocabulary(kind):
 def test_training_takes_an_encoder_in_the_place_of_the_perceptron(kind):
     if kind == "text_encoder":
         tokens, mask = tokenize(RANKED, TOKENIZER, LENGTH)
-        rankings = cj.make_rankings(tokens, mask, RANKED.types)
+        rankings = cj.make_rankings(tokens, mask, RANKED.types, RANKED.type_names)
     else:
         *fields, mask = tokenize_prefixes(RANKED, TOKENIZER, LENGTH)
-        rankings = cj.make_rankings(cj.reward.Prefixes(*fields), mask, RANKED.types)
+        rankings = cj.make_rankings(cj.reward.Prefixes(*fields), mask, RANKED.types, RANKED.type_names)
     model = getattr(cj.reward, kind)(TOKENIZER.size, architecture=TINY)
-    schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])})
+    schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])}, RANKED.type_names)
     process = cj.make_training(
         rankings, model, schemes, training=cj.reward.Training(steps=60, records=2, batch_size=2), test=rankings
     )

@@ -8,7 +8,12 @@ import collapse_jax as cj
 
 def parts():
     mask = np.array([[True, True, True], [True, True, False]])
-    return {"features": np.ones((2, 3, 4), np.float32), "mask": mask, "types": np.array([0, 1])}
+    return {
+        "features": np.ones((2, 3, 4), np.float32),
+        "mask": mask,
+        "types": np.array([0, 1]),
+        "type_names": ("a", "b"),
+    }
 
 
 def test_good_rankings_pass():
@@ -20,7 +25,7 @@ def test_good_rankings_pass():
     [
         ({"mask": np.array([[True, True, True], [True, False, False]])}, "prompt 1 has fewer than two completions"),
         ({"mask": np.array([[True, False, True], [True, True, False]])}, "mask of prompt 0 has a gap"),
-        ({"types": np.array([0, 2])}, "prompt 1 has type 2"),
+        ({"types": np.array([0, 2])}, r"prompt 1 has type 2; types index type_names, \('a', 'b'\)"),
         (
             {"features": np.where(np.arange(2)[:, None, None] > 0, np.nan, np.ones((2, 3, 4)))},
             "prompt 1 are not finite",

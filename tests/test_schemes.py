@@ -63,10 +63,19 @@ def test_gradients_under_vmap_are_finite_and_those_of_the_meant_branch(name):
 
 def test_a_prompt_aware_scheme_is_another_row_of_the_same_array():
     linear, inverse = cj.choose(cj.UTILITIES["linear"]), cj.choose(cj.UTILITIES["inverse_power"], offset=0.1)
-    schemes = cj.make_schemes({"fixed": linear, "aware": {"closed": linear, "open": inverse}})
+    schemes = cj.make_schemes({"fixed": linear, "aware": {"closed": linear, "open": inverse}}, ("open", "closed"))
     assert isinstance(schemes.axis.values, Row)
     np.testing.assert_array_equal(schemes.axis.values.branch, [[0, 0], [1, 0]])
     assert schemes.choices["aware"] == (inverse, linear)
+
+
+def test_names_of_types_are_those_of_the_first_scheme_that_has_several():
+    linear, inverse = cj.choose(cj.UTILITIES["linear"]), cj.choose(cj.UTILITIES["inverse_power"], offset=0.1)
+    aware = {"poem": inverse, "proof": linear, "sum": linear}
+    schemes = cj.make_schemes({"fixed": linear, "aware": aware, "other": dict(reversed(aware.items()))})
+    assert schemes.type_names == ("poem", "proof", "sum")
+    assert schemes.choices["other"] == schemes.choices["aware"] == (inverse, linear, linear)
+    assert cj.make_schemes({"fixed": linear}).type_names == ("all",)
 
 
 def test_parameters_vary_along_the_axis():
@@ -91,11 +100,17 @@ def test_parameters_go_by_name_by_type_or_not_at_all():
     assert neither.parameters == {"offset": 0.0, "min_gap": 1e-3}
 
 
+UNLIKE = {"first": "ab", "mine": "ac"}
+
+
 @pytest.mark.parametrize(
     ("schemes", "message"),
     [
         (lambda: {}, "schemes is empty"),
-        (lambda: {"mine": {"open": cj.choose(cj.UTILITIES["linear"])}}, "scheme 'mine' is for the types open"),
+        (
+            lambda: {name: dict.fromkeys(types, cj.choose(cj.UTILITIES["linear"])) for name, types in UNLIKE.items()},
+            "scheme 'mine' is for the types a, c; prompts are a, b",
+        ),
         (lambda: {"mine": cj.choose(cj.UTILITIES["log"])}, "infinite slope at gap 0"),
     ],
 )

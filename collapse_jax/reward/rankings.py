@@ -27,22 +27,23 @@ class Rankings(NamedTuple):
     """Prompts with their completions, the best first, as what a model reads: features, tokens, or `Prefixes`.
 
     `mask` is true where there is a completion: prompts may have different numbers of them, the missing ones last.
-    `types` index `type_names`, by which a prompt-aware objective chooses its utility.
+    `types` index `type_names`, by which a prompt-aware objective chooses its utility: as many types as the data have,
+    under the names that they have there.
     """
 
     features: Features
     mask: Bool[np.ndarray, "prompt item"]
     types: Int[np.ndarray, " prompt"]
-    type_names: tuple[str, ...] = ("open", "closed")
+    type_names: tuple[str, ...] = ("all",)
 
 
 def make_rankings(
     features: Features,
     mask: Bool[np.ndarray, "prompt item"],
     types: Int[np.ndarray, " prompt"],
-    type_names: tuple[str, ...] = ("open", "closed"),
+    type_names: tuple[str, ...] = ("all",),
 ) -> Rankings:
-    """Return checked rankings.
+    """Return checked rankings; `type_names` names the types of prompts, one type unless it is given.
 
     Raises ValueError for shapes or types that don't fit, no prompts, a non-finite feature, a prompt with fewer than two
     completions or with a gap between them, or a type outside `type_names`; it names the argument and the prompt.
@@ -66,7 +67,7 @@ def make_rankings(
     strange = (types < 0) | (types >= len(type_names))
     if strange.any():
         at = int(strange.argmax())
-        raise ValueError(f"prompt {at} has type {types[at]}; types index {type_names}")
+        raise ValueError(f"prompt {at} has type {types[at]}; types index type_names, {type_names}")
     return Rankings(features, mask, types.astype(np.int32), type_names)
 
 

@@ -56,14 +56,19 @@ class Schemes(NamedTuple):
 
 
 @checked
-def make_schemes(schemes: Mapping[str, Scheme], type_names: Sequence[str] = ("open", "closed")) -> Schemes:
+def make_schemes(schemes: Mapping[str, Scheme], type_names: Sequence[str] | None = None) -> Schemes:
     """Return the axis over labelled schemes: each a choice for all prompts, or a mapping from prompt type to choice.
+
+    `type_names` are those of the rankings to train on, in their order. By default they are the keys of the first scheme
+    that has one choice a type, and a single type "all" where none has.
 
     Raises ValueError for no schemes, a prompt-aware one whose keys are not `type_names`, or a utility that can't be
     trained because its slope at gap 0 is infinite.
     """
     if not schemes:
         raise ValueError("schemes is empty; give at least one labelled choice of a utility")
+    if type_names is None:
+        type_names = next((list(one) for one in schemes.values() if isinstance(one, Mapping)), ("all",))
     if not len(type_names) or len(set(type_names)) < len(type_names):
         raise ValueError(f"type_names is {tuple(type_names)}; give at least one name, and none twice")
     choices: dict[str, tuple[Choice, ...]] = {}

@@ -67,7 +67,7 @@ def _read(config: TextConfig) -> tuple[cj.reward.Model, cj.reward.Rankings, cj.r
     source = read_source(TEXTS, config.source, config.path, config.data_dir)
     splits = cj.data.ranking_sets(source, data_dir=config.data_dir)
     if config.model == "mlp":
-        train, test = (cj.make_rankings(*cj.data.featurize(split), split.types) for split in splits)
+        train, test = (cj.make_rankings(*cj.data.featurize(split), split.types, split.type_names) for split in splits)
         return cj.mlp((config.hidden,)), train, test
     # The first completion of a prompt is the longest, and holds the words of the others.
     pairs = zip(splits.train.prompts, splits.train.completions, strict=True)
@@ -81,11 +81,14 @@ def _read(config: TextConfig) -> tuple[cj.reward.Model, cj.reward.Rankings, cj.r
         for prompt, items in zip(split.prompts, split.completions, strict=True)
     )
     if config.model == "text_encoder":
-        train, test = (cj.make_rankings(*cj.data.tokenize(split, tokenizer, length), split.types) for split in splits)
+        train, test = (
+            cj.make_rankings(*cj.data.tokenize(split, tokenizer, length), split.types, split.type_names)
+            for split in splits
+        )
         return cj.reward.text_encoder(tokenizer.size, architecture=architecture), train, test
     rows = [cj.data.tokenize_prefixes(split, tokenizer, length) for split in splits]
     train, test = (
-        cj.make_rankings(cj.reward.Prefixes(tokens, start, last), mask, split.types)
+        cj.make_rankings(cj.reward.Prefixes(tokens, start, last), mask, split.types, split.type_names)
         for split, (tokens, start, last, mask) in zip(splits, rows, strict=True)
     )
     return cj.reward.prefix_encoder(tokenizer.size, architecture=architecture), train, test

@@ -41,8 +41,10 @@ def training() -> Work:
     """Return reward models, trained by Adam on six rankings under two utilities."""
     generator = np.random.default_rng(1)
     features = generator.normal(size=(6, 4, 8)).astype(np.float32)
-    rankings = cj.make_rankings(features, np.ones((6, 4), bool), np.arange(6) % 2)
-    schemes = cj.make_schemes({name: cj.choose(cj.UTILITIES[name], offset=0.1) for name in ("linear", "log")})
+    rankings = cj.make_rankings(features, np.ones((6, 4), bool), np.arange(6) % 2, ("open", "closed"))
+    schemes = cj.make_schemes(
+        {name: cj.choose(cj.UTILITIES[name], offset=0.1) for name in ("linear", "log")}, rankings.type_names
+    )
     process = cj.make_training(rankings, cj.mlp((16,)), schemes, training=cj.reward.Training(80, 8, batch_size=4))
     return Work(process, {"utility": schemes.axis, "seed": range(3)}, {"segment": 1})
 

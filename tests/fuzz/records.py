@@ -97,8 +97,10 @@ def probes() -> Sequence[Probe]:
         lambda memory, examples: examples * 1.0,
         lambda key, candidates, pool, memory, **params: memory,
     )
-    choice = cj.make_schemes({"a": cj.choose(cj.UTILITIES["linear"])})
-    rankings = cj.make_rankings(np.ones((2, 2, 2), np.float32), np.ones((2, 2), bool), np.array([0, 1]))
+    choice = cj.make_schemes({"a": cj.choose(cj.UTILITIES["linear"])}, ("open", "closed"))
+    rankings = cj.make_rankings(
+        np.ones((2, 2, 2), np.float32), np.ones((2, 2), bool), np.array([0, 1]), choice.type_names
+    )
     right = process()
 
     def run(one: cj.engine.Process) -> Any:

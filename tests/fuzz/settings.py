@@ -103,7 +103,7 @@ def reward() -> Sequence[Probe]:
     log = cj.UTILITIES["log"]
     choice = cj.choose(cj.UTILITIES["log_sigmoid"])
     schemes = cj.make_schemes({"a": choice, "aware": {"open": choice, "closed": cj.choose(cj.UTILITIES["linear"])}})
-    rankings = cj.make_rankings(_FEATURES, _MASK, _TYPES)
+    rankings = cj.make_rankings(_FEATURES, _MASK, _TYPES, schemes.type_names)
     whole = dict.fromkeys(("rankings", "schemes", "test", "model"), st.sampled_from(STRANGE))
     prefixes = cj.reward.Prefixes(np.ones((4, 6), np.int32), np.ones(4, np.int32), np.tile([5, 4, 3], (4, 1)))
     sizes: dict[str, Any] = {
@@ -123,7 +123,7 @@ def reward() -> Sequence[Probe]:
         of(cj.make_rankings, features=_FEATURES, mask=_MASK, types=_TYPES, type_names=("open", "closed"))._replace(
             words={"features": ["mask", "prompt"], "mask": ["prompt"], "types": ["prompt"], "type_names": ["types"]}
         ),
-        of(cj.make_rankings, features=prefixes, mask=_MASK, types=_TYPES)._replace(
+        of(cj.make_rankings, features=prefixes, mask=_MASK, types=_TYPES, type_names=("open", "closed"))._replace(
             words={"features": ["mask", "types"], "mask": ["prompt"], "types": ["prompt"]}
         ),
         of(
@@ -148,14 +148,14 @@ def reward() -> Sequence[Probe]:
 
 
 def _learned() -> Sequence[Probe]:
-    schemes = cj.make_schemes({"a": cj.choose(cj.UTILITIES["log_sigmoid"])})
+    schemes = cj.make_schemes({"a": cj.choose(cj.UTILITIES["log_sigmoid"])}, ("open", "closed"))
     whole = dict.fromkeys(("rankings", "schemes", "model"), st.sampled_from(STRANGE))
     return [
         of(
             cj.loop.learned_reward,
             model=cj.mlp((2,)),
             schemes=schemes,
-            rankings=cj.make_rankings(_FEATURES, _MASK, _TYPES),
+            rankings=cj.make_rankings(_FEATURES, _MASK, _TYPES, schemes.type_names),
             read=lambda x: (x, jnp.zeros(len(x), jnp.int32)),
             answers=2,
             quality=lambda key, x: x[:, 0],
