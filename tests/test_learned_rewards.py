@@ -16,7 +16,7 @@ LINEAR, LOG = cj.choose(cj.UTILITIES["linear"], offset=0.1), cj.choose(cj.UTILIT
 SCHEMES = cj.make_schemes({"x": LINEAR, "log": LOG, "aware": {"open": LOG, "closed": LINEAR}})
 TRAINING = cj.reward.Training(steps=1500, records=1)
 FEATURES = 8.0 * np.eye(PROMPTS * ANSWERS, dtype=np.float32).reshape(PROMPTS, ANSWERS, -1)
-RANKINGS = cj.make_rankings(FEATURES, np.ones((PROMPTS, ANSWERS), bool), np.arange(PROMPTS))
+RANKINGS = cj.make_rankings(FEATURES, np.ones((PROMPTS, ANSWERS), bool), np.arange(PROMPTS), ("open", "closed"))
 GRID = jnp.stack([jnp.repeat(jnp.arange(PROMPTS), ANSWERS), jnp.tile(jnp.arange(ANSWERS), PROMPTS)], axis=1)
 
 
@@ -95,6 +95,23 @@ def test_its_own_choice_comes_first_and_the_rest_as_it_ranked_them(learn):
     fourth = (GRID[:, 1] == 3).astype(float)
     rewards = np.asarray(learn("log", 1, fourth))
     np.testing.assert_array_equal(np.argsort(-rewards, axis=1), [[3, 0, 1, 2, 4, 5]] * PROMPTS)
+
+
+def test_what_was_chosen_comes_first_also_among_scores_far_apart(monkeypatch):
+    orders = []
+
+    def note(features, types, order, answers):
+        jax.debug.callback(lambda value: orders.append(np.asarray(value)), order)
+        return cj.loop.rank_answers(features, types, order, answers)
+
+    monkeypatch.setattr("collapse_jax.loop.learned_rewards.rank_answers", note)
+    model = cj.reward.Model(lambda key, features: jnp.arange(12.0), lambda params, x: 60.0 * x @ params)
+    judge = cj.loop.learned_reward(model, SCHEMES, RANKINGS, read, answers=ANSWERS, training=TRAINING, refit_steps=1)
+    chosen = candidates_of(GRID, (GRID[:, 1] == 0).astype(float))
+    judge.learn(jax.random.key(1), chosen, chosen, jnp.arange(12.0), utility=scheme("x"), refit=1)
+    jax.effects_barrier()
+    (order,) = orders
+    np.testing.assert_array_equal(np.argsort(-order.reshape(PROMPTS, ANSWERS), axis=1), [[0, 5, 4, 3, 2, 1]] * PROMPTS)
 
 
 def test_trained_on_by_its_own_order_it_keeps_the_law_of_each_type(learn):

@@ -90,7 +90,10 @@ def learned_reward(
     numbers.whole("refit_steps", refit_steps, 1)
     check_training(training)
     if isinstance(rankings, Rankings) and rankings.type_names != schemes.type_names:
-        raise ValueError(f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}")
+        raise ValueError(
+            f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}: give "
+            "make_schemes and make_rankings the same type_names"
+        )
     if isinstance(rankings, Rankings):
         require_tokens(model, rankings)
         prompts_a_step(training, len(rankings.types))
@@ -150,8 +153,10 @@ def _learn(
         return _fit(setting, fit_key, memory, data, params["utility"], setting.refit_steps)
 
     def by_choice() -> PyTree:
-        # A reward lies in [0, 1]: whatever was chosen comes before all else.
-        return refit(_score(setting, memory, candidates.examples) + 2.0 * (candidates.weights > 0))
+        # Whatever was chosen comes before all else, also where a link of one's own has scores outside [0, 1].
+        scores = _score(setting, memory, candidates.examples)
+        ahead = jnp.maximum(2.0, 1.0 + jnp.nanmax(scores) - jnp.nanmin(scores))
+        return refit(scores + ahead * (candidates.weights > 0))
 
     branches = [lambda: memory, by_choice]
     if (quality := setting.quality) is not None:

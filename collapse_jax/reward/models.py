@@ -37,9 +37,10 @@ class Apply(Protocol):
 class Model(NamedTuple):
     """A reward model of any library: `init(key, features)` returns parameters, `apply(parameters, features)` rewards.
 
-    Rewards (..., item) lie in [0, 1]: without the box a bounded utility has no optimum. Features are what the rankings
-    hold, an array or several with the same leading axes: (..., item, feature) for `mlp`. Those of a model with a
-    `vocabulary` are tokens below it, or below 0 where there is none, and are examined before the model is trained.
+    Rewards (..., item) lie in [0, 1]: without the box a bounded utility has no optimum, and no law or certificate
+    holds; a sweep's `gap`, and what `summarize_rewards` compares with a law, are NaN outside it. Features are what the
+    rankings hold, an array or several with the same leading axes: (..., item, feature) for `mlp`. Those of a model with
+    a `vocabulary` are tokens below it, or below 0 where there is none, and are examined before the model is trained.
     """
 
     init: Init

@@ -54,7 +54,7 @@ def value_and_gap(objective: Objective, rewards: Float[Array, " item"]) -> tuple
 
     Best item first. With g the gradient, the bound is max(0, largest sum of g over the k best items) - g·rewards: a
     concave objective lies below its tangent, whose maximum over ordered rewards in [0, 1] is at k ones followed by
-    zeros. It is zero at the optimum, and no bound if U is not concave.
+    zeros. It is zero at the optimum, and no bound if U is not concave or a reward is outside [0, 1].
     """
     value, slope = jax.value_and_grad(objective)(rewards)
     # Not a product of matrices, which accelerators round to fewer digits.

@@ -16,6 +16,7 @@ from jaxtyping import Array, Int, Key, PyTree
 
 from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import check_fields, checked
+from collapse_jax.checks.unit_interval import outside
 from collapse_jax.checks.user_functions import call
 from collapse_jax.engine.axes import check_defaults
 from collapse_jax.engine.devices import spread
@@ -103,9 +104,10 @@ def make_training(
     `optimizer(hyper)` (by default `adamw`) reads; and the parameters of the utilities, as `schemes.parameters` names
     them: `{"gamma": [0.2, 0.5], "min_gap": 1e-3}` trains each scheme that has them with these values, which are
     examined like those of the schemes before anything is compiled; give them to `predict_rewards` too. Each record
-    covers all prompts, those of `test` after those of `rankings` (coordinates `prompt_split` and `prompt_type`):
-    `rewards` (prompt, item; NaN where there is no item), and per prompt `objective` and its certified `gap` (means over
-    pairs; the gap NaN for a utility that isn't concave) and `accuracy`, the share of pairs in order.
+    covers all prompts, those of `test` after those of `rankings` (coordinates `prompt_split`, `prompt_type` and
+    `prompt_items`, the number of a prompt's items): `rewards` (prompt, item; NaN where there is no item), and per
+    prompt `objective` and its certified `gap` (means over pairs; the gap NaN for a utility that isn't concave, and for
+    rewards outside [0, 1], where no certificate holds) and `accuracy`, the share of pairs in order.
 
     Raises ValueError for a training plan or test rankings that don't fit, tokens outside the vocabulary of the model, a
     learning rate, weight decay, clip or centring out of range, here or where a sweep varies them, and for a name of
@@ -139,6 +141,7 @@ def make_training(
             "step": setting.steps_a_record * np.arange(1, training.records + 1),
             "prompt_split": ("prompt", np.where(np.arange(prompts) < len(rankings.types), "train", "test")),
             "prompt_type": ("prompt", np.asarray(rankings.type_names)[np.asarray(everything.types)]),
+            "prompt_items": ("prompt", np.asarray(everything.mask.sum(1))),
             "item": np.arange(1, rankings.mask.shape[1] + 1),
         },
     )
@@ -205,9 +208,10 @@ def _record(setting: _Setting, params: PyTree, hyper: Hyper, part: int) -> dict[
     rewards = jax.lax.map(partial(setting.model.apply, params), everything.features, batch_size=part)
     options: dict[str, Any] = {"pairs": setting.training.pairs, "centring": hyper["centring"]}
     value, gap = by_prompt(setting.schemes.branches, scheme, everything, **options)(value_and_gap, rewards)
-    certified = jnp.asarray(scheme.concave)[everything.types]
+    recorded = jnp.where(everything.mask, rewards, jnp.nan)
+    certified = jnp.asarray(scheme.concave)[everything.types] & ~outside(recorded).any(1)
     return {
-        "rewards": jnp.where(everything.mask, rewards, jnp.nan),
+        "rewards": recorded,
         "objective": value,
         "gap": jnp.where(certified, gap, jnp.nan),
         "accuracy": jax.vmap(ranking_accuracy)(rewards, everything.mask),
@@ -286,7 +290,10 @@ def _check(rankings: Rankings, schemes: Schemes, training: Training, test: Ranki
     if training.steps % training.records:
         raise ValueError(f"training.steps is {training.steps}; it must be a multiple of records, {training.records}")
     if rankings.type_names != schemes.type_names:
-        raise ValueError(f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}")
+        raise ValueError(
+            f"rankings have the types {rankings.type_names}, the schemes are for {schemes.type_names}: give "
+            "make_schemes and make_rankings the same type_names"
+        )
     if test and (_shapes(test), test.type_names) != (_shapes(rankings), rankings.type_names):
         raise ValueError(
             f"test has features of shape {_shapes(test)} a prompt and types {test.type_names}; "

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from collapse_jax.checks.annotations import checked
+from collapse_jax.checks.unit_interval import require_inside
 from collapse_jax.reward.laws.exact_optimum import solve
 from collapse_jax.reward.laws.ranking_program import RankingProgram, Slacks, as_trained
 from collapse_jax.reward.rankings import Pairs
@@ -124,8 +125,7 @@ def _program(
     utility: Utility | Choice, rewards: Rewards, pairs: Pairs, centring: float, params: dict[str, float]
 ) -> RankingProgram:
     rewards = np.asarray(rewards)
-    if not ((rewards >= 0) & (rewards <= 1)).all():
-        raise ValueError("rewards must be numbers in [0, 1]")
+    require_inside("rewards", rewards)
     return RankingProgram(as_trained(utility, params), len(rewards), pairs, centring)
 
 
