@@ -17,6 +17,7 @@ from collapse_jax.reward.metrics import (
     ranking_accuracy,
     reward_variance,
     separation,
+    separation_by_pair,
     type_curves,
 )
 
@@ -59,12 +60,33 @@ def test_accuracy_counts_valid_pairs_and_halves_ties():
     assert float(ranking_accuracy(rewards, mask)) == pytest.approx(3.5 / 6)
 
 
-def test_curves_and_separation_ignore_missing_items():
-    rewards = np.array([[1.0, 0.5, 0.0], [0.8, 0.3, np.nan], [1.0, 1.0, 0.2]], np.float32)
-    types = np.array([0, 0, 1])
-    want = np.array([[0.9, 0.4, 0.0], [1.0, 1.0, 0.2]])
-    np.testing.assert_allclose(type_curves(jnp.array(rewards), jnp.array(types), 2), want, atol=1e-6)
-    assert float(separation(jnp.array(rewards), jnp.array(types))) == pytest.approx((0.1 + 0.6 + 0.2) / 3)
+def test_curves_and_separation_are_those_of_each_pair_of_types():
+    rewards = jnp.array([[1.0, 0.5, 0.0], [0.8, 0.3, 0.0], [1.0, 1.0, 0.2], [0.5, 0.4, 0.3]])
+    types = jnp.array([0, 0, 1, 3])
+    curves = np.array([[0.9, 0.4, 0.0], [1.0, 1.0, 0.2], [np.nan] * 3, [0.5, 0.4, 0.3]])
+    np.testing.assert_allclose(type_curves(rewards, types, 4), curves, atol=1e-6)
+    first, second, third = (0.1 + 0.6 + 0.2) / 3, (0.4 + 0.0 + 0.3) / 3, (0.5 + 0.6 + 0.1) / 3
+    pairs = [first, np.nan, second, np.nan, third, np.nan]  # (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)
+    np.testing.assert_allclose(separation_by_pair(rewards, types, 4), pairs, atol=1e-6)
+    assert float(separation(rewards, types, 4)) == pytest.approx((first + second + third) / 3)
+    assert float(separation(rewards[:3], types[:3], 2)) == pytest.approx(first)
+
+
+def test_one_type_has_no_pairs_and_no_separation():
+    rewards, types = jnp.array([[1.0, 0.0], [0.8, 0.1]]), jnp.array([0, 0])
+    assert separation_by_pair(rewards, types, 1).shape == (0,)
+    assert np.isnan(separation(rewards, types, 1))
+    assert np.isnan(separation(rewards, types, 2))
+    with pytest.raises(ValueError, match="n_types is 0; it must be a whole number from 1 on"):
+        separation(rewards, types, 0)
+
+
+def test_an_item_that_only_some_prompts_have_has_no_mean():
+    rewards = jnp.array([[1.0, 0.7, 0.3, 0.0], [1.0, 0.0, jnp.nan, jnp.nan], [1.0, 0.6, 0.4, 0.0]])
+    curves = type_curves(rewards, jnp.array([0, 0, 1]), 2)
+    assert np.isnan(curves[0]).tolist() == [False, False, True, True]
+    assert np.isfinite(curves[1]).all()
+    assert np.isnan(separation(rewards, jnp.array([0, 0, 1]), 2))
 
 
 def test_prompt_distance_is_the_mean_over_all_pairs():
@@ -76,6 +98,7 @@ def test_prompt_distance_is_the_mean_over_all_pairs():
 def test_atoms_and_variance():
     rewards = jnp.array([[0.0, 0.04, 0.5, 0.99], [0.2, 0.98, 1.0, jnp.nan]])
     np.testing.assert_allclose(atom_masses(rewards), [2 / 7, 3 / 7], rtol=1e-6)
+    assert np.isnan(atom_masses(60 * rewards)).all()
     assert float(reward_variance(rewards[1])) == pytest.approx(np.var([0.2, 0.98, 1.0]), rel=1e-5)
 
 

@@ -85,13 +85,42 @@ def test_a_convex_utility_trains_without_a_certificate():
     assert np.isnan(cj.predict_rewards(schemes, N)["gap"]).all()
 
 
+def test_rewards_outside_the_unit_interval_have_no_certificate_and_no_distance_to_a_law():
+    schemes = cj.make_schemes({"logistic": cj.choose(cj.UTILITIES["log_sigmoid"])})
+    masks = ((True,) * N, (True, True, True, False, False))
+    data = free_rankings(masks, (0, 0))
+    plan = cj.reward.Training(steps=400, records=2)
+    process = cj.make_training(data, cj.mlp((), link=lambda x: 60 * x), schemes, training=plan, hyper=FREE)
+    dataset = cj.sweep(process, {"utility": schemes.axis}, progress=False)
+    assert float(dataset["rewards"].max()) > 10
+    assert dataset["gap"].isnull().all()
+    assert dataset["objective"].notnull().all()
+    with pytest.warns(UserWarning, match="law_rmse, .* are NaN where rewards reach from -"):
+        metrics = cj.summarize_rewards(dataset, cj.predict_rewards(schemes, [3, N]))
+    for name in ("gap", "law_rmse", "atom_high", "atom_low", "wasserstein_to_law"):
+        assert metrics[name].isnull().all()
+    assert float(metrics["accuracy"].isel(step=-1).min()) == 1.0
+
+
+def test_what_a_model_gives_for_items_that_are_not_there_has_no_part_in_the_certificate():
+    schemes = cj.make_schemes({"logistic": cj.choose(cj.UTILITIES["log_sigmoid"])})
+    data = free_rankings(((True, True, True, False, False),), (0,))
+    there = jnp.arange(N) < 3
+    model = cj.mlp(())._replace(apply=lambda params, x: jnp.where(there, jax.nn.sigmoid(x @ params), 60.0))
+    model = model._replace(init=lambda key, x: jnp.zeros(x.shape[-1]))
+    process = cj.make_training(data, model, schemes, training=SHORT, hyper=FREE)
+    assert cj.sweep(process, {}, progress=False)["gap"].notnull().all()
+
+
 def test_summaries_need_laws_that_fit():
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)}, ("all",))
     process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=cj.reward.Training(steps=2, records=1))
     dataset = cj.sweep(process, {}, progress=False)
     with pytest.raises(ValueError, match="predicted varies along 'utility'"):
         cj.summarize_rewards(dataset, cj.predict_rewards(schemes, N))
-    with pytest.raises(ValueError, match="predicted is for 4 items, the sweep has 5"):
+    with pytest.raises(
+        ValueError, match=r"predicted is for n_items = 4; the sweep has prompts of 5 items: .*prompt_items"
+    ):
         cj.summarize_rewards(dataset, cj.predict_rewards(schemes, 4).isel(utility=0))
     broken = dataset.assign(rewards=dataset["rewards"] * np.nan)
     with pytest.raises(ValueError, match="no train prompt has finite rewards"):
@@ -325,13 +354,14 @@ def test_another_optimizer_brings_its_own_hyperparameters():
 
 
 def test_records_have_steps_splits_and_types():
-    schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)})
+    schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)}, ("open", "closed"))
     train, test = (free_rankings(((True,) * N,) * 2, types, ("open", "closed")) for types in ((0, 1), (1, 1)))
     process = cj.make_training(train, cj.mlp((4,)), schemes, training=cj.reward.Training(steps=6, records=3), test=test)
     dataset = cj.sweep(process, {}, progress=False)
     assert dataset["step"].to_numpy().tolist() == [2, 4, 6]
     assert dataset["prompt_split"].to_numpy().tolist() == ["train", "train", "test", "test"]
     assert dataset["prompt_type"].to_numpy().tolist() == ["open", "closed", "closed", "closed"]
+    assert dataset["prompt_items"].to_numpy().tolist() == [5, 5, 5, 5]
     assert dataset["item"].to_numpy().tolist() == [1, 2, 3, 4, 5]
 
 
@@ -392,7 +422,7 @@ def test_a_batch_has_all_prompts_where_there_are_fewer_than_usual():
 
 
 def test_types_and_shapes_must_fit():
-    schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])})
+    schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])}, ("open", "closed"))
     with pytest.raises(ValueError, match="rankings have the types"):
         cj.make_training(free_rankings(), cj.mlp(()), schemes)
     schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])}, ("all",))

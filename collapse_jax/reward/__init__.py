@@ -7,6 +7,7 @@ from collapse_jax.reward.laws.finite_law import FiniteLaw, certified_gap, finite
 from collapse_jax.reward.laws.limit_law import limit_law
 from collapse_jax.reward.laws.prediction import limit_values, predict_rewards, quantile_distance, wasserstein_to_limit
 from collapse_jax.reward.loss import RankingData
+from collapse_jax.reward.metrics import separation, separation_by_pair
 from collapse_jax.reward.models import Model, mlp
 from collapse_jax.reward.rankings import Prefixes, Rankings, make_rankings
 from collapse_jax.reward.schemes import Schemes, make_schemes
@@ -43,6 +44,8 @@ __all__ = [
     "predict_rewards",
     "prefix_encoder",
     "quantile_distance",
+    "separation",
+    "separation_by_pair",
     "summarize_rewards",
     "text_encoder",
     "utility",
