@@ -1,8 +1,10 @@
 """What all figures share: colours, a grid of titled panels, a legend below."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -12,6 +14,14 @@ __all__ = ["COLOURS"]
 
 # Okabe and Ito's colours, which readers with any colour vision tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+
+# Without "--", which is a law's.
+_DASHES = ("-", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
+
+
+def line_look(number: int) -> dict[str, Any]:
+    """Return colour and dashes of line number 0, 1, ...: after eight colours come other dashes, 32 looks in all."""
+    return {"color": COLOURS[number % len(COLOURS)], "ls": _DASHES[number // len(COLOURS) % len(_DASHES)]}
 
 
 def panels(titles: Sequence[str], columns: int = 4) -> tuple[Figure, list[tuple[Axes, str]]]:
@@ -26,10 +36,18 @@ def panels(titles: Sequence[str], columns: int = 4) -> tuple[Figure, list[tuple[
     return figure, list(zip(axes, titles, strict=False))
 
 
-def with_legend(figure: Figure, ax: Axes, columns: int = 4) -> Figure:
-    """Return the figure with the legend of one of its panels below all of them."""
-    handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+def with_legend(figure: Figure, *axes: Axes, columns: int = 4) -> Figure:
+    """Return the figure with a legend below all panels: what is drawn in some of them, each label once.
+
+    It has at most `columns` columns, fewer where the figure is too narrow for them and would cut labels off.
+    """
+    handles: dict[str, Artist] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(str(label), handle)
+    fitting = int(12 * figure.get_figwidth() / (max(map(len, handles), default=0) + 8))
+    columns = max(1, min(columns, fitting))
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
