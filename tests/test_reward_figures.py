@@ -66,6 +66,8 @@ def test_more_types_than_colours_are_all_drawn_under_the_names_that_the_data_giv
         for line in lines(ax, f"{name} prompts")
     }
     assert len(looks) == len(names)
+    figure.draw_without_rendering()
+    assert train.get_window_extent().height > 1.8 * figure.dpi  # inches, beside a legend of eleven labels
     (last,) = lines(test, "type 9 prompts")
     np.testing.assert_allclose(last.get_ydata(), laws["rewards"].sel(type="type 9").squeeze(), atol=1e-6)
     with pytest.raises(ValueError, match=r"predicted is for type = type 0, type 1, .*; dataset has prompts of type 9"):

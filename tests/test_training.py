@@ -92,6 +92,7 @@ def test_rewards_outside_the_unit_interval_have_no_certificate_and_no_distance_t
     plan = cj.reward.Training(steps=400, records=2)
     process = cj.make_training(data, cj.mlp((), link=lambda x: 60 * x), schemes, training=plan, hyper=FREE)
     dataset = cj.sweep(process, {"utility": schemes.axis}, progress=False)
+    assert dataset["prompt_items"].to_numpy().tolist() == [N, 3]
     assert float(dataset["rewards"].max()) > 10
     assert dataset["gap"].isnull().all()
     assert dataset["objective"].notnull().all()

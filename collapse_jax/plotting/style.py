@@ -39,7 +39,8 @@ def panels(titles: Sequence[str], columns: int = 4) -> tuple[Figure, list[tuple[
 def with_legend(figure: Figure, *axes: Axes, columns: int = 4) -> Figure:
     """Return the figure with a legend below all panels: what is drawn in some of them, each label once.
 
-    It has at most `columns` columns, fewer where the figure is too narrow for them and would cut labels off.
+    It has at most `columns` columns, fewer where the figure is too narrow for them and would cut labels off. Beyond two
+    rows of it the figure grows, so that the panels don't shrink.
     """
     handles: dict[str, Artist] = {}
     for ax in axes:
@@ -47,6 +48,8 @@ def with_legend(figure: Figure, *axes: Axes, columns: int = 4) -> Figure:
             handles.setdefault(str(label), handle)
     fitting = int(12 * figure.get_figwidth() / (max(map(len, handles), default=0) + 8))
     columns = max(1, min(columns, fitting))
+    rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.22 * max(0, rows - 2))
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns, frameon=False)
     return figure
 

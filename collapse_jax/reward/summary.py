@@ -69,8 +69,9 @@ def summarize_rewards(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dat
         part = dataset.isel(prompt=dataset["prompt_split"].to_numpy() == split)
         splits.append(_of_split(str(split), part, dims, predicted, limits))
     result = xr.concat(splits, "split", join="outer").reindex(n_items=predicted["n_items"])
+    result = result.assign_coords(split=result["split"].astype(str))
     result["prompts"] = result["prompts"].fillna(0).astype(int)
-    return (result if several else result.isel(n_items=0)).transpose(
+    return (result if several else result.isel(n_items=0, drop=True)).transpose(
         *dims, "split", "n_items", ..., missing_dims="ignore"
     )
 
