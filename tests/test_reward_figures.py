@@ -45,6 +45,17 @@ def test_one_type_has_its_law_in_the_legend():
     assert own.x1 <= whole.x1
 
 
+def test_a_sweep_of_one_scheme_is_drawn_without_an_axis_of_utilities():
+    dataset = on_law(LAW, [0, 0], [6, 6]).isel(utility=0)
+    for one in (dataset, dataset.drop_vars("utility")):
+        for law in (LAW, LAW.isel(utility=0)):
+            (ax,) = plotting.reward_curves(one, law).axes
+            assert ax.get_title() == "x"
+    two = LAW.isel(utility=[0, 0]).assign_coords(utility=["x", "y"])
+    with pytest.raises(ValueError, match="predicted is for the utilities x, y, dataset is of one: draw its law"):
+        plotting.reward_curves(dataset.drop_vars("utility"), two)
+
+
 def many_types(number=10):
     """Types of which the last two have only prompts to test on."""
     names = [f"type {kind}" for kind in range(number)]

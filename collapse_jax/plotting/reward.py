@@ -27,6 +27,7 @@ def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[st
     answers are not those of the law.
     """
     _require_drawn(dataset, predicted)
+    dataset, predicted = _along_utilities(dataset, predicted)
     last = _finite_members(dataset["rewards"].isel(step=-1))
     compared = not outside(last).any()
     if not compared:
@@ -49,6 +50,20 @@ def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[st
     if compared:
         axes[0, 0].set_ylim(-0.04, 1.04)
     return with_legend(figure, *axes.ravel())
+
+
+def _along_utilities(dataset: xr.Dataset, predicted: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return both with an axis of utilities, which a sweep of one scheme lacks, and a law of one of them."""
+    if "utility" not in predicted.dims:
+        predicted = predicted.expand_dims("utility")
+    if "utility" in dataset.dims:
+        return dataset, predicted
+    if predicted.sizes["utility"] > 1:
+        raise ValueError(
+            f"predicted is for the utilities {', '.join(predicted['utility'].to_numpy())}, dataset is of one: draw its "
+            "law, predicted.sel(utility=...)"
+        )
+    return dataset.assign_coords(utility=predicted["utility"].item()).expand_dims("utility"), predicted
 
 
 def _rows(dataset: xr.Dataset) -> list[tuple[str, int]]:
