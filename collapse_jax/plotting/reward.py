@@ -9,10 +9,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from collapse_jax.checks.unit_interval import outside, require_inside, sentence
-from collapse_jax.plotting.style import COLOURS, line_look, panels, with_legend
+from collapse_jax.plotting.style import COLOURS, line_look, panels, whole_ticks, with_legend
 
 
 def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[str, str] | None = None) -> Figure:
@@ -45,7 +44,7 @@ def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[st
         across[0].set_ylabel(f"reward, {split} prompts{answers}")
     for ax, top, utility in zip(axes[-1], axes[0], utilities, strict=True):
         ax.set_xlabel("completion, best first")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_ticks(ax, dataset["item"])
         top.set_title((titles or {}).get(utility, utility), fontsize=10)
     if compared:
         axes[0, 0].set_ylim(-0.04, 1.04)
@@ -227,7 +226,7 @@ def over_steps(metrics: xr.Dataset) -> Figure:
                 color = COLOURS[number % len(COLOURS)]
                 low, high = values.min("seed"), values.max("seed")
                 ax.fill_between(mean["step"], low, high, color=color, alpha=0.2, lw=0)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_ticks(ax, metrics["step"])
         ax.set(xlabel="optimiser step", ylabel=label, yscale="log" if name == "gap" else "linear")
     return with_legend(figure, *axes, columns=8)
 
