@@ -31,7 +31,8 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, interval, script, watched
+from experiments.shared.intervals import interval
+from experiments.shared.launch import Options, script, watched
 from experiments.testbeds.image_groups import ImageConfig, make_images
 from experiments.testbeds.instruction_groups import InstructionConfig, make_instructions
 from experiments.testbeds.testbed import CONTROL, Testbed

@@ -31,9 +31,10 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
+from experiments.shared.intervals import interval
 from experiments.shared.language_models import HELD_OUT, Language, LanguageConfig, read, texts
 from experiments.shared.language_population import SHOWN, WAYS, compare_ways, make_description, overfitted, require_ways
-from experiments.shared.launch import interval, script
+from experiments.shared.launch import script
 
 SHARES = ("distinct_2", "self_bleu", "repetition")
 METRICS = {

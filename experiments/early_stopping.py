@@ -24,7 +24,8 @@ from collapse_jax.reward.calculus import on_host
 from experiments.reward_collapse import make_schemes
 from experiments.shared.bounds import check_config
 from experiments.shared.free_rewards import free_rankings
-from experiments.shared.launch import script, span, watched
+from experiments.shared.intervals import span
+from experiments.shared.launch import script, watched
 from experiments.shared.text_population import TextConfig, train_on_text
 
 

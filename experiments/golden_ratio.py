@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script, span, watched
+from experiments.shared.intervals import span
+from experiments.shared.launch import Options, script, watched
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.mixture import Mixture
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, median_interval, script, watched
+from experiments.shared.intervals import median_interval
+from experiments.shared.launch import Options, script, watched
 
 REGIMES = ("replace", "augment", "real_fraction_replayed")
 HELD_OUT = 2000

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import script, span
+from experiments.shared.intervals import span
+from experiments.shared.launch import script
 from experiments.shared.text_population import TextConfig, train_on_text
 
 

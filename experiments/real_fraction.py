@@ -22,7 +22,8 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.gaussian import Gaussian
 from experiments.shared.bounds import check_config
-from experiments.shared.launch import Options, script, span, watched
+from experiments.shared.intervals import span
+from experiments.shared.launch import Options, script, watched
 
 REGIMES = ("real_fraction_fresh", "real_fraction_replayed")
 

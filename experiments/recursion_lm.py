@@ -28,9 +28,10 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
+from experiments.shared.intervals import interval
 from experiments.shared.language_models import LanguageConfig, read, texts
 from experiments.shared.language_population import compare_ways, overfitted, recurse, require_ways
-from experiments.shared.launch import interval, script
+from experiments.shared.launch import script
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
 from experiments.shared.free_rewards import free_rankings
-from experiments.shared.launch import Options, script, span, watched
+from experiments.shared.intervals import span
+from experiments.shared.launch import Options, script, watched
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from matplotlib.collections import PolyCollection
 
 from collapse_jax import metrics, plotting
 from collapse_jax.plotting.bands import ANY, mean_band, median_band
-from experiments.shared.launch import median_interval
+from experiments.shared.intervals import median_interval
 
 RISKS = (92.7, 318, 303.4, 9248, 2338.3, 144.8)
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import jax
-import numpy as np
 import xarray as xr
 from jax.experimental.compilation_cache import compilation_cache
 from matplotlib.figure import Figure
@@ -21,7 +20,6 @@ from collapse_jax.engine import to_tensorboard
 from collapse_jax.io import results
 from collapse_jax.io.files import write_atomically
 from collapse_jax.packages import require
-from collapse_jax.plotting.bands import median_band
 
 
 @dataclass(frozen=True)
@@ -259,27 +257,6 @@ def compiled_kept(folder: Path) -> Iterator[None]:
             jax.config.update(name, value)
         # JAX would go on writing into a folder that may be removed.
         compilation_cache.reset_cache()
-
-
-def interval(values: xr.DataArray, mean: str = ".3f", error: str = ".3f") -> str:
-    """Return the mean over seeds ± two standard errors, in these formats; NaN where a seed's value is NaN."""
-    spread = 2.0 * float(values.std(ddof=1, skipna=False)) / values.size**0.5 if values.size > 1 else float("nan")
-    return f"{float(values.mean(skipna=False)):{mean}} ± {spread:{error}}"
-
-
-def span(values: Any, form: str = ".3f") -> str:
-    """Return the least and the greatest of some numbers in a format, once where they read alike."""
-    low, high = (format(float(one), form) for one in (np.min(values), np.max(values)))
-    return low if low == high else f"{low} to {high}"
-
-
-def median_interval(values: xr.DataArray) -> str:
-    """Return the median over seeds, and in brackets its interval of 95 %, or all seeds where these are fewer than six.
-
-    Numbers have three digits. A mean ± two standard errors says little of six heavy-tailed ones: one rules both.
-    """
-    middle, lower, upper = (f"{float(f'{float(one):.3g}'):g}" for one in median_band(values))
-    return f"{middle} ({lower} to {upper})"
 
 
 def use_all_cores() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.launch import interval
+from experiments.shared.intervals import interval
 from experiments.testbeds.loop_curation import TYPES
 
 

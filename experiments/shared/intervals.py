@@ -1,0 +1,29 @@
+"""How experiments print what they measured over several seeds."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from collapse_jax.plotting.bands import median_band
+
+
+def interval(values: xr.DataArray, mean: str = ".3f", error: str = ".3f") -> str:
+    """Return the mean over seeds ± two standard errors, in these formats; NaN where a seed's value is NaN."""
+    spread = 2.0 * float(values.std(ddof=1, skipna=False)) / values.size**0.5 if values.size > 1 else float("nan")
+    return f"{float(values.mean(skipna=False)):{mean}} ± {spread:{error}}"
+
+
+def span(values: Any, form: str = ".3f") -> str:
+    """Return the least and the greatest of some numbers in a format, once where they read alike."""
+    low, high = (format(float(one), form) for one in (np.min(values), np.max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def median_interval(values: xr.DataArray) -> str:
+    """Return the median over seeds, and in brackets its interval of 95 %, or all seeds where these are fewer than six.
+
+    Numbers have three digits. A mean ± two standard errors says little of six heavy-tailed ones: one rules both.
+    """
+    middle, lower, upper = (f"{float(f'{float(one):.3g}'):g}" for one in median_band(values))
+    return f"{middle} ({lower} to {upper})"
