@@ -34,8 +34,8 @@ class Config(Options):
 
     samples: tuple[int, ...] = (32, 100, 316, 1000)
     """Examples that train a generation."""
-    ratios: tuple[float, ...] = (0.0, 0.01, 0.03, 0.1, 0.3, 0.5, 1.0)
-    """Shares of real examples among them; 1 is the control."""
+    ratios: tuple[float, ...] = (0.0, 0.03, 0.1, 0.3, 0.5, 1.0)
+    """Shares of real examples among them, none of which may round to no example; 1 is the control."""
     generations: int = 200
     """Models in a row; what is reported is the mean over the last quarter."""
     seeds: int = 200

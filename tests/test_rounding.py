@@ -9,9 +9,10 @@ from collapse_jax.generative import laws
 SHARES = np.array([0.0, 1e-3, 0.01, 0.1, 1 / 3, 0.7, 0.999, 1.0])
 SURVIVAL = {
     "accumulate": lambda m, t: laws.accumulate_survival(SHARES, m, t),
-    "fresh": lambda m, t: laws.fresh_share_survival(SHARES, 0.1, m, t),
-    "replayed": lambda m, t: laws.replayed_share_survival(SHARES, 0.1, m, t),
-    "importance": lambda m, t: laws.importance_survival(SHARES, 0.1, m, t),
+    # A tenth of the examples, none of one or two.
+    "fresh": lambda m, t: laws.fresh_share_survival(SHARES, round(m / 10) / m, m, t),
+    "replayed": lambda m, t: laws.replayed_share_survival(SHARES, round(m / 10) / m, m, t),
+    "importance": lambda m, t: laws.importance_survival(SHARES, round(m / 10) / m, m, t),
     "subsample": lambda m, t: laws.subsample_survival(SHARES, m, t),
     "ecosystem": lambda m, t: laws.ecosystem_survival(SHARES, 3, m, t),
 }

@@ -44,6 +44,30 @@ def share(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {value!r}; it must be a share in [0, 1]")
 
 
+def part(name: str, value: float, size: int) -> int:
+    """Return how many of `size` examples a share is, the nearest whole number: the one rule wherever a share is taken.
+
+    Raises ValueError for a share above 0 that is nearest to none of them, or one below 1 that is nearest to all: what
+    is then run would be something else than was asked for.
+
+    >>> part("ratio", 0.1, 25)
+    2
+    >>> part("ratio", 0.004, 100)
+    Traceback (most recent call last):
+    ...
+    ValueError: ratio is 0.004, which rounds to none of 100 examples; give it as 0, or take from 1/100 to 99/100
+    """
+    number = round(value * size)
+    some, not_all = value > _ROUNDING, value < 1.0 - _ROUNDING
+    if (some and number == 0) or (not_all and number == size):
+        end, all_or_none = (1, "all") if number else (0, "none")
+        allowed = f"take from 1/{size} to {size - 1}/{size}" if size > 1 else "take more examples"
+        raise ValueError(
+            f"{name} is {value:g}, which rounds to {all_or_none} of {size} examples; give it as {end}, or {allowed}"
+        )
+    return number
+
+
 def function(name: str, value: Any) -> None:
     """Raise ValueError unless `value` can be called."""
     if not callable(value):

@@ -59,14 +59,16 @@ def fresh_share_heterozygosity(
 ) -> Float[np.ndarray, " generation"]:
     """Return E H of models 1 … T: model 1 fits M real examples, later ones αM fresh and (1-α)M emitted examples.
 
-    `mixed` instead draws all M from the mixture of truth and model, so that the number of fresh ones is random.
+    As in the regimes, αM is the nearest whole number. `mixed` instead draws all M from the mixture of truth and model,
+    so that the number of fresh ones is random.
 
     >>> fresh_share_heterozygosity(0.8, 0.5, 10, 2)
     array([0.72 , 0.704])
     >>> fresh_share_heterozygosity(0.8, 0.5, 10, 2, mixed=True)
     array([0.72 , 0.702])
 
-    Raises ValueError unless 0 <= truth < 1, 0 <= share <= 1, samples >= 1, generations >= 1.
+    Raises ValueError unless 0 <= truth < 1, 0 <= share <= 1, samples >= 1, generations >= 1, and without `mixed` for a
+    share strictly between 0 and 1 that is nearest to none or to all of M examples.
     """
     _check(truth, samples, generations)
     numbers.within("share", share, 0, 1)
@@ -86,7 +88,7 @@ def fresh_share_heterozygosity_limit(truth: float, share: float, samples: int, *
     >>> round(fresh_share_heterozygosity_limit(0.8, 0.5, 10), 6)
     0.7
 
-    Raises ValueError unless 0 <= truth < 1, 0 <= share <= 1, samples >= 1.
+    Raises ValueError unless 0 <= truth < 1, 0 <= share <= 1, samples >= 1, and as `fresh_share_heterozygosity` does.
     """
     _check(truth, samples, 1)
     numbers.within("share", share, 0, 1)
@@ -140,6 +142,8 @@ def zipf_missing_mass(exponent: float, samples: int) -> float:
 
 def _kept(share: float, samples: int, mixed: bool) -> float:
     """Return how much of the squared drift is left after a generation."""
+    if not mixed:
+        share = numbers.part("share", share, int(samples)) / samples
     return (1 - share) ** 2 - (1 - share) ** (2 if mixed else 1) / samples
 
 

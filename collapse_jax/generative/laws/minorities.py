@@ -1,7 +1,8 @@
 """Whether a group of small share is still in the model, by regime: exact chains of how often it was drawn.
 
 Everything is said of one group of true share p against all others, and so of a single token too. A model is fitted to M
-examples; the group is in it if one of them is of the group.
+examples; the group is in it if one of them is of the group. As in the regimes, αM real examples are the nearest whole
+number, and a share that would be none or all of them without being 0 or 1 is refused.
 """
 
 from typing import NamedTuple
@@ -223,7 +224,7 @@ def _grown(
 def _check_real(shares: Shares, real_share: float, samples: int, generations: int) -> int:
     _check(shares, samples, generations)
     numbers.within("real_share", real_share, 0, 1)
-    return round(real_share * samples)
+    return numbers.part("real_share", real_share, int(samples))
 
 
 def _check(shares: Shares, samples: int, generations: int) -> None:

@@ -80,15 +80,16 @@ def weighted_fit_error(weight: float, real: int, synthetic: int) -> float:
 def fresh_share_error(share: float, samples: int) -> float:
     """Return the stationary E (μ̂ - μ)² = 1 / (M (1 - (1-α)²) + 1 - α) of MLE fits to αM fresh and (1-α)M emitted.
 
-    In units of the true variance; exact, the smaller variance of what is emitted included.
+    In units of the true variance; exact, the smaller variance of what is emitted included. As in the regimes, αM is the
+    nearest whole number of examples.
 
     >>> round(fresh_share_error(0.1, 100), 6)
     0.050251
 
-    Raises ValueError unless 0 < share <= 1 and M is whole and at least 1. Source: Alemohammad et al., arXiv 2307.01850.
+    Raises ValueError unless 0 < share <= 1 and M is whole and at least 1, and for a share below 1 that is nearest to
+    none or to all of M examples. Source: Alemohammad et al., arXiv 2307.01850.
     """
-    numbers.within("share", share, 0, 1, ends="(]")
-    numbers.whole_value("samples", samples, 1)
+    share = _whole_share(share, samples)
     return 1 / (samples * (1 - (1 - share) ** 2) + 1 - share)
 
 
@@ -99,6 +100,13 @@ def replayed_share_error(share: float, samples: int) -> float:
     >>> round(replayed_share_error(0.1, 100), 6)
     0.140704
 
-    Raises ValueError unless 0 < share <= 1 and M is whole and at least 1.
+    Raises ValueError as `fresh_share_error` does.
     """
-    return (3 - 2 * share) * fresh_share_error(share, samples)
+    return (3 - 2 * _whole_share(share, samples)) * fresh_share_error(share, samples)
+
+
+def _whole_share(share: float, samples: int) -> float:
+    """Return the share of the nearest whole number of examples."""
+    numbers.within("share", share, 0, 1, ends="(]")
+    numbers.whole_value("samples", samples, 1)
+    return numbers.part("share", share, int(samples)) / samples

@@ -217,7 +217,7 @@ def regime(
 
 
 def _real(samples: int, ratio: float) -> int:
-    return round(ratio * samples)
+    return numbers.part("ratio", ratio, samples)
 
 
 @regime(source="Shumailov et al., Nature 631:755")
@@ -288,7 +288,7 @@ def weighted(weight: float | None = None) -> Regime:
         real = _real(samples, ratio)
         if real in (0, samples) or generation == 1:  # one kind of examples; the first "rest" is real too
             return 1.0
-        w = golden_weight(ratio) if weight is None else weight
+        w = golden_weight(real / samples) if weight is None else weight
         return w / real if source == FRESH else (1.0 - w) / (samples - real)
 
     name = "golden_ratio" if weight is None else f"weight={weight:g}"
