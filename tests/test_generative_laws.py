@@ -97,19 +97,21 @@ def test_the_error_of_simulated_weighted_fits():
     check(variance, 1 - mixing.weighted_fit_error(weight, 3, 5))
 
 
-@pytest.mark.parametrize("source", ["fresh", "replayed"])
+@pytest.mark.parametrize("source", ["fresh", "resampled", "replayed"])
 def test_the_error_of_simulated_shares_of_real_examples(source):
     rng, mean, variance = np.random.default_rng(5), np.zeros(REPLICAS), np.ones(REPLICAS)
     real = rng.standard_normal((REPLICAS, 2))
+    whole = rng.standard_normal((REPLICAS, 10))
     # 0.8^120 of the start is left.
     for _ in range(60):
         if source == "fresh":
             real = rng.standard_normal((REPLICAS, 2))
+        if source == "resampled":
+            real = np.take_along_axis(whole, np.argsort(rng.random(whole.shape), axis=1)[:, :2], axis=1)
         emitted = mean[:, None] + np.sqrt(variance)[:, None] * rng.standard_normal((REPLICAS, 8))
         x = np.concatenate([real, emitted], 1)
         mean, variance = x.mean(1), x.var(1)
-    law = mixing.fresh_share_error if source == "fresh" else mixing.replayed_share_error
-    check(mean**2, law(0.2, 10))
+    check(mean**2, getattr(mixing, f"{source}_share_error")(0.2, 10))
 
 
 @pytest.mark.parametrize("rule", ["replace", "replace_same_design", "accumulate", "accumulate_fresh"])
@@ -166,6 +168,9 @@ def test_simulated_kernel_densities(rule):
         (lambda: mixing.weighted_fit_error(0.5, 3, 0), "synthetic = 0"),
         (lambda: mixing.fresh_share_error(0.0, 10), "share = 0.0"),
         (lambda: mixing.replayed_share_error(1.1, 10), "share = 1.1"),
+        (lambda: mixing.resampled_share_error(-0.1, 10), "share = -0.1"),
+        (lambda: mixing.fresh_share_error(0.04, 10), "share is 0.04, which rounds to none of 10 examples"),
+        (lambda: mixing.replayed_share_error(0.96, 10), "share is 0.96, which rounds to all of 10 examples"),
         (lambda: regression.regression_replace(4, 3, 1.0, 2), "samples = 4"),
         (lambda: regression.regression_accumulate(9, 3, -1.0, 2), "noise = -1.0"),
         (lambda: regression.regression_accumulate_fresh(9, 0, 1.0, 2), "dim = 0"),

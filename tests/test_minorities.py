@@ -46,7 +46,8 @@ def mixed(real_share, first):
     def training(rng, t, real, fresh, written):
         if t == 1:
             return real
-        return np.concatenate([(real if first == "replayed" else fresh)[:, :k], written[-1][:, : M - k]], axis=1)
+        some = {"replayed": real[:, :k], "fresh": fresh[:, :k], "resampled": drawn(rng, real, k)}[first]
+        return np.concatenate([some, written[-1][:, : M - k]], axis=1)
 
     return training
 
@@ -56,6 +57,7 @@ REGIMES = {
     "fresh": (lambda p: laws.fresh_share_survival(p, 0.34, M, T), mixed(0.34, "fresh")),
     "control": (lambda p: laws.fresh_share_survival(p, 1.0, M, T), mixed(1.0, "fresh")),
     "replayed": (lambda p: laws.replayed_share_survival(p, 0.34, M, T), mixed(0.34, "replayed")),
+    "resampled": (lambda p: laws.resampled_share_survival(p, 0.34, M, T), mixed(0.34, "resampled")),
     "importance": (
         lambda p: laws.importance_survival(p, 0.34, M, T),
         lambda rng, t, real, fresh, written: real if t == 1 else fresh[:, :2],
@@ -188,6 +190,9 @@ def test_mitigations_of_a_categorical_model_follow_their_laws():
         (lambda: laws.fresh_share_survival(SHARES, 1.5, 5, 2), "real_share = 1.5 is outside"),
         (lambda: laws.replayed_share_survival(SHARES, -0.1, 5, 2), "real_share = -0.1 is outside"),
         (lambda: laws.importance_survival(SHARES, 0.5, 0, 2), "samples = 0 is not a whole number from 1"),
+        (lambda: laws.resampled_share_survival(SHARES, 1.5, 5, 2), "real_share = 1.5 is outside"),
+        (lambda: laws.fresh_share_survival(SHARES, 0.005, 100, 2), "real_share is 0.005, which rounds to none of 100"),
+        (lambda: laws.importance_survival(SHARES, 0.95, 5, 2), "real_share is 0.95, which rounds to all of 5 examples"),
         (lambda: laws.subsample_survival(SHARES, 5, 0), "generations = 0 is not a whole number from 1"),
         (lambda: laws.ecosystem_survival(SHARES, 0, 5, 2), "models = 0 is not a whole number from 1"),
         (lambda: laws.ecosystem_share_variance(np.array([0.0]), 2, 5, 2), "share = 0.0 is outside"),

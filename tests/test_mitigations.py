@@ -168,6 +168,11 @@ def test_what_a_mitigation_spends_is_counted():
     assert spent(cj.with_share(FRESH, 0.1, "tenth")) == cj.loop.Spent(130, 130, 270, 270)
     replayed = cj.with_share(cj.REGIMES["real_fraction_replayed"], 0.1, "tenth")
     assert spent(replayed) == cj.loop.Spent(100, 130, 270, 270)
+    # Generation 1 trains on the whole set, and any of it may be drawn later.
+    resampled = cj.with_share(cj.REGIMES["real_fraction_resampled"], 0.1, "tenth")
+    assert spent(resampled) == cj.loop.Spent(100, 130, 270, 270)
+    half = cj.REGIMES["replace"]._replace(among=lambda generation, source, samples, ratio: 2 * samples)
+    assert spent(half) == cj.loop.Spent(200, 100, 300, 600)
     assert spent(cj.REGIMES["accumulate_subsample"]) == cj.loop.Spent(100, 208, 192, 300)
     four = selections.best_of(reward, 4)
     assert spent(cj.REGIMES["replace"], curate=four) == cj.loop.Spent(100, 100, 300, 1200)

@@ -13,6 +13,7 @@ from collapse_jax.generative.recursion.plan import make_pool_tables
 from collapse_jax.generative.recursion.regimes import REGIMES, Regime, rows
 
 T = 7
+HALF = Regime("half", lambda g, s, m, r: m * (s == g - 1), among=lambda g, s, m, r: 2 * m)
 SINGLE = [one for one in REGIMES.values() if one.models == 1]
 
 
@@ -56,6 +57,7 @@ def plans():
         **{one.name: one for one in SINGLE},
         "all": SINGLE,
         "ecosystem": REGIMES["ecosystem(4)"],
+        "half of each": HALF,
         "fresh only": Regime("fresh only", lambda g, s, m, r: m if s == cj.FRESH else 0),
         "late real": Regime("late real", lambda g, s, m, r: m * (s == (cj.REAL if g in (1, T) else g - 1))),
     }
@@ -96,16 +98,17 @@ def test_every_generation_finds_its_sources_in_the_pool(name, keep_real):
             # A slot that stands for no source is marked with one past the last.
             assert claimed[slot] in (pool[slot], T)
         for place, one in every:
-            counts, weights = tables.counts[place][t - 1], tables.weights[place][t - 1]
+            counts, weights, among = (one[place][t - 1] for one in (tables.counts, tables.weights, tables.among))
             assert tables.draws[place][t - 1] == one.draws[t - 1]
             found = {}
             for slot in np.flatnonzero(counts):
                 source = pool[slot] if slot < tables.slots else cj.FRESH
                 assert source not in found
-                found[source] = (counts[slot], weights[slot])
-            row = zip(range(cj.FRESH, T), one.counts[t - 1], one.weights[t - 1], strict=True)
+                found[source] = (counts[slot], weights[slot], among[slot])
+                assert among[slot] == counts[slot] or slot in tables.drawn_slots
+            row = zip(range(cj.FRESH, T), one.counts[t - 1], one.weights[t - 1], one.among[t - 1], strict=True)
             # Weights of a tables are float32.
-            assert found == {source: (count, np.float32(weight)) for source, count, weight in row if count}
+            assert found == {source: (count, np.float32(weight), of) for source, count, weight, of in row if count}
         if tables.write[t - 1] < tables.slots:
             pool[tables.write[t - 1]] = t
         else:
@@ -124,12 +127,17 @@ def test_no_fewer_slots_would_do(name):
     )
 
 
+def test_a_part_of_a_source_that_is_drawn_needs_examples():
+    with pytest.raises(ValueError, match=r"regime 'half' with samples=5, ratio=0 draws a subset of a source; use by="):
+        cj.make_recursion(cj.families.gaussian(), cj.make_plan(HALF, 3, 5), by="statistics")
+
+
 @pytest.mark.parametrize("name", PLANS)
 def test_sizes_of_a_layout(name):
     plan = PLANS[name]
     tables = make_pool_tables(plan)
     every = [one for _, one in members(plan)]
-    assert tables.width == max(1, *(one.counts[:, 1:].max() for one in every))
+    assert tables.width == max(1, *(one.among[:, 1:].max() for one in every))
     assert tables.fresh == max(one.counts[:, 0].max() for one in every)
     assert tables.drawn == max(one.draws.max() for one in every)
     assert tables.subsamples == any((one.draws != one.counts.sum(axis=1)).any() for one in every)
@@ -146,6 +154,7 @@ def test_sizes_of_a_layout(name):
         (["sliding_window(5)"], 5),
         (["real_fraction_fresh"], 1),
         (["real_fraction_replayed"], 2),
+        (["real_fraction_resampled"], 2),
     ],
 )
 def test_slots_of_regimes_at_hand(regimes, slots):

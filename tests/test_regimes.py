@@ -25,6 +25,9 @@ BY_HAND = {
 DRAWS = {"accumulate_subsample": [10, 10, 10, 10], "ecosystem(4)": [10, 10, 10, 10]}
 
 
+SHARED = [REGIMES[name].counts for name in ("real_fraction_replayed", "real_fraction_fresh", "real_fraction_resampled")]
+
+
 @pytest.fixture
 def entered(monkeypatch):
     """Let a test enter regimes and take them out again."""
@@ -42,9 +45,21 @@ def only(count, **rest):
 @pytest.mark.parametrize("samples", [1, 7, 100])
 @pytest.mark.parametrize("ratio", [0, 0.25, 1.0])
 def test_every_regime_is_valid_everywhere(name, generations, samples, ratio):
-    counts, draws, weights = rows(REGIMES[name], generations, samples, ratio)
-    assert counts.shape == weights.shape == (generations, generations + 1)
-    assert counts.dtype == draws.dtype == np.int64
+    if (
+        samples == 1
+        and ratio == 0.25
+        and REGIMES[name].counts in SHARED
+        and (generations > 1 or REGIMES[name].counts is SHARED[1])
+    ):
+        with pytest.raises(
+            ValueError, match=r"ratio is 0\.25, which rounds to none of 1 examples; give it as 0, or take"
+        ):
+            rows(REGIMES[name], generations, samples, ratio)
+        return
+    counts, draws, weights, among = rows(REGIMES[name], generations, samples, ratio)
+    assert counts.shape == weights.shape == among.shape == (generations, generations + 1)
+    assert counts.dtype == draws.dtype == among.dtype == np.int64
+    assert ((counts <= among) & ((counts > 0) == (among > 0))).all()
     assert (counts >= 0).all()
     assert (counts.sum(axis=1) >= draws).all()
     assert (draws >= 1).all()
@@ -90,8 +105,8 @@ def test_a_regime_by_hand_in_its_docstring_is_compared(entered):
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_counts_and_draws_are_those_by_hand(name):
-    counts, draws, weights = rows(REGIMES[name], 4, 10, 0.3)
-    assert counts.tolist() == BY_HAND[name]
+    counts, draws, weights, among = rows(REGIMES[name], 4, 10, 0.3)
+    assert counts.tolist() == among.tolist() == BY_HAND[name]
     assert draws.tolist() == DRAWS.get(name, np.sum(BY_HAND[name], axis=1).tolist())
     if name != "golden_ratio":
         assert (weights == 1).all()
@@ -115,7 +130,7 @@ def test_the_share_of_one_is_the_control():
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("weight", [None, 0.0, 0.25, 1.0])
 def test_weights_give_real_examples_their_share(ratio, weight):
-    counts, _, weights = rows(cj.generative.weighted(weight), 5, 20, ratio)
+    counts, _, weights, _ = rows(cj.generative.weighted(weight), 5, 20, ratio)
     mass = counts * weights
     share = mass[:, 0] / mass.sum(axis=1)
     k = ratio / (1 - ratio)
@@ -123,6 +138,27 @@ def test_weights_give_real_examples_their_share(ratio, weight):
     expected = max(np.roots([1.0, k, -k]).real) if weight is None else weight
     assert share[0] == pytest.approx(ratio, abs=1e-12)  # at first all is real, and weighs the same
     np.testing.assert_allclose(share[1:], expected, atol=1e-12)  # float64 rounding
+
+
+@pytest.mark.parametrize("regime", [*SHARED, REGIMES["golden_ratio"].counts])
+def test_a_share_that_rounds_to_none_or_to_all_is_refused(regime):
+    """0.004 and 0.005 of 100 once had no real example: what ran was `replace`."""
+    for ratio, what in ((0.004, "none"), (0.005, "none"), (0.996, "all"), (0.9951, "all")):
+        with pytest.raises(
+            ValueError, match=rf"ratio is {ratio:g}, which rounds to {what} of 100 examples; give it as"
+        ):
+            cj.generative.count_matrix(Regime("own", regime), 2, 100, ratio)
+    for ratio, real in ((0.0, 0), (0.006, 1), (0.07 * 3, 21), (0.994, 99), (1.0, 100), (1.0 - 1e-16, 100), (1e-12, 0)):
+        assert cj.generative.count_matrix(Regime("own", regime), 2, 100, ratio)[1, :2].sum() == real
+    plan = cj.make_plan(REGIMES["replace"], 2, [2, 100], [0.004, 0.5])  # takes no share
+    assert plan.ratios == (0.004, 0.5)
+
+
+def test_the_golden_weight_is_that_of_the_whole_number_of_examples():
+    # 2 of 10 are real at a share of .25.
+    counts, _, weights, _ = rows(REGIMES["golden_ratio"], 2, 10, 0.25)
+    assert counts[1].tolist() == [2, 0, 8]
+    assert 2 * weights[1, 0] == pytest.approx(golden_weight(0.2), abs=1e-12)
 
 
 @pytest.mark.parametrize("ratio", [0.2, 0.5, 0.8])
@@ -188,6 +224,18 @@ BAD = {
         only(lambda g, s, m, r: m * (s == 0), weights=lambda g, s, m, r: math.nan),
         "generation 1 weighs source 0 by nan",
     ),
+    "among fewer": (
+        only(lambda g, s, m, r: m * (s == 0), among=lambda g, s, m, r: m - (g == 3)),
+        "generation 3 draws 10 of 9 examples of source 0; it must be among as many or more",
+    ),
+    "among fresh": (
+        only(lambda g, s, m, r: m * (s == -1), among=lambda g, s, m, r: 2 * m),
+        "generation 2 draws among 20 fresh examples; these are always new",
+    ),
+    "among not whole": (
+        only(lambda g, s, m, r: m * (s == 0), among=lambda g, s, m, r: 2.5 * m + 0.1),
+        "among of source 0 at generation 1 is 25.1",
+    ),
     "zero weights": (
         only(lambda g, s, m, r: m * (s == 0), weights=lambda g, s, m, r: float(g != 2)),
         "generation 2 has only weights of 0",
@@ -238,16 +286,17 @@ def test_the_bare_decorator_enters_a_function_under_its_name(entered):
 
 
 def test_the_decorator_with_options(entered):
-    half, twice = (lambda g, m, r: m // 2), (lambda g, s, m, r: 2.0)
+    half, twice, double = (lambda g, m, r: m // 2), (lambda g, s, m, r: 2.0), (lambda g, s, m, r: 2 * m)
 
-    @cj.regime(name="halved", draws=half, weights=twice, models=3, source="here")
+    @cj.regime(name="halved", draws=half, weights=twice, models=3, source="here", among=double)
     def anything(generation, source, samples, ratio):
         return samples if source == generation - 1 else 0
 
-    assert anything == Regime("halved", anything.counts, half, twice, 3, "here")
+    assert anything == Regime("halved", anything.counts, half, twice, 3, "here", double)
     assert entered["halved"] is anything
     assert "anything" not in entered
     assert rows(anything, 2, 10).draws.tolist() == [5, 5]
+    assert rows(anything, 2, 10).among.tolist() == [[0, 20, 0], [0, 0, 20]]
 
 
 def test_overwriting_replaces_the_record(entered):
@@ -263,7 +312,7 @@ def test_overwriting_replaces_the_record(entered):
 def test_a_bad_regime_is_not_entered(entered, what):
     bad, _ = BAD[what]
     with pytest.raises(ValueError, match=r"regime 'bad' with samples=100, ratio=0\.5: "):
-        cj.regime(name="bad", draws=bad.draws, weights=bad.weights)(bad.counts)
+        cj.regime(name="bad", draws=bad.draws, weights=bad.weights, among=bad.among)(bad.counts)
     assert "bad" not in entered
 
 

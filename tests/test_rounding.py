@@ -12,6 +12,7 @@ SURVIVAL = {
     # A tenth of the examples, none of one or two.
     "fresh": lambda m, t: laws.fresh_share_survival(SHARES, round(m / 10) / m, m, t),
     "replayed": lambda m, t: laws.replayed_share_survival(SHARES, round(m / 10) / m, m, t),
+    "resampled": lambda m, t: laws.resampled_share_survival(SHARES, round(m / 10) / m, m, t),
     "importance": lambda m, t: laws.importance_survival(SHARES, round(m / 10) / m, m, t),
     "subsample": lambda m, t: laws.subsample_survival(SHARES, m, t),
     "ecosystem": lambda m, t: laws.ecosystem_survival(SHARES, 3, m, t),

@@ -63,12 +63,12 @@ def data_spent(mitigation: Mitigation, generations: int, samples: int) -> Spent:
     one = make_plan(mitigation.regime, generations, samples).rows(mitigation.regime.name)
     kept = one.draws / one.counts.sum(axis=1)
     shown = one.counts * kept[:, None]
-    fresh, stored = int(one.counts[:, 0].sum()), int(one.counts[:, 1].max())
+    fresh, stored = int(one.counts[:, 0].sum()), int(one.among[:, 1].max())
     if mitigation.respond:
         stored = samples
     real, generated = shown[:, :2].sum(), shown[:, 2:].sum()
     times = mitigation.curate.oversample if mitigation.curate is not None else 1
-    written = int(sum(one.counts[:, s].max() for s in range(2, one.counts.shape[1]))) * times
+    written = int(sum(one.among[:, s].max() for s in range(2, one.among.shape[1]))) * times
     return Spent(fresh + stored, round(float(real)), round(float(generated)), written)
 
 

@@ -49,6 +49,7 @@ from collapse_jax.generative.laws.minorities import (
     fresh_share_survival,
     importance_survival,
     replayed_share_survival,
+    resampled_share_survival,
     subsample_survival,
 )
 from collapse_jax.generative.laws.mixing import (
@@ -56,6 +57,7 @@ from collapse_jax.generative.laws.mixing import (
     golden_weight,
     pooled_error,
     replayed_share_error,
+    resampled_share_error,
     weighted_error,
     weighted_fit_error,
 )
@@ -117,6 +119,8 @@ __all__ = [
     "replace_wasserstein_leading",
     "replayed_share_error",
     "replayed_share_survival",
+    "resampled_share_error",
+    "resampled_share_survival",
     "subsample_survival",
     "survival_probability",
     "survivors",

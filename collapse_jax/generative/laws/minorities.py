@@ -61,16 +61,13 @@ def fresh_share_survival(shares: Shares, real_share: float, samples: int, genera
     fresh = binomial(real, shares)
     emitted = _emitted(samples, samples - real)
 
-    def step(counts: np.ndarray) -> np.ndarray:
-        return np.stack([np.convolve(one, other) for one, other in zip(counts @ emitted, fresh, strict=True)])
-
     first = binomial(samples, shares)
     counts, never, alive, unbroken = first, first.copy(), [], []
     for _ in range(generations):
         alive.append(1 - counts[:, 0])
         never[:, 0] = 0.0
         unbroken.append(never.sum(1))
-        counts, never = step(counts), step(never)
+        counts, never = _mixed(counts @ emitted, fresh), _mixed(never @ emitted, fresh)
     return _law(np.stack(alive), np.stack(unbroken))
 
 
@@ -94,6 +91,32 @@ def replayed_share_survival(shares: Shares, real_share: float, samples: int, gen
         counts = counts @ emitted
     alive = 1 - np.stack(lost)
     return _law(alive, alive)
+
+
+@checked
+def resampled_share_survival(shares: Shares, real_share: float, samples: int, generations: int) -> SurvivalLaw:
+    """Return the law of models 1 … T: model 1 fits M real examples, later ones αM drawn of these and (1-α)M emitted.
+
+    The αM are drawn anew each generation, so that a group that the real set has may come back, one that it lacks never.
+    The chain is that of `fresh_share_survival` for each count of the group in the real set: T tables of M x M numbers.
+
+    >>> resampled_share_survival(np.array([0.1]), 0.5, 10, 3).alive[:, 0].round(4)
+    array([0.6513, 0.522 , 0.5096])
+
+    Raises ValueError for shares outside [0, 1], a real share outside [0, 1], samples < 1, generations < 1.
+    """
+    real = _check_real(shares, real_share, samples, generations)
+    drawn, emitted = _drawn(samples, real), _emitted(samples, samples - real)
+    # A row for each count in the real set, at which the first model's count is.
+    every = [np.eye(samples + 1), np.eye(samples + 1)]
+    alive, unbroken = [], []
+    for _ in range(generations):
+        alive.append(1 - every[0][:, 0])
+        every[1][:, 0] = 0.0
+        unbroken.append(every[1].sum(1))
+        every = [_mixed(counts @ emitted, drawn) for counts in every]
+    of_real = binomial(samples, shares)
+    return _law(np.stack(alive) @ of_real.T, np.stack(unbroken) @ of_real.T)
 
 
 @checked
@@ -208,6 +231,13 @@ def _drawn(pool: int, samples: int) -> Float[np.ndarray, "count drawn"]:
     of_drawn = of_drawn - log_factorial[2 * samples] - log_factorial[pool]
     left = log_factorial[samples + c - n] + log_factorial[pool - c + n]
     return np.asarray(np.exp(of_count - of_drawn - left))
+
+
+def _mixed(
+    emitted: Float[np.ndarray, "share count"], real: Float[np.ndarray, "share other"]
+) -> Float[np.ndarray, "share sum"]:
+    """Return the distributions of the sums of two independent counts, row by row."""
+    return np.stack([np.convolve(one, other) for one, other in zip(emitted, real, strict=True)])
 
 
 def _grown(

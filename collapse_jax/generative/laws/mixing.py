@@ -105,6 +105,22 @@ def replayed_share_error(share: float, samples: int) -> float:
     return (3 - 2 * _whole_share(share, samples)) * fresh_share_error(share, samples)
 
 
+@checked
+def resampled_share_error(share: float, samples: int) -> float:
+    """Return `fresh_share_error` if αM of the same M real examples are drawn anew each generation.
+
+    Larger by 1 + 2α(1-α), exactly, for every M: between fresh examples and the same αM ones replayed. The model's mean
+    has the covariance σ²/M with that of the real set, which is what a draw of it shares with all earlier draws.
+
+    >>> round(resampled_share_error(0.1, 100), 6)
+    0.059296
+
+    Raises ValueError as `fresh_share_error` does.
+    """
+    share = _whole_share(share, samples)
+    return (1 + 2 * share * (1 - share)) * fresh_share_error(share, samples)
+
+
 def _whole_share(share: float, samples: int) -> float:
     """Return the share of the nearest whole number of examples."""
     numbers.within("share", share, 0, 1, ends="(]")

@@ -35,36 +35,49 @@ class _Classes(NamedTuple):
 def moment_law(
     counts: Num[np.ndarray, "generation source"],
     *,
+    among: Num[np.ndarray, "generation source"] | None = None,
     draws: Num[np.ndarray, " generation"] | None = None,
     weights: Num[np.ndarray, "generation source"] | None = None,
     unbiased: bool = False,
+    gain: Num[np.ndarray, " generation"] | None = None,
+    added: float = 0.0,
     bias: float = 1.0,
 ) -> MomentLaw:
     """Return the exact E variance and E |mean error|² of models 1 … T under the counts of any regime.
 
     Row t-1 of the counts says how many examples train model t; its columns are fresh real draws, the fixed real set,
     and what generations 1 … T-1 emitted. A count k stands for the first k examples of that source, the same ones each
-    time; fresh ones are always new. Of all that are counted, `draws[t-1]` are kept, uniformly without replacement,
-    anew each generation (default: all). `weights` weighs each example of a source (default 1) in the fit. `unbiased`
-    divides the fitted variance by 1 - Σ a²; the variance of what a model emits is `bias` times that of the model.
+    time; fresh ones are always new. With `among` it stands for k of the first `among`, drawn uniformly without
+    replacement and anew each generation. Of all that are counted, `draws[t-1]` are kept, drawn likewise (default: all).
+    `weights` weighs each example of a source (default 1) in the fit. `unbiased` divides the fitted variance by
+    1 - Σ a²; the variance of model t is `gain[t-1]` times that (default 1) plus `added`, and that of what it emits
+    `bias` times that of the model.
 
     The law holds for every family that matches moments, in units of the trace of the true covariance: for a
-    categorical one the variance is 1 - Σ p̂² and the mean error |p̂ - p|², in units of 1 - Σ p². With neither
-    `unbiased` nor `bias`, variance and mean error sum to 1. Time is that of T products of a matrix with a vector, and
-    memory grows as T times the number of distinct counts of all sources.
+    categorical one the variance is 1 - Σ p̂² and the mean error |p̂ - p|², in units of 1 - Σ p². With none of `unbiased`,
+    `gain`, `added` and `bias`, variance and mean error sum to 1. Time is that of T products of a matrix with a vector,
+    and memory grows as T times the number of distinct counts of all sources.
 
     >>> replace = np.eye(3, 4, 1, dtype=int) * 10
     >>> moment_law(replace).variance.round(4)
     array([0.9  , 0.81 , 0.729])
 
     Raises ValueError for counts that are not T x (T+1) whole non-negative numbers, that reach into the future or leave
-    a generation without examples; for draws that are not whole or outside 1 … the sum of the row, or that come with
-    unequal weights (their normaliser would be random); for weights that are negative, not finite, or zero for all
-    examples of a generation; for a bias that is not positive and finite; for an unbiased variance of one example.
+    a generation without examples; for an `among` that is not whole or below its count, or that draws among fresh
+    examples; for draws that are not whole or outside 1 … the sum of the row, or that come with unequal weights (their
+    normaliser would be random); for weights that are negative, not finite, or zero for all examples of a generation;
+    for a gain or a variance added that is negative or not finite; for a bias that is not positive and finite; for an
+    unbiased variance of one example.
     """
-    _check(counts, draws, weights, bias)
+    _check(counts, draws, weights)
+    among = counts if among is None else among
+    gain = np.ones(len(counts)) if gain is None else gain
+    _check_among(counts, among)
+    _check_scale(len(counts), gain, added, bias)
     generations = len(counts)
-    classes = _classes(counts)
+    classes = _classes(among)
+    # The part of the examples to draw among that is drawn: each is used with this probability.
+    drawn = counts / np.maximum(among, 1)
     scale = np.ones(counts.shape) if weights is None else weights.astype(np.float64)
     # Row s belongs to source s; that of source 0 stays zero: the true mean is 0.
     mean_mean = np.zeros((generations + 1, generations + 1))
@@ -76,14 +89,17 @@ def moment_law(
         fresh, mass = counts[t - 1, 0] * scale[t - 1, 0] / total, counts[t - 1, 1:] * scale[t - 1, 1:] / total
         per_example = scale[t - 1] / total
         used = np.flatnonzero(mass)
-        chosen = np.flatnonzero((counts[t - 1, 1 + classes.source] >= classes.end) & (mass[classes.source] > 0))
+        chosen = np.flatnonzero((among[t - 1, 1 + classes.source] >= classes.end) & (mass[classes.source] > 0))
         part, own = per_example[1 + classes.source[chosen]] * classes.size[chosen], noise[classes.source[chosen]]
+        part = part * drawn[t - 1, 1 + classes.source[chosen]]
         # Covariances of the mean of all counted examples, with the past means and with the noise of each class.
         with_mean = mass[used] @ mean_mean[used] + np.append(mean_noise[:t, chosen] @ part, np.zeros(len(noise) - t))
         with_noise = mass[used] @ mean_noise[used]
         shared = float(with_noise[chosen] @ part)
         with_noise[chosen] += part * own / classes.size[chosen]
         own_noise = float(part**2 @ (own / classes.size[chosen])) + fresh * per_example[0]
+        # Which examples were drawn is independent of all else: it adds to this mean's own noise, and to nothing later.
+        own_noise += float(mass[used] * per_example[1 + used] * (1 - drawn[t - 1, 1 + used]) @ noise[used])
         between = mass[used] @ mean_mean[used][:, used] @ mass[used]
         error = between + 2 * shared + own_noise
         # Grouped so that a single source leaves no difference of large numbers.
@@ -99,6 +115,7 @@ def moment_law(
             if not 1 - squares > 1e-12:
                 raise ValueError(f"unbiased = True needs two examples or more, generation {t} has one")
             spread /= 1 - squares
+        spread = gain[t - 1] * spread + added
         variance[t - 1], mean_error[t - 1], noise[t] = spread, error, bias * spread
         mean_mean[t], mean_mean[:, t] = with_mean, with_mean
         mean_mean[t, t] = error
@@ -106,8 +123,8 @@ def moment_law(
     return MomentLaw(variance, mean_error)
 
 
-def _classes(counts: Num[np.ndarray, "generation source"]) -> _Classes:
-    ends = [np.unique(column[column > 0]).astype(np.float64) for column in counts.T[1:]]
+def _classes(among: Num[np.ndarray, "generation source"]) -> _Classes:
+    ends = [np.unique(column[column > 0]).astype(np.float64) for column in among.T[1:]]
     source = np.repeat(np.arange(len(ends)), [len(end) for end in ends])
     return _Classes(source, np.concatenate([np.diff(end, prepend=0.0) for end in ends]), np.concatenate(ends))
 
@@ -116,7 +133,6 @@ def _check(
     counts: Num[np.ndarray, "generation source"],
     draws: Num[np.ndarray, " generation"] | None,
     weights: Num[np.ndarray, "generation source"] | None,
-    bias: float,
 ) -> None:
     if counts.ndim != 2 or counts.shape[1] != len(counts) + 1 or len(counts) == 0:
         raise ValueError(f"counts of shape {counts.shape} are not T generations x T+1 sources")
@@ -144,5 +160,23 @@ def _check(
             for t, (row, count) in enumerate(zip(weights, counts, strict=True)):
                 if np.ptp(row[count > 0]) > 0:
                     raise ValueError(f"draws with unequal weights {row.tolist()} in generation {t + 1}: no exact law")
+
+
+def _check_among(counts: Num[np.ndarray, "generation source"], among: Num[np.ndarray, "generation source"]) -> None:
+    if among.shape != counts.shape or not (np.isfinite(among).all() and (among == np.floor(among)).all()):
+        raise ValueError(f"among = {among.tolist()} is not a whole number for each of the counts {counts.tolist()}")
+    if ((among < counts) | ((counts == 0) & (among != 0))).any():
+        raise ValueError(f"among = {among.tolist()} is below the counts {counts.tolist()}, or not 0 where these are 0")
+    if (among[:, 0] != counts[:, 0]).any():
+        raise ValueError(
+            f"among = {among[:, 0].tolist()} of fresh examples draws of what is always new: give the counts"
+        )
+
+
+def _check_scale(generations: int, gain: Num[np.ndarray, " generation"], added: float, bias: float) -> None:
+    if gain.shape != (generations,) or not (np.isfinite(gain).all() and (gain >= 0).all()):
+        raise ValueError(f"gain = {gain.tolist()} is not a finite number from 0 on for each generation")
+    if not (added >= 0 and math.isfinite(added)):
+        raise ValueError(f"added = {added} is not finite and 0 or more")
     if not (bias > 0 and math.isfinite(bias)):
         raise ValueError(f"bias = {bias} is not positive and finite")

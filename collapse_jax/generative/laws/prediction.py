@@ -29,7 +29,9 @@ def predict_moments(plan: Plan, *, unbiased: bool = False, bias: float = 1.0) ->
         # A regime that keeps all that it counts draws nothing, and then its weights may be unequal.
         everything = (one.draws == one.counts.sum(axis=1)).all()
         draws = None if everything else one.draws
-        law = moment_law(one.counts, draws=draws, weights=one.weights, unbiased=unbiased, bias=bias)
+        law = moment_law(
+            one.counts, among=one.among, draws=draws, weights=one.weights, unbiased=unbiased, bias=bias
+        )
         variance[i, j, k], mean_error[i, j, k] = law.variance, law.mean_error
     over = ("regime", "samples", "ratio", "generation")
     return xr.Dataset(

@@ -90,12 +90,13 @@ class PoolTables(NamedTuple):
 
     Stored sources live in `slots` of `width` examples, each slot reused when its source has trained for the last time.
     Slot columns are those of the slots, then fresh examples. `write[t]` is the slot of what generation t emits (one
-    past the last: nowhere).
+    past the last: nowhere). Those `counts` of a slot are drawn among the first `among` of it, which `drawn_slots` need.
     """
 
     counts: Int[np.ndarray, "regime samples ratio generation slot+1"]
     weights: Float[np.ndarray, "regime samples ratio generation slot+1"]
     draws: Int[np.ndarray, "regime samples ratio generation"]
+    among: Int[np.ndarray, "regime samples ratio generation slot+1"]
     occupant: Int[np.ndarray, "generation slot+1"]
     write: Int[np.ndarray, " generation"]
     slots: int
@@ -107,6 +108,11 @@ class PoolTables(NamedTuple):
     def drawn(self) -> int:
         """The largest number of examples that any generation is trained on."""
         return int(self.draws.max())
+
+    @property
+    def drawn_slots(self) -> Int[np.ndarray, " drawn_slot"]:
+        """The slots of which a generation is trained on some that are drawn anew, not on the first ones."""
+        return np.flatnonzero((self.among > self.counts).any(axis=(0, 1, 2, 3)))
 
 
 def make_pool_tables(plan: Plan, *, keep_real: bool = False) -> PoolTables:
@@ -149,15 +155,17 @@ def make_pool_tables(plan: Plan, *, keep_real: bool = False) -> PoolTables:
         return stacked.reshape(*shape, *stacked.shape[1:])
 
     counts = table([by_slot(one.counts) for one in every], np.int32)
+    among = table([by_slot(one.among) for one in every], np.int32)
     draws = table([one.draws for one in every], np.int32)
     return PoolTables(
         counts,
         table([by_slot(one.weights) for one in every], np.float32),
         draws,
+        among,
         occupant,
         np.where(slot_of[1:] >= 0, slot_of[1:], slots).astype(np.int32),
         slots,
-        max(1, *(int(one.counts[:, 1:].max(initial=0)) for one in every)),
+        max(1, *(int(one.among[:, 1:].max(initial=0)) for one in every)),
         max(int(one.counts[:, 0].max()) for one in every),
         bool(np.any([(one.draws < one.counts.sum(axis=1)).any() for one in every])),
     )

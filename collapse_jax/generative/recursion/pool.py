@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Bool, Int, Key
 
 from collapse_jax.engine.process import Hyper
 from collapse_jax.generative.recursion.regimes import FRESH
@@ -29,8 +29,11 @@ def training_set(
     tables = setting.tables
     pool = stored(setting, lineage, index)
     counts, weights = setting.at(tables.counts, hyper, index), setting.at(tables.weights, hyper, index)
-    counted = (jnp.arange(setting.width)[None] < counts[:-1, None]) * weights[:-1, None]
-    pool = pool._replace(weights=pool.weights * counted.reshape(-1))
+    counted = jnp.arange(setting.width)[None] < counts[:-1, None]
+    if tables.drawn_slots.size:
+        key, draw_key = jax.random.split(key)
+        counted = _draw_anew(setting, draw_key, counted, hyper, index)
+    pool = pool._replace(weights=pool.weights * (counted * weights[:-1, None]).reshape(-1))
     if not tables.fresh:
         return pool
     real = Candidates(
@@ -43,12 +46,25 @@ def training_set(
     return both
 
 
+def _draw_anew(
+    setting: Setting, key: Key[Array, ""], counted: Bool[Array, "slot width"], hyper: Hyper, index: Int[Array, ""]
+) -> Bool[Array, "slot width"]:
+    """Return which examples are counted if as many are drawn of those slots whose regime draws among more of them."""
+    tables, slots = setting.tables, setting.tables.drawn_slots
+    counts, among = (setting.at(one, hyper, index)[slots] for one in (tables.counts, tables.among))
+    order = jax.random.uniform(key, (len(slots), setting.width))
+    # Those that may not be drawn come last; where all that may be are counted, it is these.
+    order = jnp.where(jnp.arange(setting.width)[None] < among[:, None], order, jnp.inf)
+    rank = jnp.argsort(jnp.argsort(order, axis=1), axis=1)
+    return counted.at[slots].set(rank < counts[:, None])
+
+
 def seen_by_next(setting: Setting, lineage: Lineage, hyper: Hyper, index: Int[Array, ""]) -> Candidates:
     """Return what else may train the generation after index + 1, for what that emits to be compared with."""
     later = jnp.minimum(index + 1, setting.plan.generations - 1)
     pool = stored(setting, lineage, later)
-    counts = setting.at(setting.tables.counts, hyper, later)
-    counted = jnp.arange(setting.width)[None] < counts[:-1, None]
+    among = setting.at(setting.tables.among, hyper, later)
+    counted = jnp.arange(setting.width)[None] < among[:-1, None]
     # The slot that is about to be filled still holds something else.
     written = pool.generation <= index
     return pool._replace(weights=pool.weights * counted.reshape(-1) * written)

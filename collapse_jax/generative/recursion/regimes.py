@@ -37,6 +37,14 @@ class Counts(Protocol):
 
 
 @runtime_checkable
+class Among(Protocol):
+    """Of how many examples of a source those that train a generation are drawn."""
+
+    def __call__(self, generation: int, source: int, samples: int, ratio: float, /) -> int:
+        """Return a whole number, at least the count: so many of the first examples of the source to draw among."""
+
+
+@runtime_checkable
 class Draws(Protocol):
     """How many of all counted examples a generation keeps."""
 
@@ -55,9 +63,10 @@ class Weights(Protocol):
 class Regime(NamedTuple):
     """How many examples of each source train a generation.
 
-    A count of k means the first k examples of the source: the same ones in every generation that asks. Without `draws`
-    all counted examples are kept, without `weights` they weigh the same. With several `models` each is trained so, and
-    they emit in turn into shared sources.
+    A count of k means the first k examples of the source: the same ones in every generation that asks. With `among` it
+    means k of the first `among`, drawn uniformly without replacement and anew in every generation, the same for all
+    models. Without `draws` all counted examples are kept, without `weights` they weigh the same. With several `models`
+    each is trained so, and they emit in turn into shared sources.
     """
 
     name: str
@@ -66,6 +75,7 @@ class Regime(NamedTuple):
     weights: Weights | None = None
     models: int = 1
     source: str = ""
+    among: Among | None = None
 
 
 class Rows(NamedTuple):
@@ -74,6 +84,7 @@ class Rows(NamedTuple):
     counts: Int[np.ndarray, "generation source"]
     draws: Int[np.ndarray, " generation"]
     weights: Float[np.ndarray, "generation source"]
+    among: Int[np.ndarray, "generation source"]
 
 
 _LARGEST = 2**31 - 1
@@ -100,7 +111,7 @@ def count_matrix(
 
 
 def rows(regime: Regime, generations: int, samples: int, ratio: float = 0.0) -> Rows:
-    """Return counts, draws and weights of a regime; raises ValueError as `count_matrix`, and for bad draws, weights."""
+    """Return the tables of a regime; raises ValueError as `count_matrix`, and for bad draws, weights, `among`."""
     if not isinstance(regime, Regime):
         raise ValueError(f"regime is {regime!r}; it must be a record such as cj.REGIMES['replace']")
     for name, value in (("generations", generations), ("samples", samples)):
@@ -117,6 +128,7 @@ def rows(regime: Regime, generations: int, samples: int, ratio: float = 0.0) -> 
         ("counts", regime.counts, "generation, source, samples, ratio"),
         ("draws", regime.draws, "generation, samples, ratio"),
         ("weights", regime.weights, "generation, source, samples, ratio"),
+        ("among", regime.among, "generation, source, samples, ratio"),
     ):
         if function is not None and not takes(function, arguments.split(", ")):
             raise ValueError(f"{name} of regime {regime.name!r} is {function!r}; it must be a function ({arguments})")
@@ -152,7 +164,31 @@ def rows(regime: Regime, generations: int, samples: int, ratio: float = 0.0) -> 
                     weights[t - 1, s + 1] = weight
             if not (weights[t - 1] * counts[t - 1]).any():
                 raise ValueError(f"{label}: generation {t} has only weights of 0")
-    return Rows(counts, draws, weights)
+    return Rows(counts, draws, weights, _among(regime, label, counts, samples, ratio))
+
+
+def _among(
+    regime: Regime, label: str, counts: Int[np.ndarray, "generation source"], samples: int, ratio: float
+) -> Int[np.ndarray, "generation source"]:
+    """Return of how many examples those of each count are drawn; the counted ones themselves where nothing is."""
+    among = counts.copy()
+    if regime.among is None:
+        return among
+    for row, column in np.argwhere(counts > 0).tolist():
+        t, s = row + 1, column - 1
+        number = _whole(f"{label}: among of source {s}", t, regime.among(t, s, samples, ratio))
+        if number < counts[row, column]:
+            raise ValueError(
+                f"{label}: generation {t} draws {counts[row, column]} of {number} examples of source {s}; it must be "
+                "among as many or more"
+            )
+        if s == FRESH and number > counts[row, column]:
+            raise ValueError(
+                f"{label}: generation {t} draws among {number} fresh examples; these are always new, so that `among` "
+                f"must be their count, {counts[row, column]}"
+            )
+        among[row, column] = number
+    return among
 
 
 def _whole(label: str, generation: int, value: Any) -> int:
@@ -177,6 +213,7 @@ def regime(
     weights: Weights | None = None,
     models: int = 1,
     source: str = "",
+    among: Among | None = None,
     overwrite: bool = False,
 ) -> Callable[[Counts], Regime]: ...
 def regime(
@@ -188,6 +225,7 @@ def regime(
     weights: Weights | None = None,
     models: int = 1,
     source: str = "",
+    among: Among | None = None,
     overwrite: bool = False,
 ) -> Regime | Callable[[Counts], Regime]:
     """Enter a function (generation, source, samples, ratio) -> count in `REGIMES` and return its record (a decorator).
@@ -209,7 +247,7 @@ def regime(
     numbers.whole("models", models, 1)
     return REGIMES.enter(
         counts,
-        lambda function, name: Regime(name, function, draws, weights, models, source),
+        lambda function, name: Regime(name, function, draws, weights, models, source, among),
         lambda record: rows(record, 3, 100, 0.5),
         name=name,
         overwrite=overwrite,
@@ -249,7 +287,11 @@ def augment(generation: int, source: int, samples: int, ratio: float) -> int:
 
 @regime(source="Alemohammad et al., arXiv 2307.01850")
 def real_fraction_replayed(generation: int, source: int, samples: int, ratio: float) -> int:
-    """A share `ratio` of M from the real set, the same examples always, and the rest from the last generation."""
+    """A share `ratio` of M from the real set, the same examples always, and the rest from the last generation.
+
+    `real_fraction_resampled` draws them anew from the set each time, `real_fraction_fresh` from the truth. As in these,
+    the share is that of the nearest whole number of examples; one that would be none or all of them is refused.
+    """
     if generation == 1:
         return samples if source == REAL else 0
     return {REAL: _real(samples, ratio), generation - 1: samples - _real(samples, ratio)}.get(source, 0)
@@ -259,6 +301,28 @@ def real_fraction_replayed(generation: int, source: int, samples: int, ratio: fl
 def real_fraction_fresh(generation: int, source: int, samples: int, ratio: float) -> int:
     """A share `ratio` of M of fresh real examples, and the rest from the last generation; 1 is the control."""
     return {FRESH: _real(samples, ratio), generation - 1: samples - _real(samples, ratio)}.get(source, 0)
+
+
+def _all_real(generation: int, source: int, samples: int, ratio: float) -> int:
+    """Of the real set all examples, of what was emitted those that are counted."""
+    return samples if source == REAL else real_fraction_replayed.counts(generation, source, samples, ratio)
+
+
+@regime(among=_all_real, source="Shumailov et al., Nature 631:755")
+def real_fraction_resampled(generation: int, source: int, samples: int, ratio: float) -> int:
+    """A share `ratio` of M, drawn anew each time from the M of the real set, and the rest from the last generation.
+
+    What Nature's text calls a random tenth of the original data: it costs M real examples, as many as
+    `real_fraction_replayed` in the first generation, and lies between that and `real_fraction_fresh`.
+
+    >>> count_matrix(REGIMES["real_fraction_resampled"], 3, samples=10, ratio=0.3)
+    array([[ 0, 10,  0,  0],
+           [ 0,  3,  7,  0],
+           [ 0,  3,  0,  7]])
+
+    The 3 are drawn among the 10 of the first row.
+    """
+    return real_fraction_replayed.counts(generation, source, samples, ratio)
 
 
 def golden_weight(share: float) -> float:
@@ -326,12 +390,13 @@ def with_share(regime: Regime, ratio: float, name: str) -> Regime:
     [0, 1].
     """
     numbers.share("ratio", float(ratio))
-    counts, draws, weights = regime.counts, regime.draws, regime.weights
+    counts, draws, weights, among = regime.counts, regime.draws, regime.weights, regime.among
     return regime._replace(
         name=name,
         counts=lambda generation, source, samples, _: counts(generation, source, samples, ratio),
         draws=draws and (lambda generation, samples, _: draws(generation, samples, ratio)),
         weights=weights and (lambda generation, source, samples, _: weights(generation, source, samples, ratio)),
+        among=among and (lambda generation, source, samples, _: among(generation, source, samples, ratio)),
     )
 
 

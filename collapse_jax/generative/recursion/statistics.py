@@ -46,6 +46,8 @@ def _obstacle_of_rows(plan: Plan, regime: int, samples: int, ratio: int) -> str:
     one = plan.table[regime][samples][ratio]
     if (one.draws < one.counts.sum(axis=1)).any():
         return "draws a subset of the pool"
+    if (one.counts < one.among).any():
+        return "draws a subset of a source"
     stored = one.counts[:, 1:]
     in_part = np.argwhere((stored > 0) & (stored < stored.max(axis=0)[None]))
     if in_part.size:
