@@ -47,7 +47,7 @@ def compare(family, regimes, samples=(30, 100)):
     """Sweep a family of true mean 0 and variance 1 and draw its moments beside the law."""
     plan = cj.make_plan(regimes, generations, samples)
     population = cj.sweep(cj.make_recursion(family, plan), {"seed": range(seeds)})
-    law = cj.predict_moments(plan).isel(ratio=0)
+    law = cj.predict_moments(plan, family).isel(ratio=0)
     rows = {
         "variance": plotting.Curve(population["variance"], law["variance"], support=plotting.POSITIVE),
         "squared error of the mean": plotting.Curve(
@@ -81,7 +81,8 @@ compare(cj.families.gaussian(), [three[0], fading, three[1]])
 # %% [markdown]
 # ## Your own generator
 # A `Family` is a few pure functions: parameters to start from, a fit to weighted examples, samples. The law asks only
-# that the fit match the weighted mean and variance, so that it holds for these uniform distributions too.
+# that the fit match the weighted mean and variance, which `matching` declares, so that it holds for these uniform
+# distributions too; a family that doesn't declare it gets no law.
 
 
 # %%
@@ -97,6 +98,7 @@ uniform = cj.generative.Family(
     sample=lambda key, params, n: params[0] + jnp.sqrt(3 * params[1]) * jax.random.uniform(key, (n,), minval=-1),
     moments=lambda params: cj.generative.Moments(params[0][None], params[1]),
     truth=(0.0, 1.0),
+    matching=cj.generative.MomentMatching(),
 )
 compare(uniform, three)
 
@@ -142,4 +144,4 @@ for temperature in (1.0, 0.95):
 
 # %%
 plan = cj.make_plan(cj.REGIMES["real_fraction_fresh"], 50, samples=30, ratios=[0.0, 0.1, 0.3, 1.0])
-cj.predict_moments(plan).isel(generation=-1).to_dataframe().round(3)
+cj.predict_moments(plan, cj.families.gaussian()).isel(generation=-1).to_dataframe().round(3)

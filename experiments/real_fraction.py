@@ -64,7 +64,7 @@ def run(config: Config, directory: Path) -> xr.Dataset:
             vmap_members=64,
         )
         parts.append(swept.drop_vars("diverged"))
-        laws.append(cj.predict_moments(plan))
+        laws.append(cj.predict_moments(plan, cj.families.gaussian(1)))
     dataset, law = xr.concat(parts, "samples", combine_attrs="drop"), xr.concat(laws, "samples")
     late = slice(-(config.generations // 4), None)
     return (

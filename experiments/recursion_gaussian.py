@@ -91,7 +91,9 @@ def run(config: Config, directory: Path) -> xr.Dataset:
         parts.append(xr.concat(subsampled, "samples"))
         by_dim.append(xr.concat(parts, "regime", combine_attrs="drop"))
     dataset = xr.concat(by_dim, xr.DataArray(list(config.dims), dims="dim", name="dim"), combine_attrs="drop")
-    law = cj.predict_moments(cj.make_plan(regimes, config.generations, config.samples)).isel(ratio=0, drop=True)
+    # By dimension the law is that of one dimension.
+    plan = cj.make_plan(regimes, config.generations, config.samples)
+    law = cj.predict_moments(plan, cj.families.gaussian(1)).isel(ratio=0, drop=True)
     return dataset.drop_vars("diverged").merge(law.rename(variance="variance_law", mean_error="mean_error_law"))
 
 

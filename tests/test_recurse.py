@@ -301,11 +301,6 @@ def test_a_recursion_alone_is_its_row_in_a_population():
         assert np.array_equal(alone[name].squeeze(), together[name].sel(regime="augment", seed=2))
 
 
-def test_predictions_refuse_ecosystems():
-    with pytest.raises(ValueError, match="for one model, this plan has 2"):
-        cj.predict_moments(cj.make_plan(cj.generative.ecosystem(2), 2, samples=5))
-
-
 def test_key_is_not_reused_in_any_option():
     # The checker raises on reuse; selections, decoding, subsampling and repeated fits all take keys.
     plan = cj.make_plan(cj.REGIMES["accumulate_subsample"], 2, samples=6)
@@ -339,15 +334,31 @@ def test_names_that_clash_are_refused(change, options, message):
         cj.make_recursion(cj.families.gaussian()._replace(**change), plan, **options)
 
 
-def test_a_plan_that_draws_from_unequal_weights_gets_no_law():
-    uneven = cj.generative.Regime(
-        "uneven",
-        cj.REGIMES["accumulate"].counts,
-        draws=lambda generation, samples, ratio: samples,
-        weights=lambda generation, source, samples, ratio: 1.0 + source,
-    )
-    with pytest.raises(ValueError, match=r"draws with unequal weights .* no exact law"):
-        cj.predict_moments(cj.make_plan(uneven, 3, samples=5))
-    even = uneven._replace(weights=lambda generation, source, samples, ratio: 2.0)
-    known = cj.predict_moments(cj.make_plan(cj.REGIMES["accumulate_subsample"], 3, samples=5))
-    np.testing.assert_allclose(cj.predict_moments(cj.make_plan(even, 3, samples=5))["variance"], known["variance"])
+RESAMPLED = cj.REGIMES["real_fraction_resampled"]
+
+
+def test_a_share_of_the_real_set_is_drawn_anew_in_every_generation():
+    data = np.arange(10.0, dtype=np.float32)[:, None]
+    plan = cj.make_plan([RESAMPLED, cj.REGIMES["accumulate"]], 40, samples=[5, 10], ratios=0.4)
+
+    def real_ones(key, params):
+        # The real set is 0 to 9, and what is emitted lies far away.
+        inside = (params.points[:, 0] < 50) & (params.weights > 0)
+        return {"real": jnp.zeros(10).at[params.points[:, 0].astype(int)].add(inside, mode="drop")}
+
+    near = families.ecdf()
+    far = near._replace(sample=lambda key, params, n: 100.0 + near.sample(key, params, n), matching=None)
+    process = cj.make_recursion(far, plan, cj.resample(data), measure=real_ones, dims={"real": ("value",)})
+    found = cj.sweep(process, {"seed": range(50)}, progress=False)["real"]
+    for size, share in ((5, 2), (10, 4)):
+        real = found.sel(regime=RESAMPLED.name, samples=size)
+        assert (real.isel(generation=0).sum("value") == size).all()
+        later, known = real.isel(generation=slice(1, None)), real.isel(generation=0)
+        assert (later.sum("value") == share).all()
+        # Each is drawn without replacement, and only of the lineage's own real set.
+        assert (later <= known).all()
+        often = later.sum("generation").where(known > 0) / 39
+        assert abs(float(often.mean()) - share / size) < 1e-6
+        # Not the same ones always: each real example comes about as often as any other.
+        assert float(often.min()) > 0.05
+        assert float(often.std("seed").mean()) < 0.15

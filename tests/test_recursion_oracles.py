@@ -63,7 +63,7 @@ def moments(name, kind, bias=1.0):
         cj.make_recursion(family, plan, by=kind, decoding=decoding, measure=measure),
         {"regime": plan.axes["regime"], **({"bias": [bias]} if decoding else {})},
     )
-    return swept, cj.predict_moments(plan, unbiased="unbiased" in name, bias=bias).squeeze(drop=True)
+    return swept, cj.predict_moments(plan, family, decoding=dict.fromkeys(decoding, bias)).squeeze(drop=True)
 
 
 @pytest.mark.usefixtures("optimised")

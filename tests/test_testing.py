@@ -89,13 +89,15 @@ def test_an_error_in_a_regime_is_told(monkeypatch):
     with pytest.raises(AssertionError, match=r"the counts of regime 'own' for generation .* change with the number"):
         check_regime(cj.generative.Regime("own", counts))
     law = cj.predict_moments
-    monkeypatch.setattr("collapse_jax.testing.regimes.predict_moments", lambda plan, unbiased: law(plan))
+    biased = cj.families.gaussian()
+    monkeypatch.setattr("collapse_jax.testing.regimes.predict_moments", lambda plan, family: law(plan, biased))
     with pytest.raises(AssertionError, match=r"variance of generation 1 under regime 'replace' is .* was predicted"):
         check_regime(cj.REGIMES["replace"])
 
 
 GENERATES = exponential()
 BIASED = cj.generative.Decoding(lambda scale, value: scale * value, neutral=1.1, low=0.0, high=2.0)
+MATCHING = cj.generative.MomentMatching
 STATISTICS = cj.generative.Statistics(
     draw=lambda key, scale, samples: jnp.stack([scale * jax.random.gamma(key, samples + 1.0), samples]),
     fit=lambda statistics, weights: weights @ statistics[:, 0] / (weights @ statistics[:, 1]),
@@ -114,6 +116,12 @@ STATISTICS = cj.generative.Statistics(
         ({"log_prob": lambda scale, x: -x / scale}, r"the mean of q\(x\)/p\(x\) under p by log_prob"),
         ({"decodings": {"bias": BIASED}}, "a parameter after the neutral decoding 'bias' is"),
         ({"statistics": STATISTICS}, "fitted to drawn statistics have another law"),
+        ({"matching": MATCHING()}, "variance of generation 1 of family 'exponential', by its `matching`, is"),
+        ({"matching": MATCHING(emitted={"bias": float})}, "a factor for the decoding 'bias', which the family lacks"),
+        (
+            {"matching": MATCHING(emitted={"bias": float}), "decodings": {"bias": BIASED._replace(neutral=1.0)}},
+            "the mean after the decoding 'bias' = 0.5 of family 'exponential', by its `matching`, is",
+        ),
     ],
 )
 def test_an_error_in_a_family_is_told(fields, found):

@@ -2,7 +2,7 @@
 
 from collapse_jax.generative import families, laws, selections
 from collapse_jax.generative.decoding import Decoding
-from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, Tokens
+from collapse_jax.generative.family import FAMILIES, Family, MomentMatching, Moments, Statistics, Tokens
 from collapse_jax.generative.fitting import Fitting, make_fit
 from collapse_jax.generative.laws import MomentLaw, moment_law
 from collapse_jax.generative.laws.prediction import predict_moments
@@ -33,6 +33,7 @@ __all__ = [
     "Family",
     "Fitting",
     "MomentLaw",
+    "MomentMatching",
     "Moments",
     "Plan",
     "Regime",

@@ -4,9 +4,11 @@ Write your own as a `Family` of pure functions; those at hand are in `FAMILIES`,
 `collapse_jax.families` as functions of them.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+import jax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from collapse_jax.generative.decoding import Decoding
@@ -105,6 +107,21 @@ class Draw(Protocol):
         """Return n independent examples."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Resampling:
+    """The truth that draws from given examples, uniformly without replacement: what `resample` returns."""
+
+    examples: Examples
+
+    def __call__(self, key: Key[Array, ""], n: int, /) -> Examples:
+        """Return n of the examples; raises ValueError where there are fewer."""
+        size = jax.tree.leaves(self.examples)[0].shape[0]
+        if n > size:
+            raise ValueError(f"the regime asks for {n} real examples at once; there are {size}")
+        chosen = jax.random.choice(key, size, (n,), replace=False)
+        return jax.tree.map(lambda leaf: leaf[chosen], self.examples)
+
+
 @runtime_checkable
 class TokenLogProb(Protocol):
     """Logarithms of the probabilities of tokens."""
@@ -160,6 +177,34 @@ class Statistics(NamedTuple):
     merge: MergeStatistics | None = None
 
 
+@runtime_checkable
+class Factor(Protocol):
+    """By what a total variance is multiplied."""
+
+    def __call__(self, value: float, /) -> float:
+        """Return a number from 0 on, given the sum of squared weights, or the value of a decoding."""
+
+
+class MomentMatching(NamedTuple):
+    """How a fitted model has the moments of its examples: what `predict_moments` needs, and `check_family` tests.
+
+    The model's mean is that of its weighted examples. Its total variance is theirs, Σ a |x - mean|² for weights a that
+    sum to 1, times `gain` (a function of Σ a², 1/n for n equal weights; None is 1), plus the variance `added` that it
+    emits too. A family that rounds examples to the centres of cells has the mean and the variance of what is rounded,
+    plus `within`, the variance inside a cell, which it emits and rounds away again; all examples must be in its cells.
+
+    `emitted` says, for those decodings that keep the mean, by what they multiply the total variance of what is emitted,
+    as a function of their value; the others have no law. `truth_variance` is the total variance of the family's truth,
+    where that is a function and something is added to it.
+    """
+
+    gain: Factor | None = None
+    added: float = 0.0
+    within: float = 0.0
+    emitted: Mapping[str, Factor] = {}
+    truth_variance: float | None = None
+
+
 class Tokens(NamedTuple):
     """What a family of sequences of tokens knows of each token, given those before it in its example.
 
@@ -182,7 +227,8 @@ class Family(NamedTuple):
     parameters, or a function (key, n) -> examples. `source` is where the family was described.
 
     What else a family can do is None where it can't: `log_prob`, `moments`, `respond` and `embed`; `tokens`, for
-    sequences of tokens; `statistics`, for the recursion without examples.
+    sequences of tokens; `statistics`, for the recursion without examples; `matching`, where a fit has the moments of
+    its examples, whatever the parameters it starts from, so that recursions have the law of `predict_moments`.
     """
 
     name: str
@@ -200,6 +246,7 @@ class Family(NamedTuple):
     ranges: Mapping[str, tuple[float, float]] = {}
     truth: Params | Draw | None = None
     source: str = ""
+    matching: MomentMatching | None = None
 
 
 def exact_family(family: Family) -> Family:

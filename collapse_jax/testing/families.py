@@ -9,7 +9,9 @@ from jaxtyping import Array, Float, PyTree
 
 from collapse_jax.checks.annotations import checked
 from collapse_jax.engine.process import Process
-from collapse_jax.generative.family import Examples, Family, Params
+from collapse_jax.engine.sweep import sweep
+from collapse_jax.generative.family import Examples, Family, ModelMoments, MomentMatching, Params
+from collapse_jax.generative.laws.prediction import predict_moments
 from collapse_jax.generative.recursion.guards import guarded_family
 from collapse_jax.generative.recursion.plan import make_plan
 from collapse_jax.generative.recursion.recurse import make_recursion
@@ -18,6 +20,8 @@ from collapse_jax.generative.recursion.resolving import resolve_truth
 from collapse_jax.testing.claims import alike, claim, counted, near, runs_in_one_program
 
 _DRAWS = 5000
+_LINEAGES = 1000
+_FEW = 12
 
 
 @checked
@@ -28,7 +32,8 @@ def check_family(family: Family, *, samples: int = 200) -> None:
     weights do, and one of weight 2 is an example twice. A fit among others side by side is the fit alone. What a model
     emits must have the `moments` that it declares, and the probabilities of `log_prob`: under another model of the
     family they are compared by E[q(x)/p(x)] = 1 for x ~ p. Neutral decodings must change nothing, statistics lead to
-    models with the law of those of examples, and a recursion run in one program.
+    models with the law of those of examples, and a recursion run in one program. A family that declares its `matching`
+    of moments must have the law of `predict_moments`, over 1000 lineages.
 
     What can't be told of a family without `moments` is told by `log_prob`; without either, only the start and the
     recursion are checked.
@@ -44,6 +49,9 @@ def check_family(family: Family, *, samples: int = 200) -> None:
     _check_decodings(family, fits)
     if family.statistics is not None and family.moments is not None:
         _check_statistics(family)
+    if family.matching is not None and family.moments is not None:
+        _check_scales(family, family.matching, family.moments, fits)
+        _check_law(family, family.matching)
     plan = make_plan([REGIMES["replace"], REGIMES["accumulate"]], 3, samples)
 
     def make(calls: list[int]) -> Process:
@@ -201,3 +209,48 @@ def _check_statistics(family: Family) -> None:
                 f"models of family {family.name!r} fitted to drawn statistics have another law than those fitted to "
                 f"examples: moment {power} of their {what} is {a.mean():g}, not {b.mean():g} ± {error:g}",
             )
+
+
+def _check_scales(family: Family, matching: MomentMatching, moments: ModelMoments, fits: _Fits) -> None:
+    """Compare models after a decoding that is to scale their variance with what they are before."""
+    before = moments(fits.params)
+    for name, factor in matching.emitted.items():
+        claim(
+            name in family.decodings,
+            f"`matching` of family {family.name!r} has a factor for the decoding {name!r}, which the family lacks",
+        )
+        decoding = family.decodings[name]
+        value = float(np.clip(0.5 * decoding.neutral, decoding.low, decoding.high))
+        after = moments(decoding.apply(fits.params, value))
+        what = f"after the decoding {name!r} = {value:g} of family {family.name!r}, by its `matching`,"
+        alike(after.mean, before.mean, f"the mean {what}", "as before,")
+        alike(after.variance, factor(value) * before.variance, f"the variance {what}", "scaled,")
+
+
+def _check_law(family: Family, matching: MomentMatching) -> None:
+    """Compare lineages that are replaced with the law that the declared `matching` gives them."""
+    plan = make_plan(REGIMES["replace"], 3, _FEW)
+    law = predict_moments(plan, family).squeeze()
+    process = make_recursion(family, plan, by="examples")
+    swept = sweep(process, {"seed": range(_LINEAGES)}, vmap_members=_LINEAGES // 2, progress=False).squeeze()
+    # Independent lineages have the true mean in expectation, so that their own mean stands for it.
+    means = swept["mean"] - swept["mean"].mean("seed")
+    error = (means**2).sum([d for d in means.dims if d not in ("seed", "generation")]) * _LINEAGES / (_LINEAGES - 1)
+    truth = _true_variance(family, matching)
+    for what, values in {"variance": swept["variance"], "mean_error": error}.items():
+        for generation in values["generation"].to_numpy():
+            near(
+                values.sel(generation=generation).to_numpy() / truth,
+                float(law[what].sel(generation=generation)),
+                f"{what} of generation {generation} of family {family.name!r}, by its `matching`,",
+            )
+
+
+def _true_variance(family: Family, matching: MomentMatching) -> float:
+    """Return the total variance of the family's truth; that of many examples where it is not declared."""
+    if matching.truth_variance is not None:
+        return matching.truth_variance
+    if not callable(family.truth) and family.moments is not None:
+        return float(family.moments(jax.tree.map(jnp.asarray, family.truth)).variance)
+    examples = _vectors(resolve_truth(family, None)(jax.random.key(9), 40 * _DRAWS))
+    return float(examples.var(axis=0).sum(axis=-1).mean())

@@ -6,6 +6,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.engine.process import Process
 from collapse_jax.engine.sweep import sweep
 from collapse_jax.generative import families
+from collapse_jax.generative.family import Family
 from collapse_jax.generative.laws.prediction import predict_moments
 from collapse_jax.generative.recursion.plan import Plan, make_plan
 from collapse_jax.generative.recursion.recurse import make_recursion
@@ -37,7 +38,7 @@ def check_regime(regime: Regime, *, generations: int = 4, samples: int = 12, rat
 
     runs_in_one_program(f"regime {regime.name!r}", make)
     if regime.models == 1:
-        _check_law(regime, make_recursion(family, plan, by="examples"), plan)
+        _check_law(regime, family, plan)
 
 
 def _check_prefix(regime: Regime, generations: int, samples: int, ratio: float) -> None:
@@ -53,8 +54,9 @@ def _check_prefix(regime: Regime, generations: int, samples: int, ratio: float) 
         )
 
 
-def _check_law(regime: Regime, process: Process, plan: Plan) -> None:
-    law = predict_moments(plan, unbiased=True).squeeze()
+def _check_law(regime: Regime, family: Family, plan: Plan) -> None:
+    law = predict_moments(plan, family).squeeze()
+    process = make_recursion(family, plan, by="examples")
     swept = sweep(process, {"seed": range(_LINEAGES)}, vmap_members=500, progress=False)
     found = {"variance": swept["variance"], "mean_error": (swept["mean"] ** 2).sum("dim")}
     for what, values in found.items():

@@ -130,7 +130,8 @@ def share_variances(config: Minorities) -> dict[str, np.ndarray]:
     m, t = own.samples, own.generations
     every = make_mitigations(config, jnp.isnan)
     regimes = {name: one.regime for name, one in every.items() if one.curate is None}
-    errors = cj.predict_moments(cj.make_plan(regimes.values(), t, m))["mean_error"].isel(samples=0, ratio=0)
+    law = cj.predict_moments(cj.make_plan(regimes.values(), t, m), cj.families.categorical(len(shares) * own.tokens))
+    errors = law["mean_error"].isel(samples=0, ratio=0)
     apart = (shares * (1 - shares))[None]
     found = {name: errors.sel(regime=one.name).to_numpy()[:, None] * apart for name, one in regimes.items()}
     # The detector leaves only the real examples to all models after the first.

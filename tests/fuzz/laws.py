@@ -35,9 +35,15 @@ def probes() -> Sequence[Probe]:
             words={"start": ["truth"]}
         ),
         of(laws.missing_mass, truth=_P, samples=3, drawn_from=_P)._replace(words={"truth": ["drawn_from"]}),
-        of(laws.moment_law, counts=np.array([[0, 10, 0], [0, 5, 5]]), draws=np.array([10, 10]), bias=1.0)._replace(
-            words={"counts": ["draws", "weights"], "draws": ["unbiased"]}
-        ),
+        of(
+            laws.moment_law,
+            counts=np.array([[0, 10, 0], [0, 5, 5]]),
+            among=np.array([[0, 10, 0], [0, 10, 5]]),
+            draws=np.array([10, 10]),
+            gain=np.array([1.0, 1.0]),
+            added=0.0,
+            bias=1.0,
+        )._replace(words={"counts": ["draws", "weights", "among", "gain"], "draws": ["unbiased"]}),
         of(laws.regression_accumulate, samples=23, dim=2, noise=1.0, generations=3)._replace(
             words={"dim": ["samples"]}
         ),
@@ -52,6 +58,8 @@ def probes() -> Sequence[Probe]:
             strategies=whole
         ),
         of(cj.reward.quantile_distance, rewards=np.array([0.0, 1.0]), law=uniform)._replace(strategies=whole),
-        of(cj.predict_moments, plan=plan, unbiased=False, bias=1.0)._replace(strategies=whole),
+        of(cj.predict_moments, plan=plan, family=cj.families.gaussian(), decoding={"bias": 1.0})._replace(
+            strategies=whole
+        ),
     ]
     return [*by_hand, *derived(laws, by_hand)]

@@ -8,7 +8,7 @@ from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.draws.multinomial import draw_frequencies
-from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, Tokens, exact_family
+from collapse_jax.generative.family import FAMILIES, Family, MomentMatching, Moments, Statistics, Tokens, exact_family
 from collapse_jax.numerics.indexing import segment_sum
 
 __all__ = ["categorical", "zipf"]
@@ -65,6 +65,7 @@ def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
         statistics=Statistics(draw, fit_statistics),
         truth=zipf(vocabulary, exponent),
         source="Dohmatob et al., arXiv 2402.07043",
+        matching=MomentMatching(),
     )
     return exact_family(family)
 

@@ -10,7 +10,7 @@ from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.draws.chi_square import draw_chi_square
-from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
+from collapse_jax.generative.family import FAMILIES, Family, MomentMatching, Moments, Statistics, exact_family
 
 __all__ = ["gaussian"]
 
@@ -88,6 +88,10 @@ def gaussian(d: int = 1, *, unbiased: bool = False) -> Family:
         statistics=Statistics(draw, fit_statistics, _merge),
         truth=Gaussian(jnp.zeros(d), jnp.eye(d)),
         source="Shumailov et al., Nature 631:755; Alemohammad et al., arXiv 2307.01850",
+        matching=MomentMatching(
+            gain=(lambda squares: 1.0 / (1.0 - squares)) if unbiased else None,
+            emitted={name: lambda value: value for name in ("bias", "temperature")},
+        ),
     )
     return exact_family(family)
 

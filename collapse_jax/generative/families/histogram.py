@@ -11,7 +11,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.draws.multinomial import draw_frequencies
 from collapse_jax.generative.families.categorical import draw_tokens
-from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
+from collapse_jax.generative.family import FAMILIES, Family, MomentMatching, Moments, Statistics, exact_family
 from collapse_jax.numerics.indexing import segment_sum
 
 _EDGE = 8.0 * float(np.finfo(np.float32).eps)
@@ -82,6 +82,7 @@ def histogram(low: float = -4.0, high: float = 4.0, bins: int = 64) -> Family:
         decodings=of_probabilities(bins),
         statistics=Statistics(draw_frequencies, fit_statistics),
         truth=jnp.asarray(np.diff(below) / mass, jnp.float32) if mass > 0 else None,
+        matching=MomentMatching(within=width**2 / 12.0),
     )
     return exact_family(family)
 

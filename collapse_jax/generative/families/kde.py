@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,9 @@ from jaxtyping import Array, Float, Key
 
 from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
+from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.families.categorical import draw_tokens
-from collapse_jax.generative.family import FAMILIES, Family, Moments, exact_family
+from collapse_jax.generative.family import FAMILIES, Family, MomentMatching, Moments, exact_family
 
 __all__ = ["ecdf", "kde"]
 
@@ -55,14 +56,23 @@ def kde(d: int = 1, *, bandwidth: str | float = "scott", kernel: str = "gaussian
     elif not numbers.is_finite(bandwidth) or bandwidth <= 0:
         raise ValueError(f"bandwidth is {bandwidth!r}; it must be a number above 0 (for 0 there is the family ecdf)")
 
+    def narrowing(squares: Scalar) -> Any:
+        factor = 1.0 if bandwidth == "scott" else (d + 2.0) / 4.0
+        return (squares / factor) ** (1.0 / (d + 4.0))
+
     def width(points: Points) -> Float[Array, " d"]:
         if not isinstance(bandwidth, str):
             return jnp.full(d, float(bandwidth))
         squares = points.weights @ points.weights
         centred = points.points - (points.weights @ points.points)[None]
         variance = points.weights @ (centred * centred) / jnp.maximum(1.0 - squares, _TINY)
-        factor = 1.0 if bandwidth == "scott" else (d + 2.0) / 4.0
-        return jnp.sqrt(variance) * (squares / factor) ** (1.0 / (d + 4.0))
+        scaled: Array = jnp.sqrt(variance) * narrowing(squares)
+        return scaled
+
+    rule = bandwidth if isinstance(bandwidth, str) else None
+
+    def gain(squares: float) -> float:
+        return 1.0 if rule is None else 1.0 + narrowing(squares) ** 2 / (1.0 - squares)
 
     def init(key: Key[Array, ""], examples: Float[Array, "n d"], weights: Float[Array, " n"]) -> KDE:
         return KDE(*_remember(examples, weights), jnp.ones(d))
@@ -99,6 +109,7 @@ def kde(d: int = 1, *, bandwidth: str | float = "scott", kernel: str = "gaussian
         log_prob,
         moments,
         truth=_standard_normal(d),
+        matching=MomentMatching(gain, added=0.0 if rule else d * float(bandwidth) ** 2, truth_variance=float(d)),
         source="Scott, Multivariate Density Estimation, 1992; Silverman, Density Estimation, 1986",
     )
     return exact_family(family)
@@ -125,7 +136,16 @@ def ecdf(d: int = 1) -> Family:
         return _moments(params.points, params.weights)
 
     return exact_family(
-        Family("ecdf", init, fit, sample, moments=moments, truth=_standard_normal(d), source="Efron, 1979")
+        Family(
+            "ecdf",
+            init,
+            fit,
+            sample,
+            moments=moments,
+            truth=_standard_normal(d),
+            source="Efron, 1979",
+            matching=MomentMatching(truth_variance=float(d)),
+        )
     )
 
 

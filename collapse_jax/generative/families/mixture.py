@@ -12,7 +12,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.gaussian import root
-from collapse_jax.generative.family import FAMILIES, Family, Moments, exact_family
+from collapse_jax.generative.family import FAMILIES, Family, MomentMatching, Moments, exact_family
 
 __all__ = ["mixture"]
 
@@ -88,6 +88,7 @@ def mixture(components: int = 3, d: int = 2, *, steps: int = 20, floor: float = 
             jnp.broadcast_to(jnp.eye(d), (components, d, d)),
         ),
         source="Shumailov et al., Nature 631:755",
+        matching=MomentMatching(added=d * floor),
     )
     return exact_family(family)
 

@@ -77,5 +77,6 @@ def token_edited(family: Family, *, threshold: float = 0.99) -> Family:
             "threshold": Decoding(lambda params, value: Edited(opened(params).params, value), threshold, 0.0, 1.0),
         },
         statistics=None,
+        matching=None,
         source="Zhu et al., arXiv 2412.14689",
     )

@@ -1,6 +1,5 @@
 """What both kinds of recursion make of their arguments: the truth, what is measured, the axes; with clear errors."""
 
-import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -14,7 +13,7 @@ from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.checks.user_functions import call
 from collapse_jax.engine.process import Axis, Hyper
-from collapse_jax.generative.family import Draw, Examples, Family, Moments, Params
+from collapse_jax.generative.family import Draw, Examples, Family, Moments, Params, Resampling
 from collapse_jax.generative.recursion.guards import guarded_record, guarded_truth
 from collapse_jax.generative.recursion.plan import Plan
 from collapse_jax.generative.selection import Selection
@@ -86,7 +85,7 @@ def _require_tokens(family: Family, name: str, truth: Draw, guarded: Draw) -> No
         return
     found = (
         truth.examples
-        if isinstance(truth, Resampled)
+        if isinstance(truth, Resampling)
         else jax.jit(guarded, static_argnums=1)(jax.random.key(0), _DRAWN)
     )
     if isinstance(found, np.ndarray | jax.Array):
@@ -105,21 +104,6 @@ def as_params(name: str, params: Params) -> Params:
     return arrays
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Resampled:
-    """The truth that draws from given examples, uniformly without replacement."""
-
-    examples: Examples
-
-    def __call__(self, key: Key[Array, ""], n: int) -> Examples:
-        """Return n different ones of the examples; raises ValueError where there are fewer."""
-        size = len(jax.tree.leaves(self.examples)[0])
-        if n > size:
-            raise ValueError(f"the regime asks for {n} real examples at once; there are {size}")
-        chosen = jax.random.choice(key, size, (n,), replace=False)
-        return jax.tree.map(lambda leaf: leaf[chosen], self.examples)
-
-
 @checked
 def resample(examples: Examples) -> Draw:
     """Return the truth that draws from given examples, uniformly without replacement.
@@ -136,7 +120,7 @@ def resample(examples: Examples) -> Draw:
     for leaf in jax.tree.leaves(data):
         if not jnp.isfinite(leaf).all():
             raise ValueError("examples have non-finite values")
-    return Resampled(data)
+    return Resampling(data)
 
 
 def hyperparameters(

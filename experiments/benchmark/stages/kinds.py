@@ -75,32 +75,32 @@ def _moments() -> list[Kind]:
             "Gaussian by statistics",
             lambda members: _by_statistics(members, cj.families.gaussian(1)),
             ROUNDING,
-            partial(_variance, 1.0),
+            partial(_variance, cj.families.gaussian(1)),
             small=True,
         ),
         Kind(
             "Gaussian by examples",
             lambda members: _by_examples(members, cj.families.gaussian(1)),
             ROUNDING,
-            partial(_variance, 1.0),
+            partial(_variance, cj.families.gaussian(1)),
         ),
         Kind(
             "Gaussian in 10 dimensions",
             lambda members: _by_examples(members, cj.families.gaussian(10)),
             ROUNDING,
-            partial(_variance, 10.0),
+            partial(_variance, cj.families.gaussian(10)),
         ),
         Kind(
             "categorical by statistics",
             lambda members: _by_statistics(members, _dice()),
             CHOICES,
-            partial(_variance, _FAIR),
+            partial(_variance, _dice()),
         ),
         Kind(
             "categorical by examples",
             lambda members: _by_examples(members, _dice()),
             CHOICES,
-            partial(_variance, _FAIR),
+            partial(_variance, _dice()),
         ),
     ]
 
@@ -110,7 +110,7 @@ def _chosen_and_together() -> list[Kind]:
     return [
         Kind("ecosystem of 4 models", _ecosystem, CHOICES, _ecosystem_law, small=True),
         Kind("reward model in the loop", _learned_reward, PRODUCTS, None, _FEW, small=True),
-        Kind("selection with memory", _remembering, CHOICES, partial(_variance, _FAIR), small=True),
+        Kind("selection with memory", _remembering, CHOICES, partial(_variance, _dice()), small=True),
     ]
 
 
@@ -129,9 +129,14 @@ def _families() -> list[Kind]:
         Kind("logistic", lambda members: _by_examples(members, cj.families.logistic(4)), CHOICES, None, 64),
         Kind("mixture", lambda members: _by_examples(members, cj.families.mixture()), CHOICES, None, 64),
         Kind("n-gram", lambda members: _by_examples(members, cj.families.ngram()), CHOICES, None, 64),
-        Kind("ECDF", lambda members: _by_examples(members, cj.families.ecdf()), CHOICES, partial(_variance, 1.0)),
-        Kind("KDE", lambda members: _by_examples(members, cj.families.kde(bandwidth=0.5)), CHOICES, None),
-        Kind("histogram", lambda members: _by_examples(members, cj.families.histogram()), CHOICES, None),
+        *(
+            Kind(name, partial(_by_examples, family=family), CHOICES, partial(_variance, family))
+            for name, family in (
+                ("ECDF", cj.families.ecdf()),
+                ("KDE", cj.families.kde(bandwidth=0.5)),
+                ("histogram", cj.families.histogram()),
+            )
+        ),
     ]
 
 
@@ -152,12 +157,11 @@ def _dice() -> cj.generative.Family:
     return cj.families.categorical(10, exponent=0.0)
 
 
-def _variance(truth: float, dataset: xr.Dataset) -> float:
-    """Return by how many standard errors the last variances miss their law, that of all families of moments.
-
-    `truth` is the total variance of the truth.
-    """
-    law = cj.predict_moments(_plan())["variance"].isel(generation=-1).item()
+def _variance(family: cj.generative.Family, dataset: xr.Dataset) -> float:
+    """Return by how many standard errors the last variances miss their law, that of a family that matches moments."""
+    assert family.matching is not None and family.moments is not None  # noqa: PT018
+    truth = family.matching.truth_variance or float(family.moments(family.truth).variance)
+    law = cj.predict_moments(_plan(), family)["variance"].isel(generation=-1).item()
     return _errors(dataset["variance"].isel(generation=-1).to_numpy().astype(float), truth * law)
 
 
