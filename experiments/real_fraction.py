@@ -1,13 +1,15 @@
-"""It is the mass of real data that counts, not its fraction; and replayed examples buy a third of fresh ones.
+"""It is the mass of real data that counts where it is many examples and a small share; replayed ones buy a third.
 
-Each generation trains on αM real examples, fresh or the same ones replayed, and (1 - α)M generated ones: the phase
-diagram of Alemohammad et al. (arXiv 2307.01850) over the fraction α and the size M. The stationary squared error of a
-Gaussian's mean, times the mass αM of real examples, is one number over the whole diagram where α is small.
+Each generation trains on αM real examples and (1 - α)M generated ones. "A share of real data" is three regimes: fresh
+examples; as many of one set of M drawn anew each time, as in Nature's text (631:755); the same ones replayed. Over the
+fraction α and the size M it is the phase diagram of Alemohammad et al. (arXiv 2307.01850). The stationary squared error
+of a Gaussian's mean, times the mass αM of real examples, is one number over the whole diagram where α is small and αM
+large: 1/(2 - α) for fresh examples, 1 + 2α(1 - α) times that drawn anew, 3 - 2α times that replayed.
 
     python -m experiments.real_fraction
 
-Expected: error times αM near 1/(2 - α) for fresh examples and (3 - 2α)/(2 - α) for replayed ones once αM is large,
-whatever M: 1/2 and 3/2 where α is small, so that a replayed example then counts for a third of a fresh one.
+Expected: error times αM on its law, for every regime and size; a replayed example counts for a third of a fresh one
+where α is small.
 """
 
 from dataclasses import dataclass
@@ -25,7 +27,11 @@ from experiments.shared.bounds import check_config
 from experiments.shared.intervals import span
 from experiments.shared.launch import Options, script, watched
 
-REGIMES = ("real_fraction_fresh", "real_fraction_replayed")
+REGIMES = {
+    "real_fraction_fresh": "fresh",
+    "real_fraction_resampled": "of one set, drawn anew",
+    "real_fraction_replayed": "replayed",
+}
 
 
 @dataclass(frozen=True)
@@ -54,17 +60,17 @@ def measure(key: Array, params: Gaussian) -> dict[str, Array]:
 def run(config: Config, directory: Path) -> xr.Dataset:
     """Sweep the diagram, one program for each size; return late means and the exact law at the last generation."""
     check_config(config)
-    parts, laws = [], []
+    parts, laws, family = [], [], cj.families.gaussian(1)
     for samples in config.samples:
         plan = cj.make_plan([cj.REGIMES[name] for name in REGIMES], config.generations, samples, config.ratios)
         swept = cj.sweep(
-            cj.make_recursion(cj.families.gaussian(1), plan, measure=measure),
+            cj.make_recursion(family, plan, measure=measure),
             {**plan.axes, "seed": range(config.seeds)},
             **watched(config, directory / f"samples-{samples}"),
             vmap_members=64,
         )
         parts.append(swept.drop_vars("diverged"))
-        laws.append(cj.predict_moments(plan, cj.families.gaussian(1)))
+        laws.append(cj.predict_moments(plan, family))
     dataset, law = xr.concat(parts, "samples", combine_attrs="drop"), xr.concat(laws, "samples")
     late = slice(-(config.generations // 4), None)
     return (
@@ -79,10 +85,9 @@ def run(config: Config, directory: Path) -> xr.Dataset:
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return the phase diagram of W2², and the errors against the mass of real examples."""
     error = dataset["w2_squared"].mean("seed")
-    names = {"real_fraction_fresh": "fresh", "real_fraction_replayed": "replayed"}
-    mass = dataset["ratio"] * dataset["samples"]
+    mass = (dataset["ratio"] * dataset["samples"]).round()
     diagram = plotting.phase_diagram(
-        {names[name]: error.sel(regime=name).drop_vars("regime") for name in REGIMES},
+        {label: error.sel(regime=name).drop_vars("regime") for name, label in REGIMES.items()},
         x="ratio",
         y="samples",
         label="squared W2 to the truth",
@@ -95,13 +100,18 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
             ("variance", "variance", "linear"),
         )
     }
-    curves = plotting.curves(rows, x="ratio", hue="samples", column="regime", titles=names, xlabel="share of real data")
+    curves = plotting.curves(
+        rows, x="ratio", hue="samples", column="regime", titles=REGIMES, xlabel="share of real data"
+    )
     return {"figure.png": diagram, "curves.png": curves}
 
 
 def table(dataset: xr.Dataset) -> str:
     """Return error x real mass by cell beside its law: nearly constant down each column while α is small."""
-    lines = ["squared error of the mean x real examples αM, measured (law); replayed / fresh tends to 3 - 2α"]
+    lines = [
+        "squared error of the mean x real examples αM, measured (law); replayed / fresh tends to 3 - 2α, "
+        "drawn anew / fresh to 1 + 2α(1 - α)"
+    ]
     for name in REGIMES:
         lines.append(
             f"\n{name}\n{'samples':>9}" + "".join(f"{f'α = {r:g}':>18}" for r in dataset["ratio"].to_numpy() if r)
@@ -111,10 +121,9 @@ def table(dataset: xr.Dataset) -> str:
             for ratio in dataset["ratio"].to_numpy():
                 if ratio:
                     row = dataset.sel(regime=name, samples=samples, ratio=ratio)
-                    real = ratio * samples
-                    cells.append(
-                        f"{real * float(row['mean_error'].mean()):.3f} ({real * float(row['mean_error_law']):.3f})"
-                    )
+                    real = round(float(ratio * samples))
+                    measured, law = float(row["mean_error"].mean()), float(row["mean_error_law"])
+                    cells.append(f"{real * measured:.3f} ({real * law:.3f})")
             lines.append(f"{samples:>9}" + "".join(f"{cell:>18}" for cell in cells))
     return "\n".join(lines)
 

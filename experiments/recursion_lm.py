@@ -2,9 +2,9 @@
 
 Shumailov et al. (Nature 631:755) and Gerstgrasser et al. (arXiv 2404.01413) with a transformer small enough for two
 cores, on real text: held-out perplexity by generation, and how surprising what a model writes is to the model trained
-on real text alone. Rows are replaced, accumulated, accumulated and subsampled, or joined by a share of real rows,
-replayed or fresh, beside the control that is trained on fresh real rows; where rows are replaced, several ways of
-writing are compared.
+on real text alone. Rows are replaced, accumulated, accumulated and subsampled, or joined by a share of real rows: the
+same ones replayed, as many drawn anew each time of those that trained the first model (a random tenth, as in Nature's
+text), or fresh. The control is trained on fresh real rows. Where rows are replaced, ways of writing are compared.
 
     python -m experiments.recursion_lm --small
     python -m experiments.recursion_lm
@@ -39,7 +39,7 @@ class Config(LanguageConfig):
     """Regimes, real shares and ways of writing."""
 
     shares: tuple[float, ...] = (0.1, 0.5)
-    """Real shares, each replayed and fresh."""
+    """Real shares, each replayed, drawn anew of the first model's rows, and fresh."""
     ways: tuple[str, ...] = ("sampling", "temperature .7", "top-p .9")
     """Ways of writing to compare where rows are replaced; none leaves the comparison out."""
 
@@ -63,7 +63,7 @@ def arms(shares: tuple[float, ...]) -> list[cj.generative.Regime]:
     shared = [
         cj.with_share(cj.REGIMES[f"real_fraction_{kind}"], share, f"{share:.0%} real, {kind}")
         for share in shares
-        for kind in ("replayed", "fresh")
+        for kind in ("replayed", "resampled", "fresh")
     ]
     # Fresh real rows alone, in every generation.
     control = cj.with_share(cj.REGIMES["real_fraction_fresh"], 1.0, "control")
