@@ -132,7 +132,7 @@ def summary(dataset: xr.Dataset) -> str:
     """Return error x real mass beside its law, at the smallest share above none and at the largest below all."""
     parts = []
     real = dataset["ratio"] * dataset["samples"]
-    for name in REGIMES:
+    for name, label in REGIMES.items():
         measured, law = (
             real * one.sel(regime=name) for one in (dataset["mean_error"].mean("seed"), dataset["mean_error_law"])
         )
@@ -141,7 +141,7 @@ def summary(dataset: xr.Dataset) -> str:
             f"{span(measured.sel(ratio=share), '.2f')} at α = {share:g} (law {span(law.sel(ratio=share), '.2f')})"
             for share in (shares[0], shares[-1])
         ]
-        parts.append(f"{name.removeprefix('real_fraction_')} {' and '.join(cells)}")
+        parts.append(f"{label} {' and '.join(cells)}")
     sizes = dataset["samples"].to_numpy()
     return f"error x αM, M = {sizes[0]} to {sizes[-1]}: {'; '.join(parts)}"
 
