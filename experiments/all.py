@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -33,13 +34,20 @@ def main() -> None:
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--write", action="store_true", help="take the rows of the table anew, and write them")
     way.add_argument("--stale", action="store_true", help="name the rows that are no longer those of the code")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="run N side by side; each prints when it ends")
     parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=EXPERIMENTS, metavar="NAME", help="these")
     asked, passed_on = parser.parse_known_args()
     if (asked.write or asked.stale) and passed_on:
         parser.error(f"{' '.join(passed_on)}: a row is taken with the arguments that its script declares")
+    if asked.jobs < 1 or (asked.jobs > 1 and (asked.write or asked.stale)):
+        parser.error(f"--jobs is {asked.jobs}; it must be from 1 on, and 1 where rows are taken, as they tell minutes")
     try:
         failed = (
-            _stale(asked.only) if asked.stale else _write(asked.only) if asked.write else _run(asked.only, passed_on)
+            _stale(asked.only)
+            if asked.stale
+            else _write(asked.only)
+            if asked.write
+            else _run(asked.only, passed_on, asked.jobs)
         )
     except ValueError as error:
         sys.exit(f"error: {error}")
@@ -47,19 +55,30 @@ def main() -> None:
         sys.exit(f"error: these {'rows are stale' if asked.stale else 'experiments failed'}: {', '.join(failed)}")
 
 
-def _run(names: Sequence[str], arguments: Sequence[str]) -> list[str]:
+def _run(names: Sequence[str], arguments: Sequence[str], jobs: int) -> list[str]:
     """Return those that fail."""
-    return [name for name in names if _call(name, [sys.executable, "-m", f"experiments.{name}", *arguments])]
+    commands = [[sys.executable, "-m", f"experiments.{name}", *arguments] for name in names]
+    if jobs == 1:
+        statuses = [_call(name, command) for name, command in zip(names, commands, strict=True)]
+    else:
+        with ThreadPoolExecutor(jobs) as pool:
+            statuses = list(pool.map(partial(_call, captured=True), names, commands))
+    return [name for name, status in zip(names, statuses, strict=True) if status]
 
 
-def _call(name: str, command: Sequence[str]) -> int:
-    print(f"\n=== {name} ===", flush=True)
+def _call(name: str, command: Sequence[str], *, captured: bool = False) -> int:
+    """Run a command and return its status; what it prints is shown as it comes, or when it has ended."""
     begin = time.perf_counter()
-    status = subprocess.run(command, check=False).returncode
+    if not captured:
+        print(f"\n=== {name} ===", flush=True)
+    pipe = subprocess.PIPE if captured else None
+    done = subprocess.run(command, check=False, stdout=pipe, stderr=pipe and subprocess.STDOUT, text=True)
+    if captured:
+        print(f"\n=== {name} ===\n{done.stdout}", end="")
     print(f"({time.perf_counter() - begin:.0f} s)", flush=True)
-    if status == 130:
+    if done.returncode == 130:
         sys.exit(130)
-    return status
+    return done.returncode
 
 
 def _write(names: Sequence[str]) -> list[str]:

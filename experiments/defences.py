@@ -86,7 +86,7 @@ GROUPS_SHOWN = ("replace", "accumulate", "oracle", "evolve, accumulate", "novel"
 SMALL = {
     "testbeds": ("text", "images"),
     "defences": ("accumulate", "tenth fresh", "oracle", "half, detector"),
-    "seeds": 2,
+    "seeds": 4,
     "text": TextConfig(samples=64, length=32, generations=2, steps=15, pretraining=100, layers=1),
     "images": ImageConfig(samples=120, generations=2, steps=60),
     "instructions": InstructionConfig(generations=3, steps=30, batch_size=16, pretraining=100, layers=1),

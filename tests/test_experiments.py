@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,90 +13,16 @@ import pytest
 from collapse_jax.io import results
 from experiments import all as all_experiments
 from experiments import reward_collapse
+from experiments.shared import rows
 from tests.test_watching import curves
 
 TEXT = ["--seeds", "1", "--steps", "20", "--records", "2", "--hidden", "8"]
-LANGUAGE = [
-    *["--pretraining", "3", "--steps", "2", "--samples", "8", "--length", "16", "--generations", "2", "--seeds", "2"],
-    *["--layers", "1", "--width", "16", "--vocabulary", "257", "--ways"],
-]
-# Those that aren't named run as --small, which takes longer.
-SCRIPTS = {
+# A few that take seconds; `make small` runs all scripts.
+FAST = {
     "reward_collapse": TEXT,
-    "no_cure": TEXT,
-    "early_stopping": [*TEXT, "--edge-steps", "200"],
-    "reward_laws": ["--seeds", "1", "--steps", "20", "--n-items", "6", "--sizes", "4", "8"],
-    "recursion_gaussian": ["--seeds", "3", "--generations", "3", "--dims", "2", "--samples", "5"],
-    "recursion_regression": ["--seeds", "3", "--generations", "2", "--samples", "15"],
-    "golden_ratio": ["--seeds", "3", "--generations", "3", "--samples", "40", "--weights", "0.5", "0.618", "1.0"],
     "real_fraction": ["--seeds", "3", "--generations", "4", "--samples", "10", "20", "--ratios", "0.1", "0.5"],
-    "decoding": ["--seeds", "2", "--generations", "3", "--vocabularies", "3"],
-    "tails": [
-        "--seeds",
-        "3",
-        "--generations",
-        "2",
-        "--vocabulary",
-        "30",
-        "--samples",
-        "9",
-        "40",
-        "--cutoffs",
-        "9",
-        "15",
-    ],
-    "mixture": ["--seeds", "2", "--generations", "3", "--samples", "40", "--shown", "1", "3"],
-    "curation": ["--seeds", "2", "--generations", "2", "--samples", "50", "--ratios", "0.0", "0.5"],
-    "seeds_and_evolution": ["--seeds", "2", "--generations", "2", "--samples", "20", "--topics", "5"],
     "ecosystem": ["--seeds", "3", "--generations", "2", "--models", "1", "2"],
-    "recursion_images": [
-        "--seeds",
-        "2",
-        "--samples",
-        "60",
-        "--vae-generations",
-        "2",
-        "--vae-steps",
-        "5",
-        "--flow-generations",
-        "2",
-        "--flow-steps",
-        "5",
-        "--guidances",
-        "0.0",
-        "1.0",
-    ],
-    "minorities": [
-        *["--testbeds", "tokens", "--shares", "0.7", "0.3", "--tokens.tokens", "2", "--tokens.generations", "3"],
-        *["--tokens.samples", "20", "--tokens.seeds", "3"],
-    ],
-    "recursion_lm": LANGUAGE,
-    "diversity": [*LANGUAGE, "sampling"],
-    "curated_loop": [
-        *LANGUAGE[:-1],
-        *["--token-seeds", "2", "--token-generations", "3", "--token-samples", "40"],
-        *["--reward-steps", "8", "--refit-steps", "2", "--hidden", "8"],
-    ],
-    # Instructions: see test_instruction_groups.
-    "defences": [
-        *["--testbeds", "text", "images", "--defences", "half, detector"],
-        *["--seeds", "2", "--images.samples", "40", "--images.generations", "2", "--images.steps", "3"],
-        *["--text.pretraining", "3", "--text.steps", "2", "--text.samples", "24", "--text.length", "24"],
-        *["--text.generations", "2", "--text.layers", "1", "--text.width", "16", "--text.vocabulary", "300"],
-    ],
-    "text_reward_collapse": [
-        *["--seeds", "1", "--steps", "4", "--records", "2", "--layers", "1", "--width", "16", "--vocabulary", "300"],
-    ],
-    # Each kind of work: see test_benchmark.
-    "benchmark": [
-        *["--work", "perceptrons", "language", "--populations", "1", "2", "--perceptron-steps", "4", "--members", "1"],
-        *["--steps", "2", "--rows", "4", "--layers", "1", "--width", "16", "--repeats", "1", "--seconds", "0"],
-    ],
 }
-
-
-# A few that take seconds; the others are among the slow tests.
-FAST = {"reward_collapse", "real_fraction", "ecosystem"}
 
 
 @pytest.fixture
@@ -110,11 +37,9 @@ def call(monkeypatch, tmp_path, capsys):
     return run
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(one, marks=[] if one in FAST else pytest.mark.slow) for one in all_experiments.EXPERIMENTS]
-)
+@pytest.mark.parametrize("name", FAST)
 def test_a_script_runs_prints_draws_and_redraws(name, call, tmp_path):
-    arguments = SCRIPTS.get(name, ["--small"])
+    arguments = FAST[name]
     printed = call(name, *arguments)
     (folder,) = (tmp_path / name).iterdir()
     figures = sorted(folder.glob("*.png"))
@@ -125,6 +50,7 @@ def test_a_script_runs_prints_draws_and_redraws(name, call, tmp_path):
     again = call(name, *arguments, "--plot-only")
     assert sorted(folder.glob("*.png")) == figures
     assert again == printed
+    assert printed.endswith(f"\n\nIn a line: {rows.experiment(name).summary(results.load(folder))}\n")
 
 
 @pytest.mark.slow
@@ -148,7 +74,7 @@ def test_curves_for_tensorboard_are_the_results(call, tmp_path):
             np.testing.assert_allclose(values, cell[name], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", all_experiments.EXPERIMENTS)
 def test_every_script_takes_a_folder_for_tensorboard(name, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", [name, "--help"])
     with pytest.raises(SystemExit):
@@ -173,10 +99,9 @@ def test_every_sweep_of_a_script_is_shown_as_the_command_line_asks():
 
 
 def test_all_names_every_script(monkeypatch):
-    assert set(SCRIPTS) <= set(all_experiments.EXPERIMENTS)
     called = []
 
-    def fail(command, check):
+    def fail(command, **options):
         called.append(command[2:])
         return subprocess.CompletedProcess(command, returncode=len(called) == 2)
 
@@ -185,6 +110,30 @@ def test_all_names_every_script(monkeypatch):
     with pytest.raises(SystemExit, match=f"these experiments failed: {all_experiments.EXPERIMENTS[1]}$"):
         all_experiments.main()
     assert called == [[f"experiments.{name}", "--small"] for name in all_experiments.EXPERIMENTS]
+
+
+def test_all_runs_several_side_by_side_and_shows_each_whole(monkeypatch, capsys):
+    together = threading.Barrier(2, timeout=10)
+
+    def run(command, **options):
+        together.wait()
+        return subprocess.CompletedProcess(command, int(command[2] == "experiments.tails"), f"of {command[2]}\n")
+
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr("sys.argv", ["all", "--jobs", "2", "--only", "tails", "curation"])
+    with pytest.raises(SystemExit, match=r"these experiments failed: tails$"):
+        all_experiments.main()
+    printed = capsys.readouterr().out
+    for name in ("tails", "curation"):
+        assert f"\n=== {name} ===\nof experiments.{name}\n(" in printed
+
+
+@pytest.mark.parametrize("arguments", [["--jobs", "0"], ["--jobs", "2", "--write"], ["--jobs", "2", "--stale"]])
+def test_all_takes_rows_one_by_one(arguments, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["all", *arguments])
+    with pytest.raises(SystemExit):
+        all_experiments.main()
+    assert f"--jobs is {arguments[1]}; it must be from 1 on, and 1 where rows are taken" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -75,8 +75,8 @@ class Config(Options):
 
 
 SMALL = {
-    "work": ("perceptrons", "families", "statistics", "language"),
-    "families": ("gaussian", "categorical"),
+    "work": ("perceptrons", "families", "statistics"),
+    "families": ("gaussian",),
     "populations": (1, 16),
     "perceptron_steps": 512,
     "members": 2,

@@ -65,7 +65,11 @@ class Experiment(Generic[C]):
 
     def __call__(self) -> None:
         """Run the command line."""
-        launch(self.name, self.config, self.small, self.run, self.draw, self.table, description=self.description)
+        launch(self.name, self.config, self.small, self.run, self.draw, self.told, description=self.description)
+
+    def told(self, dataset: xr.Dataset) -> str:
+        """Return what the command prints of a result: the table, and what it comes to."""
+        return f"{self.table(dataset)}\n\nIn a line: {self.summary(dataset)}"
 
     def configured(self, arguments: Sequence[str]) -> C:
         """Return the configuration that arguments of the command line ask for."""
