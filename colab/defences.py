@@ -22,7 +22,19 @@
 # selection of your own. It runs on a CPU, a GPU or a TPU as it stands.
 
 # %%
-# %pip install --quiet "collapse_jax @ git+https://github.com/collapse-jax/collapse_jax" 2>/dev/null || true
+# Installs the library, and JAX for the accelerator of this runtime, as a newer JAX would else find only the CPU.
+import os
+import shutil
+import subprocess
+import sys
+
+REPOSITORY = "https://github.com/collapse-jax/collapse_jax"
+tpu = os.environ.keys() & {"TPU_ACCELERATOR_TYPE", "COLAB_TPU_ADDR", "COLAB_TPU_1VM"}
+extra = "[tpu]" if tpu else "[cuda12]" if shutil.which("nvidia-smi") else ""
+wanted = [f"collapse_jax @ git+{REPOSITORY}", f"jax{extra}"]
+pip = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *wanted], capture_output=True, text=True)
+if pip.returncode:
+    raise RuntimeError(f"pip could not install {wanted}:\n{pip.stderr}")
 
 # %%
 # %matplotlib inline
@@ -40,6 +52,11 @@ from collapse_jax import plotting
 from collapse_jax.generative import laws, selections
 
 SMALL = bool(os.environ.get("COLLAPSE_SMALL"))  # a quick pass, for automatic checks of this notebook
+print(f"JAX {jax.__version__} on", *jax.devices())
+if jax.default_backend() == "cpu":
+    print("No accelerator: this takes minutes here. In Colab choose one with Runtime > Change runtime type.")
+if SMALL:
+    print("The small setting: fewer generations, examples and lineages than by default, so that bands are wide.")
 generations, samples, seeds = (3, 96, 2) if SMALL else (8, 256, 3)
 pretraining, steps = (80, 20) if SMALL else (800, 40)  # optimiser steps on the real text, and of each generation
 vocabulary, length, layers, width = (384, 32, 1, 48) if SMALL else (512, 64, 2, 64)
@@ -103,7 +120,7 @@ def inspect(key, written, weights):
 
 def compare(mitigations):
     options = {"truth": cj.resample(rows), "measure": measure, "inspect": inspect, "warm_start": True}
-    sizes = {"generations": generations, "samples": samples, "seeds": seeds}
+    sizes = {"generations": generations, "samples": samples, "seeds": range(seeds)}
     return cj.compare_mitigations(family, mitigations, **sizes, **options, dims={"row": ("sample", "token")})
 
 

@@ -20,18 +20,36 @@
 # CPU, a GPU or a TPU as it stands.
 
 # %%
-# %pip install --quiet "collapse_jax @ git+https://github.com/collapse-jax/collapse_jax" 2>/dev/null || true
+# Installs the library, and JAX for the accelerator of this runtime, as a newer JAX would else find only the CPU.
+import os
+import shutil
+import subprocess
+import sys
+
+REPOSITORY = "https://github.com/collapse-jax/collapse_jax"
+tpu = os.environ.keys() & {"TPU_ACCELERATOR_TYPE", "COLAB_TPU_ADDR", "COLAB_TPU_1VM"}
+extra = "[tpu]" if tpu else "[cuda12]" if shutil.which("nvidia-smi") else ""
+wanted = [f"collapse_jax @ git+{REPOSITORY}", f"jax{extra}"]
+pip = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *wanted], capture_output=True, text=True)
+if pip.returncode:
+    raise RuntimeError(f"pip could not install {wanted}:\n{pip.stderr}")
 
 # %%
 # %matplotlib inline
 import os
 
+import jax
 import jax.numpy as jnp
 
 import collapse_jax as cj
 from collapse_jax import plotting
 
 SMALL = bool(os.environ.get("COLLAPSE_SMALL"))  # a quick pass, for automatic checks of this notebook
+print(f"JAX {jax.__version__} on", *jax.devices())
+if jax.default_backend() == "cpu":
+    print("No accelerator: this takes minutes here. In Colab choose one with Runtime > Change runtime type.")
+if SMALL:
+    print("The small setting: fewer generations, examples and lineages than by default, so that bands are wide.")
 
 # %% [markdown]
 # ## The law
