@@ -254,7 +254,7 @@ def table(dataset: xr.Dataset) -> str:
 
 
 def summary(dataset: xr.Dataset) -> str:
-    """Return, for each testbed, the risk above the control's, or the diversity of images, under every mitigation."""
+    """Return the risk of text above the control's, and the diversity of images, under the mitigations drawn."""
     parts = []
     for testbed, name, form in (("text", "risk", "+.2f"), ("images", "diversity", ".3g")):
         if testbed not in dataset["testbed"]:
@@ -263,9 +263,8 @@ def summary(dataset: xr.Dataset) -> str:
         last = one.isel(generation=-1)
         if name == "risk":
             last = last - last.sel(mitigation=CONTROL).mean("seed")
-        cells = ", ".join(
-            f"{interval(last.sel(mitigation=each), form, '.2g')} {each}" for each in last["mitigation"].to_numpy()
-        )
+        shown = [each for each in SHOWN if each in last["mitigation"]]
+        cells = ", ".join(f"{interval(last.sel(mitigation=each), form, '.2g')} {each}" for each in shown)
         label = "risk above the control's, nats" if name == "risk" else name
         parts.append(f"{label}, {testbed}, t = {int(last['generation'])}, {last.sizes['seed']} seeds: {cells}")
     return "; ".join(parts)
