@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow small accelerator-small ahead-setup ahead ahead-small lint types notebooks docs clean
+.PHONY: setup demo test test-slow small accelerator-small ahead-setup ahead lint types notebooks docs clean
 
 setup: $(VENV)/installed
 
@@ -45,10 +45,6 @@ $(VENV)-ahead/installed: pyproject.toml
 
 ahead: ahead-setup
 	JAX_PLATFORMS=cpu $(VENV)-ahead/bin/python -m pytest -n 2 tests/test_ahead.py
-
-# A kind of work for each compiler: all of them take ten minutes.
-ahead-small: ahead-setup
-	JAX_PLATFORMS=cpu $(VENV)-ahead/bin/python -m pytest -n 2 tests/test_ahead.py -k 'not every or ecosystem or (notebook and model_collapse and not language)'
 
 lint: setup
 	$(BIN)/ruff check .

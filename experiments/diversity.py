@@ -61,7 +61,16 @@ class Config(LanguageConfig):
     """Name or folder of a sentence-transformers model (extra `embeddings`), for a semantic measure of its own."""
 
 
-SMALL = {"generations": 3, "samples": 64, "steps": 15, "seeds": 2, "pretraining": 100, "length": 32, "layers": 1}
+SMALL = {
+    "ways": ("sampling", "temperature .7", "5 beams, penalty 3"),
+    "generations": 3,
+    "samples": 64,
+    "steps": 15,
+    "seeds": 2,
+    "pretraining": 100,
+    "length": 32,
+    "layers": 1,
+}
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 

@@ -45,6 +45,7 @@ class Config(Minorities):
 
 
 SMALL = {
+    "testbeds": ("tokens", "points"),
     "tokens": TokensConfig(samples=125, generations=20, seeds=60),
     "points": PointsConfig(samples=125, generations=5, seeds=3, drawn=500, held_out=100),
     "images": ImagesConfig(samples=125, generations=2, seeds=2, steps=60),
