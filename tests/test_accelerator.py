@@ -136,6 +136,7 @@ def test_processes_share_a_folder_of_programs_and_have_the_cpu_besides(tmp_path,
     assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in by_name["filling"]
 
 
+@pytest.mark.slow
 def test_the_command_itself_starts_no_device():
     text = (
         "import experiments.benchmark.accelerator, jax._src.xla_bridge as bridge\n"

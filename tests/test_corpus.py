@@ -102,6 +102,7 @@ def test_everything_that_changes_the_content_changes_the_folder():
     assert configs[3].name == RankingSetsConfig(source=made_up()).name
 
 
+@pytest.mark.slow
 def test_another_process_prepares_the_same_and_needs_no_tensorflow(docs, tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"

@@ -86,6 +86,7 @@ def test_the_coldest_temperature_is_greedy_and_shares_between_ties():
     np.testing.assert_array_equal(temper(jnp.array([0.4, 0.2, 0.4]), low), np.array([0.5, 0.0, 0.5], np.float32))
 
 
+@pytest.mark.slow
 def test_rows_are_decoded_one_by_one():
     p = RNG.dirichlet(np.ones(5), size=(2, 3)).astype(np.float32)
     for name, decoding in of_probabilities(5).items():
@@ -101,6 +102,7 @@ def test_values_out_of_range_are_refused(name, value):
         cj.sweep(process, {name: [value], "seed": [0]}, progress=False)
 
 
+@pytest.mark.slow
 def test_a_fresh_share_above_one_minus_temperature_holds_the_uniform_truth():
     """A deviation grows by (1-α)/T a generation: below α = 1 - T two tokens part, above it they stay together."""
     temperature, samples, seeds, times = 0.5, 1000, 100, 40

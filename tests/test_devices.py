@@ -74,6 +74,7 @@ def found(tmp_path_factory):
     return {(name, lanes): rest for name, lanes, *rest in map(json.loads, lines)}
 
 
+@pytest.mark.slow
 def test_the_devices_are_laid_out_as_asked(found):
     assert found["alone", 1][0] == {"population": 8}
     assert found["model", 1][0] == {"population": 4, "model": 2}
@@ -137,5 +138,6 @@ print(bool(xla_bridge._backends))
 """
 
 
+@pytest.mark.slow
 def test_the_import_leaves_the_choice_of_devices_open():
     assert finish(spawn(IMPORT, Path(__file__).parents[1])) == "False\n"

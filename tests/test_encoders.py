@@ -45,6 +45,7 @@ def test_prefixes_are_the_prompt_an_end_and_the_longest_completion():
     np.testing.assert_array_equal(mask, [[True, True, True], [True, True, False]])
 
 
+@pytest.mark.slow
 def test_a_prefix_is_rewarded_as_if_it_were_read_alone():
     model = cj.reward.prefix_encoder(TOKENIZER.size, architecture=TINY)
     features, mask = prefixes()
@@ -62,6 +63,7 @@ def test_a_prefix_is_rewarded_as_if_it_were_read_alone():
         np.testing.assert_allclose(apply(params, alone)[0], jnp.full(3, rewards[prompt, item]), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_places_are_counted_from_where_completions_begin():
     model = cj.reward.prefix_encoder(TOKENIZER.size, architecture=TINY)
     features, mask = prefixes()
@@ -114,12 +116,12 @@ def test_a_token_outside_the_vocabulary_gives_nan():
 def test_training_refuses_a_token_outside_the_vocabulary(kind):
     if kind == "text_encoder":
         tokens, mask = tokenize(RANKED, TOKENIZER, LENGTH)
-        rankings = cj.make_rankings(tokens, mask, RANKED.types)
+        rankings = cj.make_rankings(tokens, mask, RANKED.types, RANKED.type_names)
     else:
         *fields, mask = tokenize_prefixes(RANKED, TOKENIZER, LENGTH)
-        rankings = cj.make_rankings(cj.reward.Prefixes(*fields), mask, RANKED.types)
+        rankings = cj.make_rankings(cj.reward.Prefixes(*fields), mask, RANKED.types, RANKED.type_names)
     model = getattr(cj.reward, kind)(TOKENIZER.size - 1, architecture=TINY)
-    schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])})
+    schemes = cj.make_schemes({"linear": cj.choose(cj.UTILITIES["linear"])}, RANKED.type_names)
     for use in (
         lambda: cj.make_training(rankings, model, schemes),
         lambda: cj.loop.learned_reward(model, schemes, rankings, lambda rows: (rows, rows[:, 0]), answers=2),
@@ -128,6 +130,7 @@ def test_training_refuses_a_token_outside_the_vocabulary(kind):
             use()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["text_encoder", "prefix_encoder"])
 def test_training_takes_an_encoder_in_the_place_of_the_perceptron(kind):
     if kind == "text_encoder":

@@ -126,6 +126,7 @@ def test_only_members_of_the_pool_are_rewritten():
     assert emitted["steps"].sum(axis=1).max() == 1
 
 
+@pytest.mark.slow
 def test_elimination_keeps_the_broken_out_and_evolution_covers_more_than_resampling():
     space = instruction_space(topics=12, depths=4, failure=0.3)
     plan = make_plan([REGIMES["accumulate"], REGIMES["replace"]], 4, 16)

@@ -153,7 +153,7 @@ def test_a_script_called_again_resumes_and_ends_alike(call, tmp_path):
         (["--plot-only"], "run the experiment first, without --plot-only"),
         (["--source", "text_files"], "--source text_files needs --path"),
         (["--path", "."], "--path is ., but --source python_docs reads no file"),
-        ([*TEXT, "--steps", "21"], "training.steps is 21; it must be a multiple of records, 2"),
+        ([*TEXT, "--steps", "21"], "--steps is 21; it must be a multiple of records, 2"),
         ([*TEXT, "--seeds", "0"], "seeds is 0; it must be a whole number, 1 or more"),
     ],
 )

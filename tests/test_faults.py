@@ -42,6 +42,7 @@ def test_moments_are_hit_as_often_as_wanted(dataset):
     assert set(faults.draw(dataset)) == {"figure.png"}
 
 
+@pytest.mark.slow
 def test_importing_the_library_starts_no_backend():
     # Else `jax.distributed` can't be joined, the number of CPU devices can't be set, and no process can be forked.
     code = "import tests.faults.child; from jax._src import xla_bridge; print(len(xla_bridge._backends))"

@@ -101,6 +101,7 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
 
 
+@pytest.mark.slow
 @trained
 def test_a_weight_of_two_is_an_example_twice_and_a_weight_of_none_is_none(name):
     _, examples = fitted(name)
@@ -286,6 +287,7 @@ def test_a_flow_is_integrated_to_the_order_of_its_method():
     assert error["heun", 32] < 2e-3
 
 
+@pytest.mark.slow
 def test_a_flow_learns_a_normal_distribution_and_a_point_each_with_its_class():
     fitting = cj.generative.Fitting(steps=1500, batch_size=128, learning_rate=5e-3)
     family = families.flow((1, 1, 1), 2, hidden=(32,), integration_steps=32, fitting=fitting)
@@ -328,6 +330,7 @@ def test_guidance_extrapolates_from_the_velocity_without_a_class():
         assert guidance == 0.0 or np.abs(guided - plain)[inside].max() > 2e-3
 
 
+@pytest.mark.slow
 @trained
 def test_a_population_recurs_in_one_trace(name):
     family, traces = RECURRING[name], []

@@ -133,6 +133,7 @@ def mirror(config, language, prompt):
     return Family("mirror", lambda *_: None, lambda *_: None, lambda *_: None, respond=respond)
 
 
+@pytest.mark.slow
 def test_evolving_deepens_and_broadens_in_turn_and_imitating_starts_from_nothing(monkeypatch):
     monkeypatch.setattr(instruction_groups, "make_family", mirror)
     language = Language(BYTES, np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(1), None)

@@ -144,6 +144,7 @@ def test_enough_beams_find_the_best_row(penalty):
     assert {tuple(row) for row in np.asarray(drawn).tolist()} <= {tuple(row) for row in found.tolist()}
 
 
+@pytest.mark.slow
 def test_packed_documents_do_not_see_each_other():
     family = cj.families.language_model(V, 6, end=END, architecture=TINY)
     params = noisy(family)
@@ -192,6 +193,7 @@ def test_padding_does_not_train_and_a_weight_is_a_number_of_examples():
     )
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_is_a_mean_over_its_tokens_too():
     # The first row is longer: were it a mean of means, a token of another row would weigh more.
     rows = ROWS[:4].at[1:, 1:].set(-1)
@@ -230,6 +232,7 @@ def test_pretrained_weights_are_where_it_starts():
     jax.tree.map(np.testing.assert_array_equal, started, PARAMS)
 
 
+@pytest.mark.slow
 def test_embeddings_ignore_padding():
     row, padded = jnp.array([[0, 1, 1]]), jnp.array([[0, 1, -1]])
     embedded = FAMILY.embed(PARAMS, jnp.concatenate([row, padded]))

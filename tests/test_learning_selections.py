@@ -90,6 +90,7 @@ def test_alternatives_are_the_selections_themselves():
     assert np.abs(z).max() < 4
 
 
+@pytest.mark.slow
 def test_a_composition_carries_the_axes_of_its_selections_and_labels_choose():
     several = {"all": None, "mask": selections.verified(lambda tokens: tokens > 1)}
     both = selections.compose(selections.alternatives(several), counting())
@@ -244,6 +245,7 @@ def test_judges_and_choices_need_names_of_their_own():
         by_reward.__wrapped__("name", 3, None)
 
 
+@pytest.mark.slow
 def test_memories_resume_bit_for_bit(tmp_path, monkeypatch):
     class Stopped(Exception):
         pass

@@ -65,6 +65,7 @@ def z_of(values, want):
     return float((values.mean("seed") - want) / (values.std("seed", ddof=1) / np.sqrt(values.sizes["seed"])))
 
 
+@pytest.mark.slow
 def test_mitigations_share_programs_where_they_emit_alike(found):
     assert list(found["mitigation"].to_numpy()) == list(DEFENCES)
     programs = dict(zip(DEFENCES, found["program"].to_numpy().tolist(), strict=True))
@@ -73,6 +74,7 @@ def test_mitigations_share_programs_where_they_emit_alike(found):
     assert len(set(programs.values())) == 3
 
 
+@pytest.mark.slow
 def test_segments_of_all_programs_are_handed_out_by_mitigation(tmp_path):
     chosen = {name: DEFENCES[name] for name in ("soft", "replace", "accumulate", "edited")}
     for restored in (False, True):
@@ -178,6 +180,7 @@ def test_what_a_mitigation_spends_is_counted():
     assert spent(cj.REGIMES["replace"], curate=four) == cj.loop.Spent(100, 100, 300, 1200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", cj.FAMILIES.values(), ids=list(cj.FAMILIES))
 def test_every_family_takes_selections(family):
     def total(examples):

@@ -97,6 +97,7 @@ def needs(purpose, package):
     return f"{purpose} needs the package {package}, which is not installed: pip install {package}"
 
 
+@pytest.mark.slow
 def test_a_data_set_names_the_package_that_it_needs():
     modules = ["tensorflow_datasets", "array_record", "importlib_resources"]
     found = finish(spawn(DATA_SETS, *modules)).splitlines()

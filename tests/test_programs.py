@@ -195,7 +195,8 @@ def test_closed_forms_multiply_in_full_precision(name):
     check_products(family.init, key, examples, weights)
     check_products(lambda params, x: family.fit(key, params, x, weights), params, examples)
     check_products(lambda params: family.sample(key, params, 12), params)
-    for read in (family.log_prob, *(family.tokens or ()), family.respond and partial(family.respond, key)):
+    of_tokens = family.tokens and (family.tokens.log_prob, family.tokens.probabilities)
+    for read in (family.log_prob, *(of_tokens or ()), family.respond and partial(family.respond, key)):
         if read is not None:
             check_products(read, params, examples)
     if family.moments is not None:

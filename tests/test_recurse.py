@@ -337,6 +337,7 @@ def test_names_that_clash_are_refused(change, options, message):
 RESAMPLED = cj.REGIMES["real_fraction_resampled"]
 
 
+@pytest.mark.slow
 def test_a_share_of_the_real_set_is_drawn_anew_in_every_generation():
     data = np.arange(10.0, dtype=np.float32)[:, None]
     plan = cj.make_plan([RESAMPLED, cj.REGIMES["accumulate"]], 40, samples=[5, 10], ratios=0.4)

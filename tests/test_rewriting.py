@@ -159,6 +159,7 @@ def noisy():
     return params._replace(writer=params.writer._replace(weights=jax.tree.unflatten(tree, moved)))
 
 
+@pytest.mark.slow
 def test_what_is_written_has_its_probability_after_the_prompt_alone(noisy):
     """The filling on the left is unseen: the model's probabilities of the same tokens in a row without it agree."""
     family, n = small_family(), 8000
@@ -180,6 +181,7 @@ def test_what_is_written_has_its_probability_after_the_prompt_alone(noisy):
     assert np.abs(z_of([found.get(row, 0) for row in due], np.minimum(list(due.values()), 1), n)).max() < 4
 
 
+@pytest.mark.slow
 def test_probabilities_are_those_after_the_first_prefix_that_broadens(noisy):
     family, plain = small_family(), WRITER(length=9, end=END)
     headed = jnp.concatenate([jnp.ones((len(SEEDS), 1), jnp.int32), SEEDS], axis=1)

@@ -171,6 +171,7 @@ for i, options in enumerate([{}, {"max_members": 5, "segment": 4}, {"mesh": half
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_change_no_bit(tmp_path, reference):
     printed = finish(spawn(DEVICES, tmp_path))  # 9 members: neither they nor chunks of 5 fill 8 or 3 devices evenly
     devices = [len(json.loads(line)["devices"]) for line in printed.splitlines()]
@@ -355,6 +356,7 @@ print(sweep(Process(init, step, 2, {"rate": 1e-3}), {"seed": range(2)}, progress
 """
 
 
+@pytest.mark.slow
 def test_the_fingerprint_of_a_training_step_does_not_depend_on_the_process():
     children = [spawn(FINGERPRINT, PYTHONHASHSEED=seed) for seed in ("1", "77")]
     first, second = (json.loads(finish(child)) for child in children)
@@ -376,6 +378,7 @@ print(cj.sweep(cj.make_recursion(cj.families.gaussian(), plan), {"seed": 0}, pro
 """
 
 
+@pytest.mark.slow
 def test_whole_numbers_of_numpy_go_on_as_those_of_python(tmp_path):
     # In a process without the tests' type checker, which is stricter about them than the library is.
     first, again, generations = finish(spawn(OF_NUMPY, tmp_path / "sweep")).split()

@@ -203,6 +203,7 @@ np.savez(sys.argv[2], **{name: values.to_numpy() for name, values in result.item
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_started_on_one_device_ends_in_the_same_bits_on_eight(tmp_path, uninterrupted):
     run_until(7, make_walk(), walk_axes(), tmp_path / "sweep", **SWEEP)
     finish(spawn(ELSEWHERE, tmp_path / "sweep", tmp_path / "results.npz"))

@@ -112,6 +112,7 @@ def test_damage_that_one_process_finds_sends_all_to_the_checkpoint_before(run, t
     assert_results(tmp_path, expected, 2)
 
 
+@pytest.mark.slow
 def test_what_the_first_process_refuses_all_refuse(run, tmp_path):
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "thesis.txt").write_text("years of work")

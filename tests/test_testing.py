@@ -56,6 +56,7 @@ def test_every_selection_passes(record):
     check_selection(record)
 
 
+@pytest.mark.slow
 def test_a_selection_of_tokens_passes_among_tokens():
     check_selection(sel.importance_resampled(sel.empirical_detector()), cj.families.categorical(6, exponent=1.0))
 

@@ -272,6 +272,7 @@ def test_what_a_scheme_that_is_not_run_could_not_be_trained_with_is_no_matter():
     assert np.isfinite(found["rewards"]).all()
 
 
+@pytest.mark.slow
 def test_a_border_holds_in_the_precision_in_which_it_was_given():
     sine = cj.choose(cj.UTILITIES["sine"], a=np.pi / 2)  # in float32 the slope at 1 would be below 0
     process = cj.make_training(free_rankings(), cj.mlp(()), cj.make_schemes({"sine": sine}, ("all",)), training=SHORT)
@@ -411,6 +412,7 @@ def test_an_optimiser_of_ones_own_has_its_own_names_but_no_negative_learning_rat
             cj.reward.adamw(**bad)
 
 
+@pytest.mark.slow
 def test_a_batch_has_all_prompts_where_there_are_fewer_than_usual():
     rankings = free_rankings(((True,) * N,) * 2, (0, 1), ("open", "closed"))
     options = {"optimizer": lambda hyper: optax.sgd(hyper["rate"]), "hyper": {"rate": 0.1}}

@@ -17,6 +17,7 @@ import xarray as xr
 from collapse_jax.io.files import write_atomically
 from experiments.benchmark.roofline import LIMITS
 from experiments.benchmark.workloads import LOOP, ONE_BY_ONE, POPULATION, WAYS
+from experiments.shared.machine import processor
 
 _VERSIONS = ("jax", "jaxlib", "numpy", "torch")
 _SCALES = {"operations": (1e9, "GFLOP/s"), "bytes": (1e9, "GB/s")}
@@ -126,10 +127,3 @@ def _growth(dataset: xr.Dataset) -> list[str]:
 
 def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def processor() -> str:
-    """Return the name of the processor."""
-    known = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*: (.*)", known.read_text()) if known.exists() else None
-    return named.group(1) if named else platform.processor() or platform.machine()

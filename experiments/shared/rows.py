@@ -22,6 +22,7 @@ from collapse_jax.io import results
 from collapse_jax.io.files import write_atomically, write_json
 from experiments.shared import pages
 from experiments.shared.launch import Experiment, identity
+from experiments.shared.machine import machine
 
 _DERIVED = ("experiments/rows/", "experiments/README.md", "experiments/RESULTS.md", "BENCHMARKS.md")
 
@@ -110,19 +111,6 @@ def keep(name: str, folder: Path, at: str, minutes: float) -> None:
         "table": declared.table(dataset),
     }
     write_json(pages.FOLDER / f"{name}.json", row)
-
-
-def machine() -> str:
-    """Return what ran: devices, Python and jax."""
-    from experiments.benchmark.report import processor
-
-    devices = jax.devices()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    where = f"{cores} CPU cores, {processor()}"
-    if devices[0].platform != "cpu":
-        where = f"{len(devices)} x {devices[0].device_kind}"
-    version = ".".join(map(str, sys.version_info[:3]))
-    return f"{where}; Python {version}, jax {jax.__version__}"
 
 
 def changed(names: Sequence[str]) -> dict[str, str]:
