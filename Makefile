@@ -25,9 +25,9 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -n 2 -m slow
 
-# Every experiment in its small setting, and drawn again from what it saved; to optimise what runs for seconds would take longer than running it.
+# Every experiment in its small setting, and drawn again from what it saved.
 small: setup
-	JAX_DISABLE_MOST_OPTIMIZATIONS=true $(BIN)/python -m experiments.all --small --jobs 2 --no-progress --results results/small
+	$(BIN)/python -m experiments.all --small --jobs 2 --no-progress --results results/small
 	$(BIN)/python -m experiments.all --small --jobs 2 --plot-only --results results/small
 
 # All stages of the command for accelerators, in sizes that tell nothing but that it runs.
