@@ -61,10 +61,10 @@ def test_what_a_script_jits_is_among_its_programs(tmp_path, monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Return the folder of rows, with one of `ecosystem` that is in step."""
-    monkeypatch.setattr(pages, "FOLDER", tmp_path)
+    """Return the folder of rows, which is not there yet; programs have one hash."""
+    monkeypatch.setattr(pages, "FOLDER", tmp_path / "rows")
     monkeypatch.setattr(rows, "programs", lambda name, arguments: "hash")
-    return tmp_path
+    return tmp_path / "rows"
 
 
 def keep(folder, **changed):
@@ -80,6 +80,7 @@ def keep(folder, **changed):
         "summary": "|z| < 1",
         "table": "a table",
     }
+    folder.mkdir()
     (folder / "ecosystem.json").write_text(json.dumps(row | changed))
 
 

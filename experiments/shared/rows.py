@@ -19,7 +19,7 @@ from typing import Any
 import jax
 
 from collapse_jax.io import results
-from collapse_jax.io.files import write_atomically, write_json
+from collapse_jax.io.files import make_writable, write_atomically, write_json
 from experiments.shared import pages
 from experiments.shared.launch import Experiment, identity
 from experiments.shared.machine import machine
@@ -110,7 +110,7 @@ def keep(name: str, folder: Path, at: str, minutes: float) -> None:
         "summary": declared.summary(dataset),
         "table": declared.table(dataset),
     }
-    write_json(pages.FOLDER / f"{name}.json", row)
+    write_json(make_writable(pages.FOLDER) / f"{name}.json", row)
 
 
 def changed(names: Sequence[str]) -> dict[str, str]:
