@@ -131,7 +131,7 @@ def table(dataset: xr.Dataset) -> str:
 def summary(dataset: xr.Dataset) -> str:
     """Return error x real mass beside its law, at the smallest share above none and at the largest below all."""
     parts = []
-    real = dataset["ratio"] * dataset["samples"]
+    real = (dataset["ratio"] * dataset["samples"]).round()
     for name, label in REGIMES.items():
         measured, law = (
             real * one.sel(regime=name) for one in (dataset["mean_error"].mean("seed"), dataset["mean_error_law"])

@@ -108,7 +108,7 @@ def test_what_is_right_passes_whatever_its_library_and_precision():
         ("names", "bias", "names is 'bias'; function needs a sequence"),
         ("names", ["a"] * 999 + [1], "function needs a sequence, such as a list, each a string"),
         ("sizes", [1] * 999 + ["2"], r"function needs a sequence, such as a list or range\(20\), each a whole number"),
-        ("by_name", {"a": "b"}, "by_name is {'a': 'b'}; function needs a mapping to a number or None"),
+        ("by_name", {"a": "b"}, r"by_name\['a'\] is 'b'; function needs a number"),
         ("by_label", {"a": 1, "b": {"c": "d"}}, r"by_label\['b'\] is {'c': 'd'}; function needs a number"),
         ("kernel", "exp", "kernel is 'exp'; function needs a function of 1 arguments or None"),
         ("kernel", lambda x, y: x, "function needs a function of 1 arguments"),
@@ -158,6 +158,12 @@ LOG = cj.UTILITIES["log"]
 REFUSED = {
     r"schemes\['a'\] is Utility\(.*; make_schemes needs a record of type Choice, such as cj.choose\(": lambda: (
         cj.make_schemes({"a": LOG})
+    ),
+    r"schemes\['a'\]\['open'\] is Utility\(.*; make_schemes needs a record of type Choice, such": lambda: (
+        cj.make_schemes({"a": {"open": LOG}})
+    ),
+    r"schemes\['a'\] is 3; make_schemes needs .*cj.UTILITIES\[\"linear\"\]\) or a mapping to such$": lambda: (
+        cj.make_schemes({"a": 3})
     ),
     r"schemes\['a'\] is 'log'; make_schemes needs a record of type Choice, such as cj.choose\(": lambda: (
         cj.make_schemes({"a": "log"})

@@ -132,6 +132,11 @@ GAUSSIAN = families.gaussian()
             "total variance isn't known, and family 'kde' adds 0.09 to it: give the truth as parameters",
         ),
         (
+            (PLAN, families.kde(bandwidth=0.3)._replace(truth=lambda key, n: 3 * jax.random.normal(key, (n, 1)))),
+            {},
+            "total variance isn't known, and family 'kde' adds 0.09 to it: give the truth as parameters",
+        ),
+        (
             (PLAN, families.histogram(), lambda key, n: jnp.zeros((n, 1))),
             {},
             "total variance isn't known, and family 'histogram' adds",

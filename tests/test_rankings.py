@@ -18,6 +18,8 @@ def parts():
 
 def test_good_rankings_pass():
     assert cj.make_rankings(**parts()).types.dtype == np.int32
+    # As schemes have them, which compare equal only then.
+    assert cj.make_rankings(**parts() | {"type_names": ["a", "b"]}).type_names == ("a", "b")
 
 
 @pytest.mark.parametrize(

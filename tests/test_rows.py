@@ -5,12 +5,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import xarray as xr
 
 from collapse_jax.io import results
 from experiments import all as all_experiments
-from experiments import ecosystem
+from experiments import ecosystem, real_fraction
 from experiments.shared import launch, pages, programs, rows
 
 TAKEN = pages.taken()
@@ -211,3 +212,11 @@ def test_a_row_takes_no_arguments_of_the_command(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         all_experiments.main()
     assert "--small: a row is taken with the arguments that its script declares" in capsys.readouterr().err
+
+
+def test_the_row_of_real_shares_counts_the_examples_that_ran():
+    over = {"regime": list(real_fraction.REGIMES), "samples": [32], "ratio": [0.0, 0.03, 1.0], "seed": [0, 1]}
+    error = xr.DataArray(np.full((3, 1, 3, 2), 0.5), over, list(over))
+    dataset = xr.Dataset({"mean_error": error, "mean_error_law": error.isel(seed=0, drop=True)})
+    # .03 of 32 is one example and not .96 of one.
+    assert "fresh 0.50 at α = 0.03 (law 0.50)" in real_fraction.summary(dataset)

@@ -99,17 +99,20 @@ def problem(value: Any, hint: Any, *, may_be_empty: bool = False) -> str:
     options = _options(hint)
     if any(_fits(value, option, may_be_empty) for option in options):
         return ""
-    return " or ".join(dict.fromkeys(map(_described, options)))
+    words: list[str] = []
+    for one in dict.fromkeys(map(_described, options)):
+        words.append("a mapping to such" if one in [f"a mapping to {word}" for word in words] else one)
+    return " or ".join(words)
 
 
 def culprit(name: str, value: Any, hint: Any) -> tuple[str, Any, Any]:
     """Return the name, value and hint of what doesn't fit in a value that doesn't: of a mapping, its first such entry.
 
-    A value that may be several things is the culprit itself.
+    A value that may be several things, one of which is a mapping, is looked into if it is a mapping.
     """
-    options = _options(hint)
-    if len(options) == 1 and typing.get_origin(hint) is Mapping and isinstance(value, Mapping):
-        member = typing.get_args(hint)[1]
+    mappings = [one for one in _options(hint) if typing.get_origin(one) is Mapping]
+    if len(mappings) == 1 and isinstance(value, Mapping):
+        member = typing.get_args(mappings[0])[1]
         return next(culprit(f"{name}[{key!r}]", one, member) for key, one in value.items() if problem(one, member))
     return name, value, hint
 

@@ -194,14 +194,15 @@ class MomentMatching(NamedTuple):
     plus `within`, the variance inside a cell, which it emits and rounds away again; all examples must be in its cells.
 
     `emitted` says, for those decodings that keep the mean, by what they multiply the total variance of what is emitted,
-    as a function of their value; the others have no law. `truth_variance` is the total variance of the family's truth,
-    where that is a function and something is added to it.
+    as a function of their value; the others have no law. Where a truth is a function and something is added to its
+    variance, `truth_variance` is the total variance of `truth`, of that one function and no other.
     """
 
     gain: Factor | None = None
     added: float = 0.0
     within: float = 0.0
     emitted: Mapping[str, Factor] = {}
+    truth: Draw | None = None
     truth_variance: float | None = None
 
 

@@ -68,7 +68,7 @@ def make_rankings(
     if strange.any():
         at = int(strange.argmax())
         raise ValueError(f"prompt {at} has type {types[at]}; types index type_names, {type_names}")
-    return Rankings(features, mask, types.astype(np.int32), type_names)
+    return Rankings(features, mask, types.astype(np.int32), tuple(type_names))
 
 
 def _checked(features: Any) -> tuple[Features, tuple[int, int]]:

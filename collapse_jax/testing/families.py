@@ -248,7 +248,7 @@ def _check_law(family: Family, matching: MomentMatching) -> None:
 
 def _true_variance(family: Family, matching: MomentMatching) -> float:
     """Return the total variance of the family's truth; that of many examples where it is not declared."""
-    if matching.truth_variance is not None:
+    if matching.truth_variance is not None and family.truth is matching.truth:
         return matching.truth_variance
     if not callable(family.truth) and family.moments is not None:
         return float(family.moments(jax.tree.map(jnp.asarray, family.truth)).variance)

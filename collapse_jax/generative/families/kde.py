@@ -109,10 +109,17 @@ def kde(d: int = 1, *, bandwidth: str | float = "scott", kernel: str = "gaussian
         log_prob,
         moments,
         truth=_standard_normal(d),
-        matching=MomentMatching(gain, added=0.0 if rule else d * float(bandwidth) ** 2, truth_variance=float(d)),
+        matching=MomentMatching(gain, added=0.0 if rule else d * float(bandwidth) ** 2),
         source="Scott, Multivariate Density Estimation, 1992; Silverman, Density Estimation, 1986",
     )
-    return exact_family(family)
+    return _of_known_variance(exact_family(family), d)
+
+
+def _of_known_variance(family: Family, variance: float) -> Family:
+    """Return a family that declares the total variance of its truth, a function, as it stands in the family."""
+    assert family.matching is not None
+    assert callable(family.truth)
+    return family._replace(matching=family.matching._replace(truth=family.truth, truth_variance=float(variance)))
 
 
 @checked
@@ -135,7 +142,7 @@ def ecdf(d: int = 1) -> Family:
     def moments(params: Points) -> Moments:
         return _moments(params.points, params.weights)
 
-    return exact_family(
+    family = exact_family(
         Family(
             "ecdf",
             init,
@@ -144,9 +151,10 @@ def ecdf(d: int = 1) -> Family:
             moments=moments,
             truth=_standard_normal(d),
             source="Efron, 1979",
-            matching=MomentMatching(truth_variance=float(d)),
+            matching=MomentMatching(),
         )
     )
+    return _of_known_variance(family, d)
 
 
 def _remember(examples: Float[Array, "n d"], weights: Float[Array, " n"]) -> Points:

@@ -146,7 +146,7 @@ def _units(family: Family, matching: MomentMatching, truth: Draw | Params | None
         return _Units(1.0, 0.0, 0.0)
     if not callable(truth) and truth is not None and family.moments is not None:
         variance = float(family.moments(truth).variance)
-    elif truth is family.truth and matching.truth_variance is not None:
+    elif truth is not None and truth is matching.truth and matching.truth_variance is not None:
         variance = matching.truth_variance
     else:
         raise ValueError(
