@@ -260,6 +260,62 @@ def test_a_rise_that_every_lineage_shows_is_found_however_unequal(first_seed):
         assert last["holds"].sel(definition=["risk_rises", "risk_rises_much"]).values.tolist() == [1, 1]
 
 
+def rising(strength, generations=16):
+    """Return six lineages whose risk rises by strength a generation, each a little differently, from 3.94."""
+    rise = strength * np.linspace(1, 1.5, 6)[:, None] * np.arange(1, generations + 1)
+    return labelled(6, risk=3.94 + rise)
+
+
+@pytest.mark.parametrize("lineages", [1, 6])
+@pytest.mark.parametrize("after", [0, 2, 4, 8])
+@pytest.mark.parametrize("first_seed", [0, 100])
+def test_a_risk_that_becomes_infinite_diverges(first_seed, after, lineages):
+    dataset, control = rising(0.3), rising(0.0).assign_coords(seed=np.arange(6) + first_seed)
+    dataset["risk"][:lineages, after:] = np.inf
+    row = collapse_profile(dataset, control).sel(definition="risk_diverges")
+    assert np.isnan(row["holds"][:2]).all()
+    assert (row["holds"][2:] == 1).all()
+    # It is no more than a control that is as infinite, and less than one that alone is.
+    both = collapse_profile(dataset, dataset.assign_coords(seed=control["seed"])).sel(definition="risk_diverges")
+    assert (both["value"][2:] == 0).all()
+    assert (both["holds"][2:] == 0).all()
+    less = collapse_profile(control, dataset).sel(definition="risk_diverges")[
+        {"generation": slice(max(after, 2), None)}
+    ]
+    assert (less["value"] < 0).all()
+    assert (less["lower"] < 0).all()
+
+
+def test_a_risk_that_is_finite_again_has_not_diverged():
+    dataset = rising(0.3)
+    dataset["risk"][:, 7] = np.inf
+    profile = collapse_profile(dataset, rising(0.0))
+    assert profile["rate"].sel(definition="risk_rises")[6:9].values.tolist() == [pytest.approx(0.375), np.inf, -np.inf]
+    row = profile.sel(definition="risk_diverges")
+    assert row["value"].sel(generation=[8, 9, 16]).values.tolist() == [np.inf, -np.inf, -np.inf]
+    dataset["risk"][0, 9] = np.nan
+    dataset["risk"][0, 15] = np.inf
+    assert np.isnan(collapse_profile(dataset, rising(0.0))["holds"].sel(definition="risk_diverges", generation=16))
+
+
+@pytest.mark.parametrize("lineages", [1, 6])
+@pytest.mark.parametrize(
+    ("infinite", "holds"), [([10, 40, 90], {1: 1, 6: 1}), ([90], {1: 1, 6: 1}), ([10], {1: 0, 6: -1})]
+)
+def test_infinite_risks_have_an_infinite_slope_against_samples(infinite, holds, lineages):
+    # The sizes are not in order: it is the largest that decides.
+    size = xr.DataArray([90.0, 10.0, 40.0], {"samples": [90.0, 10.0, 40.0]}, "samples")
+    exponents = xr.DataArray(0.01 * np.arange(6), {"seed": np.arange(6)}, "seed")
+    control = xr.Dataset({"risk": (size ** -(1 + exponents)).expand_dims(generation=[1])})
+    dataset = xr.Dataset({"risk": (size ** -(0.5 + exponents)).expand_dims(generation=[1])})
+    assert (collapse_profile(dataset, control)["holds"].sel(definition="scaling_law_changes") == 1).all()
+    infinite = size.isin(infinite) & (exponents["seed"] < lineages)
+    row = collapse_profile(dataset.where(~infinite, np.inf), control).sel(definition="scaling_law_changes")
+    assert (row["holds"] == holds[lineages]).all()
+    if lineages == 6:
+        assert (row["value"] == (np.inf if 1 in holds.values() else -np.inf)).all()
+
+
 def alike(rng, seeds, repetitions, shape):
     """Return lineages without trend, all variables of one distribution, many times over."""
     dims = ("repetition", "seed", "generation", "samples")
@@ -312,12 +368,16 @@ def test_a_stronger_collapse_of_a_lineage_never_makes_a_verdict_less_sure(lineag
 
     repetitions, seeds = 500, np.arange(lineages)
     dataset, control = (alike(rng, seeds + k, repetitions, skewed) for k in (0, 0 if paired else 100))
+    onset = xr.DataArray(np.arange(repetitions) % 4, dims="repetition")
     # More risk is, for the scaling law, an exponent that is nearer to none.
     for ways in (STRONGER, {"risk": lambda dataset, by: dataset["risk"] * dataset["samples"] ** (by / 10)}):
         # Some have collapsed by about the noise, and are undecided; then one lineage of each collapses further.
         for strength in (0.0, 1.0, 5.0):
             before = dataset.assign({name: stronger(dataset, strength) for name, stronger in ways.items()})
-            more = xr.DataArray(skewed(rng, repetitions).clip(0, 500), dims="repetition") * (dataset["seed"] == 1)
+            more = xr.DataArray(skewed(rng, repetitions).clip(0, 500), dims="repetition")
+            # A fifth of them without bound, from the first generation on or from a later one.
+            more = more.where((np.arange(repetitions) >= 100) | (dataset["generation"] <= onset), np.inf)
+            more = more.where(dataset["seed"] == 1, 0.0)
             after = before.assign({name: stronger(before, more) for name, stronger in ways.items()})
             only = ["scaling_law_changes"] if len(ways) == 1 else COLLAPSE_ONLY
             was, now = (collapse_profile(one, control).sel(definition=only) for one in (before, after))

@@ -30,6 +30,7 @@ independent groups. That is right too, if less sharp, where a shared seed makes 
 as shared randomness does. With three or fewer there is no verdict: bounds are infinite, and a warning says so.
 """
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
@@ -94,7 +95,8 @@ def risk_diverges(population: xr.DataArray, control: xr.DataArray) -> list[Contr
     how much it exceeds what a saturating curve, a - b/√t, would keep of the slope over t/4 to t/2. When t doubles, the
     slope of a linear rise stays, that of log t, the slowest usual divergence, falls to 1/2, that of a - b/√t to 0.35,
     that of a - b/t to 1/4, and that of an approach at a constant rate to less. The value is the smaller of the two.
-    NaN before t = 3. No finite record can tell a bound that is out of sight from divergence.
+    A risk that is infinite at t has diverged: both are infinite, however early it became so. NaN before t = 3. No
+    finite record can tell a bound that is out of sight from divergence.
     """
     generation = population["generation"].to_numpy().astype(float)
     ends = range(1, len(generation) + 1)
@@ -102,19 +104,28 @@ def risk_diverges(population: xr.DataArray, control: xr.DataArray) -> list[Contr
     late, early = list(zip(half, ends, strict=True)), [(q, h + 1) for q, h in zip(quarter, half, strict=True)]
     saturating = xr.DataArray(-(generation**-0.5), {"generation": population["generation"]}, "generation")
     kept = _slopes(saturating, late) / _slopes(saturating, early)
+
+    def beyond(now: xr.DataArray, before: xr.DataArray) -> xr.DataArray:
+        # What is infinite now is so beyond any slope before, be that infinite too.
+        return (now - kept * before).where(np.isfinite(now) | before.isnull(), now)
+
     growth = [_slopes(curve, late) for curve in (population, control)]
-    beyond = [now - kept * _slopes(curve, early) for now, curve in zip(growth, (population, control), strict=True)]
-    return [(growth[0], growth[1]), (beyond[0], beyond[1])]
+    excess = [beyond(now, _slopes(curve, early)) for now, curve in zip(growth, (population, control), strict=True)]
+    return [(growth[0], growth[1]), (excess[0], excess[1])]
 
 
 def scaling_law_changes(population: xr.DataArray, control: xr.DataArray) -> list[Contrast]:
-    """Return the contrast of the least-squares slope of log risk against log samples; NaN for a risk of 0 or less."""
-    size: xr.DataArray = xr.apply_ufunc(np.log, population["samples"].astype(float))
-    size = size - size.mean()
+    """Return the contrast of the least-squares slope of log risk against log samples; NaN for a risk of 0 or less.
+
+    A risk that is infinite at the largest number of samples is one that no data help: its slope is infinite.
+    """
 
     def slope(risk: xr.DataArray) -> xr.DataArray:
-        log_risk: xr.DataArray = xr.apply_ufunc(np.log, risk.where(risk > 0))
-        return (log_risk * size).sum("samples", skipna=False) / (size**2).sum()
+        log_risk = _log(risk.where(risk > 0)).sortby("samples")
+        log_samples = np.log(log_risk["samples"].to_numpy().astype(float))
+        of_row = functools.partial(_slope, at=log_samples)
+        against: xr.DataArray = xr.apply_ufunc(of_row, log_risk, input_core_dims=[["samples"]])
+        return against
 
     return [(slope(population), slope(control))]
 
@@ -145,9 +156,12 @@ def collapse_profile(dataset: xr.Dataset, control: xr.Dataset, *, level: float =
     of averages of two lineages' differences where both have the same seeds, which share their randomness, else of all
     differences between a lineage and one of the control. `lower` and `upper` are its interval by ranks at `level`, a
     generation at a time; see above for what it rests on. A bound is the end of the unit's range where there are too few
-    lineages for it; the upper one of risk_diverges, whose conditions are two, needs more of them than others. `rate` is
-    the least-squares slope of `value` from the first generation that has one, a generation. `holds` is 1 where the
-    interval lies on the side of collapse of `threshold`, -1 where it lies on the other, 0 where it includes it.
+    lineages for it; the upper one of risk_diverges, whose conditions are two, needs more of them than others. `rate` is the least-squares slope of `value` from the first
+    generation that has one, a generation. `holds` is 1 where the interval lies on the side of collapse of `threshold`,
+    -1 where it lies on the other, 0 where it includes it.
+
+    Infinite values are results, and lineages that are infinite in both are equal. A slope is infinite where its last
+    value is; where the last is finite again, the slope is infinite towards it.
 
     What was not measured is NaN, and named in the attribute `not_measured`; a value is NaN where one lineage is. Warns
     where there are too few lineages for any verdict. Raises ValueError for fewer than two seeds, no known variable, and
@@ -221,14 +235,29 @@ def _scales(dataset: xr.Dataset, control: xr.Dataset) -> bool:
     return all("samples" in given["risk"].dims and given.sizes["samples"] > 1 for given in (dataset, control))
 
 
+def _slope(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return the least-squares slopes of values, along their last axis, against ascending `at`.
+
+    Infinite values have no line. Where the last one is infinite, the slope is as infinite, also where all are: a
+    stronger rise never has a smaller slope. Where the last is finite again, the slope is infinite towards it; NaN after
+    infinite values of both signs.
+    """
+    centred = at - at.mean()
+    slope = (values * centred).sum(-1) / (centred @ centred)
+    last, earlier = values[..., -1], values[..., :-1].sum(-1)
+    towards = np.where(np.isinf(last), last, last - earlier)
+    infinite = np.isinf(values).any(-1) & ~np.isnan(values).any(-1)
+    chosen: np.ndarray = np.where(infinite, towards, slope)
+    return chosen
+
+
 def _slopes(curve: xr.DataArray, windows: list[tuple[int, int]]) -> xr.DataArray:
     """Return, generation by generation, the least-squares slope over its window of positions; NaN for under two."""
     generation, curve = curve["generation"].to_numpy().astype(float), curve.transpose(..., "generation")
     slopes = curve.copy(data=np.full(curve.shape, np.nan))
     for index, (start, stop) in enumerate(windows):
         if stop - start > 1:
-            centred = generation[start:stop] - generation[start:stop].mean()
-            slopes[..., index] = curve.to_numpy()[..., start:stop] @ centred / (centred @ centred)
+            slopes[..., index] = _slope(curve.to_numpy()[..., start:stop], generation[start:stop])
     return slopes
 
 
