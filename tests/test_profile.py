@@ -316,6 +316,26 @@ def test_infinite_risks_have_an_infinite_slope_against_samples(infinite, holds, 
         assert (row["value"] == (np.inf if 1 in holds.values() else -np.inf)).all()
 
 
+def test_six_pairs_are_judged_as_pairs_in_every_definition():
+    # Seeds share their trend, which hides what each lineage has above its own control from groups.
+    shared = 100 + np.array([-7.0, 3, 11, -2, 6, -10])[:, None] * TIME
+    row = collapse_profile(labelled(6, risk=shared + 0.5 * TIME), labelled(6, risk=shared))
+    assert row.attrs["intervals"] == "paired by seed (signed ranks)"
+    diverges = row.sel(definition="risk_diverges").isel(generation=slice(2, None))
+    assert (diverges["holds"] == 1).all()
+    np.testing.assert_allclose(diverges["lower"][-1], 0.5 * (1 - kept(T)), rtol=1e-6)
+    # Two conditions share the chance of an upper bound: 1/64 for each of them is too much for 1/40.
+    assert (diverges["upper"] == np.inf).all()
+    assert np.isfinite(row["upper"].sel(definition="risk_rises")).all()
+
+
+def test_fewer_pairs_than_decide_are_told_to_be_groups():
+    shared = 100 + np.array([-7.0, 3, 11, -2, 6])[:, None] * TIME
+    row = collapse_profile(labelled(5, risk=shared + 0.5 * TIME), labelled(5, risk=shared))
+    assert row.attrs["intervals"] == "unpaired (rank sums), as there are too few pairs"
+    assert (row["holds"].sel(definition=["risk_rises", "risk_diverges"])[:, 2:] == 0).all()
+
+
 def alike(rng, seeds, repetitions, shape):
     """Return lineages without trend, all variables of one distribution, many times over."""
     dims = ("repetition", "seed", "generation", "samples")

@@ -156,9 +156,11 @@ def collapse_profile(dataset: xr.Dataset, control: xr.Dataset, *, level: float =
     of averages of two lineages' differences where both have the same seeds, which share their randomness, else of all
     differences between a lineage and one of the control. `lower` and `upper` are its interval by ranks at `level`, a
     generation at a time; see above for what it rests on. A bound is the end of the unit's range where there are too few
-    lineages for it; the upper one of risk_diverges, whose conditions are two, needs more of them than others. `rate` is the least-squares slope of `value` from the first
+    lineages for it; the upper one of risk_diverges, whose conditions are two, needs more of them than others: at a
+    level of .95 seven pairs, or two groups of five. `rate` is the least-squares slope of `value` from the first
     generation that has one, a generation. `holds` is 1 where the interval lies on the side of collapse of `threshold`,
-    -1 where it lies on the other, 0 where it includes it.
+    -1 where it lies on the other, 0 where it includes it. The attribute `intervals` says whether pairs or groups were
+    judged.
 
     Infinite values are results, and lineages that are infinite in both are equal. A slope is infinite where its last
     value is; where the last is finite again, the slope is infinite towards it.
@@ -272,10 +274,10 @@ def _smallest(contrasts: list[Contrast], paired: bool, alpha: float) -> Shift:
     """Return the smallest shift of several contrasts: that of the condition which is furthest from being met.
 
     It is above a threshold where all are, so that each lower bound may be wrong with a chance of alpha. It is below one
-    where any is: the upper bounds share alpha.
+    where any is: the upper bounds share alpha, and are infinite where there are too few lineages for their share.
     """
     shared = alpha / len(contrasts)
-    by_pairs = paired and _pairs_decide(contrasts[0][0].sizes["seed"], shared)
+    by_pairs = paired and _pairs_decide(contrasts[0][0].sizes["seed"], alpha)
     shifts = [shift(*contrast, paired=by_pairs, alpha=alpha, alpha_upper=shared) for contrast in contrasts]
     return Shift(*(parts[0] if len(parts) == 1 else np.minimum(*parts) for parts in zip(*shifts, strict=True)))
 
