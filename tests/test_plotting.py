@@ -161,6 +161,22 @@ def test_a_profile_of_too_few_lineages_says_so_in_its_figure():
     assert not plotting.collapse_profile(profile(6)).get_suptitle()
 
 
+def test_a_bound_that_is_infinite_is_beyond_the_panel_and_not_for_want_of_lineages():
+    # Six pairs have no upper bound of risk_diverges; and a risk that is finite again has fallen without a bound.
+    given = profile(6)
+    given["lower"][{"definition": 1, "generation": -1}] = -np.inf
+    assert np.isinf(given["upper"].sel(definition="risk_diverges")[2:]).all()
+    figure = plotting.collapse_profile(given)
+    assert not figure.get_suptitle()
+    for ax, row, open_at in ((figure.axes[1], given["lower"][1], 0), (figure.axes[2], given["lower"][2], 1)):
+        (band,) = [one for one in ax.collections if one.get_alpha() == 0.25]
+        corners = np.concatenate([path.vertices for path in band.get_paths()])
+        assert ax.get_ylim()[open_at] in corners[:, 1]
+        # The bound that is there is drawn, and in view.
+        finite = row.to_numpy()[np.isfinite(row)]
+        assert np.isin(finite, corners[:, 1]).all()
+
+
 @pytest.mark.parametrize(
     "path", sorted([*ROOT.glob("experiments/**/*.py"), *ROOT.glob("colab/*.py")]), ids=lambda p: p.stem
 )

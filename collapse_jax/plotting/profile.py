@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -27,7 +28,8 @@ def collapse_profile(profile: xr.Dataset) -> Figure:
 
     `profile` is a `collapse_profile`; of its other dimensions, each combination of labels is a line. The dashed line is
     the control, a dotted one the threshold where that is another number. Shaded along the foot of a panel, one row for
-    each line, are the generations at which the definition holds; a definition that was not measured says so.
+    each line, are the generations at which the definition holds; a definition that was not measured says so. An
+    interval without one of its bounds is shaded up to the limit of the panel.
     """
     others = [str(dim) for dim in profile.dims if dim not in ("definition", "generation")]
     lines = profile.stack(line=others) if others else profile.expand_dims("line")
@@ -50,7 +52,8 @@ def collapse_profile(profile: xr.Dataset) -> Figure:
         for number in range(count):
             one, colour = row.isel(line=number), COLOURS[number % len(COLOURS)]
             ax.plot(generation, one["value"], color=colour, lw=1.5, label=_name(one, others))
-            ax.fill_between(generation, one["lower"], one["upper"], color=colour, alpha=0.25, lw=0)
+            for bound in (one["lower"].to_numpy(), one["upper"].to_numpy()):
+                ax.update_datalim(np.stack([generation, bound], axis=1)[np.isfinite(bound)])
             # Half a generation either way, so that a definition that holds at one generation alone is seen.
             holds = np.repeat(one["holds"].to_numpy() == 1, 2)
             edges = np.stack([generation - 0.5, generation + 0.5], axis=1).ravel()
@@ -59,9 +62,11 @@ def collapse_profile(profile: xr.Dataset) -> Figure:
         whole_ticks(ax, generation)
         low, high = ax.get_ylim()
         ax.set_ylim(high - (high - low) / (1 - BAR * count), high)
+        for number in range(count):
+            _band(ax, row.isel(line=number), COLOURS[number % len(COLOURS)])
     for ax in axes[4:]:
         ax.set_xlabel("generation")
-    if np.isneginf(profile["lower"]).any():
+    if _too_few(profile):
         figure.suptitle(f"too few lineages for intervals and verdicts at level {profile.attrs['level']}", fontsize=10)
     measured = [ax for ax in axes if ax.get_legend_handles_labels()[1]]
     if measured:
@@ -70,6 +75,22 @@ def collapse_profile(profile: xr.Dataset) -> Figure:
         columns = max(1, int(11 * figure.get_figwidth() / (max(map(len, names)) + 8)))
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
     return figure
+
+
+def _band(ax: Axes, line: xr.Dataset, colour: str) -> None:
+    """Shade an interval up to the limits of the panel, beyond which an infinite bound is; none where both are."""
+    lower, upper = line["lower"].to_numpy(), line["upper"].to_numpy()
+    where, limits = np.isfinite(lower) | np.isfinite(upper), ax.get_ylim()
+    generation, foot, top = line["generation"].to_numpy(), lower.clip(*limits), upper.clip(*limits)
+    ax.fill_between(generation, foot, top, where=where, color=colour, alpha=0.25, lw=0)
+
+
+def _too_few(profile: xr.Dataset) -> bool:
+    """Return whether a definition has finite values, none of which has a lower bound."""
+    over = [dim for dim in profile.dims if dim != "definition"]
+    finite: xr.DataArray = xr.apply_ufunc(np.isfinite, profile["value"])
+    unbounded = (profile["lower"] == -np.inf) | ~finite
+    return bool((finite.any(over) & unbounded.all(over)).any())
 
 
 def _name(line: xr.Dataset, dims: list[str]) -> str:
