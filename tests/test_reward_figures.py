@@ -52,8 +52,16 @@ def test_a_sweep_of_one_scheme_is_drawn_without_an_axis_of_utilities():
             (ax,) = plotting.reward_curves(one, law).axes
             assert ax.get_title() == "x"
     two = LAW.isel(utility=[0, 0]).assign_coords(utility=["x", "y"])
-    with pytest.raises(ValueError, match="predicted is for the utilities x, y, dataset is of one: draw its law"):
+    with pytest.raises(ValueError, match="predicted is for the utilities x, y, dataset is of one: take its law"):
         plotting.reward_curves(dataset.drop_vars("utility"), two)
+
+
+def test_a_labelled_sweep_of_one_scheme_is_drawn_beside_its_own_law_of_several():
+    laws = cj.predict_rewards(cj.make_schemes({"x": BINARY, "-1/x": SPREAD}), 6)
+    dataset = on_law(laws, [0, 0], [6, 6]).sel(utility="-1/x")
+    (ax,) = plotting.reward_curves(dataset, laws).axes
+    (law,), (curve,) = lines(ax, "predicted law"), lines(ax, "all prompts")
+    np.testing.assert_allclose(curve.get_ydata(), law.get_ydata(), atol=1e-6)
 
 
 def many_types(number=10):
@@ -134,6 +142,16 @@ def test_steps_of_three_types_and_of_one_are_drawn():
         warnings.simplefilter("error")
         figure = plotting.over_steps(of_steps(three.isel(type=[0]), [0, 0], [5, 5]))
     assert [ax.get_ylabel() for ax in figure.axes][1:] == ["ranking accuracy, train prompts"]
+
+
+def test_steps_of_one_scheme_and_of_one_seed_are_drawn_without_their_axes():
+    metrics = of_steps(LAW, [0, 0], [6, 6])
+    whole = plotting.over_steps(metrics)
+    for one in (metrics.isel(utility=0), metrics.isel(seed=0), metrics.isel(utility=0, seed=0)):
+        figure = plotting.over_steps(one)
+        assert legend(figure) == ["x"]
+        for ax, other in zip(figure.axes, whole.axes, strict=True):
+            np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), other.get_lines()[0].get_ydata())
 
 
 def steps(utilities, counts, gaps=(1e-3, 1e-6)):

@@ -4,8 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import collapse_jax as cj
+from collapse_jax import plotting
 from tests.reward_sweeps import BINARY, SPREAD, on_law
 
 OF_LAWS = ("law_rmse", "wasserstein_to_law", "ks_to_law", "atom_low", "atom_high", "gap", "mmd_gap")
@@ -74,6 +76,27 @@ def test_a_number_of_answers_without_a_law_is_refused_by_name(mixed, numbers, mi
     schemes, dataset, _ = mixed
     with pytest.raises(ValueError, match=rf"the sweep has prompts of {missing} items: .*n_items=np.unique\(dataset"):
         cj.summarize_rewards(dataset, cj.predict_rewards(schemes, numbers))
+
+
+def test_a_sweep_of_one_scheme_is_compared_without_an_axis_of_utilities(mixed):
+    schemes, whole, metrics = mixed
+    laws, limits = cj.predict_rewards(schemes, [4, 8]), cj.reward.limit_values(schemes)
+    mmd = cj.summarize_rewards(whole, laws, limits)["mmd_gap"].isel(utility=0)
+    for one in (whole.isel(utility=0), whole.isel(utility=0, drop=True)):
+        for law, limit in ((laws, limits), (laws.isel(utility=0), limits.isel(utility=0))):
+            own = cj.summarize_rewards(one, law, limit)
+            xr.testing.assert_equal(own.drop_vars("mmd_gap"), metrics.isel(utility=0))
+            xr.testing.assert_equal(own["mmd_gap"], mmd)
+    assert own["utility"].item() == "-1/x"
+    assert plotting.over_steps(own).axes
+
+
+def test_a_labelled_sweep_of_one_scheme_has_its_own_law_of_several():
+    laws = cj.predict_rewards(cj.make_schemes({"x": BINARY, "-1/x": SPREAD}), 6)
+    dataset = on_law(laws, [0, 0], [6, 6])
+    assert float(cj.summarize_rewards(dataset.sel(utility="-1/x"), laws)["law_rmse"].max()) < 1e-6
+    with pytest.raises(ValueError, match="predicted is for the utilities x, -1/x, dataset is of one: take its law"):
+        cj.summarize_rewards(dataset.isel(utility=0, drop=True), laws)
 
 
 def test_types_of_one_number_each_both_count():

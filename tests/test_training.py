@@ -117,8 +117,9 @@ def test_summaries_need_laws_that_fit():
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)}, ("all",))
     process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=cj.reward.Training(steps=2, records=1))
     dataset = cj.sweep(process, {}, progress=False)
-    with pytest.raises(ValueError, match="predicted varies along 'utility'"):
-        cj.summarize_rewards(dataset, cj.predict_rewards(schemes, N))
+    with pytest.raises(ValueError, match="predicted varies along 'centring'"):
+        cj.summarize_rewards(dataset, cj.predict_rewards(schemes, N, centring=[0.0, 0.5]))
+    assert "utility" not in cj.summarize_rewards(dataset, cj.predict_rewards(schemes, N)).dims
     with pytest.raises(
         ValueError, match=r"predicted is for n_items = 4; the sweep has prompts of 5 items: .*prompt_items"
     ):

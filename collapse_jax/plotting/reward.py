@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from collapse_jax.checks.law_of_sweep import along_utilities
 from collapse_jax.checks.unit_interval import outside, require_inside, sentence
 from collapse_jax.plotting.style import COLOURS, line_look, panels, whole_ticks, with_legend
 
@@ -25,8 +26,8 @@ def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[st
     left out. Raises ValueError for a sweep that varies anything else, or whose values of it, types or numbers of
     answers are not those of the law.
     """
+    dataset, predicted = along_utilities(dataset, predicted)
     _require_drawn(dataset, predicted)
-    dataset, predicted = _along_utilities(dataset, predicted)
     last = _finite_members(dataset["rewards"].isel(step=-1))
     compared = not outside(last).any()
     if not compared:
@@ -49,20 +50,6 @@ def reward_curves(dataset: xr.Dataset, predicted: xr.Dataset, titles: Mapping[st
     if compared:
         axes[0, 0].set_ylim(-0.04, 1.04)
     return with_legend(figure, *axes.ravel())
-
-
-def _along_utilities(dataset: xr.Dataset, predicted: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
-    """Return both with an axis of utilities, which a sweep of one scheme lacks, and a law of one of them."""
-    if "utility" not in predicted.dims:
-        predicted = predicted.expand_dims("utility")
-    if "utility" in dataset.dims:
-        return dataset, predicted
-    if predicted.sizes["utility"] > 1:
-        raise ValueError(
-            f"predicted is for the utilities {', '.join(predicted['utility'].to_numpy())}, dataset is of one: draw its "
-            "law, predicted.sel(utility=...)"
-        )
-    return dataset.assign_coords(utility=predicted["utility"].item()).expand_dims("utility"), predicted
 
 
 def _rows(dataset: xr.Dataset) -> list[tuple[str, int]]:
@@ -202,11 +189,12 @@ def convergence(dataset: xr.Dataset) -> Figure:
 def over_steps(metrics: xr.Dataset) -> Figure:
     """Return certified gap, separation of prompt types and ranking accuracy against steps, a line for each utility.
 
-    `metrics` is `summarize_rewards(...)` of a sweep over utility and seed. Lines are means over seeds, of the gap
-    geometric ones, bands reach from the least to the largest seed; prompts with different numbers of answers have lines
-    of their own. Separation and accuracy are those of test prompts, if there are any. A panel whose quantity has no
-    value is left out, as separation for prompts of one type or a gap that isn't certified.
+    `metrics` is `summarize_rewards(...)` of a sweep over utility and seed, or one of them, or neither. Lines are means
+    over seeds, of the gap geometric ones, bands reach from the least to the largest seed; prompts with different
+    numbers of answers have lines of their own. Separation and accuracy are those of test prompts, if there are any. A
+    panel whose quantity has no value is left out, as separation for prompts of one type or a gap that isn't certified.
     """
+    metrics = metrics.expand_dims([dim for dim in ("utility", "seed") if dim not in metrics["gap"].dims])
     held_out = "test" if "test" in metrics["split"] else "train"
     every = (
         ("gap", "train", "certified gap to the collapsed optimum"),

@@ -11,6 +11,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from collapse_jax.checks.annotations import checked
+from collapse_jax.checks.law_of_sweep import along_utilities
 from collapse_jax.checks.unit_interval import outside, sentence
 from collapse_jax.metrics import kolmogorov_smirnov, wasserstein
 from collapse_jax.reward.metrics import (
@@ -56,6 +57,9 @@ def summarize_rewards(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dat
 
     Raises ValueError for laws of other numbers of items, schemes, parameters or centring than those of the sweep.
     """
+    one_scheme = "utility" not in dataset["rewards"].dims
+    if one_scheme:
+        dataset, predicted = along_utilities(dataset, predicted)
     dims = tuple(str(dim) for dim in dataset["rewards"].dims if dim not in ("prompt", "item"))
     for dim in set(map(str, predicted["rewards"].dims)) - {*_OWN, *dims}:
         raise ValueError(f"predicted varies along {dim!r}, the sweep doesn't: select one with predicted.sel({dim}=...)")
@@ -71,9 +75,9 @@ def summarize_rewards(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dat
     result = xr.concat(splits, "split", join="outer").reindex(n_items=predicted["n_items"])
     result = result.assign_coords(split=result["split"].astype(str))
     result["prompts"] = result["prompts"].fillna(0).astype(int)
-    return (result if several else result.isel(n_items=0, drop=True)).transpose(
-        *dims, "split", "n_items", ..., missing_dims="ignore"
-    )
+    result = result.transpose(*dims, "split", "n_items", ..., missing_dims="ignore")
+    result = result if several else result.isel(n_items=0, drop=True)
+    return result.isel(utility=0) if one_scheme else result
 
 
 def _of_prompts(predicted: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
