@@ -224,7 +224,7 @@ def test_figures_draw_the_law_of_the_parameters_that_were_trained(varied):
     one = varied.sel(gamma=0.8, min_gap=1e-3)
     with pytest.raises(ValueError, match="predicted varies along gamma; draw one value"):
         plotting.reward_curves(one, law)
-    with pytest.raises(ValueError, match=r"dataset has gamma = 0.8, predicted 0.2; draw a law of the values"):
+    with pytest.raises(ValueError, match=r"predicted is for gamma = 0.2; the sweep has 0.8: predict the values"):
         plotting.reward_curves(one, law.sel(gamma=0.2))
     assert plotting.reward_curves(one, law.sel(gamma=0.8)).axes
 
@@ -314,10 +314,18 @@ def test_other_pairs_have_other_laws(pairs):
     schemes = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.1)}, ("all",))
     plan = dataclasses.replace(TRAINING, pairs=pairs)
     process = cj.make_training(free_rankings(), cj.mlp(()), schemes, training=plan, hyper=FREE)
-    rewards = cj.sweep(process, {}, progress=False)["rewards"].isel(step=-1, prompt=0)
-    np.testing.assert_allclose(
-        rewards, cj.predict_rewards(schemes, N, pairs=pairs)["rewards"].isel(utility=0, type=0), atol=0.01
-    )
+    dataset = cj.sweep(process, {}, progress=False)
+    law, whole = cj.predict_rewards(schemes, N, pairs=pairs), cj.predict_rewards(schemes, N)
+    rewards = dataset["rewards"].isel(step=-1, prompt=0)
+    np.testing.assert_allclose(rewards, law["rewards"].isel(utility=0, type=0), atol=0.01)
+    assert float(abs(rewards - whole["rewards"].isel(utility=0, type=0)).max()) > 0.03
+    assert cj.summarize_rewards(dataset, law)["law_rmse"].isel(step=-1).item() < 0.01
+    assert plotting.reward_curves(dataset, law).axes
+    for compare in (cj.summarize_rewards, plotting.reward_curves):
+        with pytest.raises(ValueError, match=rf"is for pairs = all; the sweep has {pairs}: .*, pairs='{pairs}'\)"):
+            compare(dataset, whole)
+    with pytest.raises(ValueError, match=rf"limits is for pairs = all; the sweep has {pairs}: .* leave limits out"):
+        cj.summarize_rewards(dataset, law, cj.reward.limit_values(schemes))
 
 
 def test_every_completion_is_encoded_once_in_one_trace():

@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse_jax.checks.law_of_sweep import along_utilities
+from collapse_jax.checks.law_of_sweep import along_utilities, require_settings
 from collapse_jax.checks.unit_interval import outside, require_inside, sentence
 from collapse_jax.plotting.style import COLOURS, line_look, panels, whole_ticks, with_legend
 
@@ -107,12 +107,7 @@ def _require_drawn(dataset: xr.Dataset, predicted: xr.Dataset) -> None:
         raise ValueError(f"dataset varies along {', '.join(other)}; draw one value, dataset.sel({other[0]}=...)")
     if other := sorted({*map(str, predicted["rewards"].dims)} - {"utility", "n_items", "type", "item"}):
         raise ValueError(f"predicted varies along {', '.join(other)}; draw one value, predicted.sel({other[0]}=...)")
-    for name in dataset.coords:
-        if dataset[name].ndim == 0 and name in predicted.coords and not (dataset[name] == predicted[name]).all():
-            raise ValueError(
-                f"dataset has {name} = {dataset[name].item()}, predicted {predicted[name].item()}; draw a law of the "
-                "values that were trained"
-            )
+    require_settings("predicted", predicted, dataset)
     for name, own in (("n_items", "prompt_items"), ("type", "prompt_type")):
         known = np.atleast_1d(predicted[name].to_numpy())
         if (missing := np.setdiff1d(dataset[own], known)).size:

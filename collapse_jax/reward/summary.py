@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from collapse_jax.checks.annotations import checked
-from collapse_jax.checks.law_of_sweep import along_utilities
+from collapse_jax.checks.law_of_sweep import OWN, along_utilities, require_settings
 from collapse_jax.checks.unit_interval import outside, sentence
 from collapse_jax.metrics import kolmogorov_smirnov, wasserstein
 from collapse_jax.reward.metrics import (
@@ -25,7 +25,6 @@ from collapse_jax.reward.metrics import (
     type_curves,
 )
 
-_OWN = ("n_items", "type", "item")  # axes of a law that are not settings of a sweep
 _OF_LAWS = ("law_rmse", "wasserstein_to_law", "ks_to_law", "atom_low", "atom_high", "gap", "mmd_gap")
 
 
@@ -55,13 +54,14 @@ def summarize_rewards(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dat
     warning says so. Prompts whose rewards are finite in no member are left out, with a warning; a member that lacks
     others has NaN.
 
-    Raises ValueError for laws of other numbers of items, schemes, parameters or centring than those of the sweep.
+    Raises ValueError for laws of other numbers of items, schemes, parameters, pairs or centring than those of the
+    sweep, and for `limits`, which are those of all pairs, beside a sweep of others.
     """
     one_scheme = "utility" not in dataset["rewards"].dims
     if one_scheme:
         dataset, predicted = along_utilities(dataset, predicted)
     dims = tuple(str(dim) for dim in dataset["rewards"].dims if dim not in ("prompt", "item"))
-    for dim in set(map(str, predicted["rewards"].dims)) - {*_OWN, *dims}:
+    for dim in set(map(str, predicted["rewards"].dims)) - {*OWN, *dims}:
         raise ValueError(f"predicted varies along {dim!r}, the sweep doesn't: select one with predicted.sel({dim}=...)")
     several = "n_items" in predicted.dims
     predicted = _of_prompts(predicted, dataset)
@@ -103,15 +103,9 @@ def _warn_of_scores(rewards: Float[np.ndarray, "..."]) -> None:
 
 def _of_sweep(name: str, law: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
     """Return the part of a law that is for the sweep's values of what both vary; ValueError where there is none."""
-    for setting in [one for one in law.coords if one not in _OWN and one in dataset.coords]:
-        known, run = np.atleast_1d(law[setting].to_numpy()), np.atleast_1d(dataset[setting].to_numpy())
-        if (missing := run[~np.isin(run, known)]).size:
-            raise ValueError(
-                f"{name} is for {setting} = {', '.join(map(str, known))}; the sweep has {missing[0]}: predict the "
-                f"values of the sweep, as in predict_rewards(schemes, n_items, {setting}=[...])"
-            )
+    require_settings(name, law, dataset)
     law = law.drop_vars([one for one in law.coords if law[one].ndim == 0])
-    return law.sel({dim: dataset[dim] for dim in law.dims if dim in dataset.dims and dim not in _OWN})
+    return law.sel({dim: dataset[dim] for dim in law.dims if dim in dataset.dims and dim not in OWN})
 
 
 def _of_split(

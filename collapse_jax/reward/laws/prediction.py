@@ -36,6 +36,8 @@ def predict_rewards(
     `n_items` is likewise one or several: prompts with different numbers of answers have each the law of their own, as
     `n_items=np.unique(sweep["prompt_items"])` asks for. There `rewards` are NaN at items beyond the number.
 
+    A sweep with other `pairs` than "all" has the law of the same ones, which both record as a coordinate.
+
     Raises ValueError for unknown parameters, and for values that `choose` or `make_schemes` refuse.
     """
     counts = [int(one) for one in np.atleast_1d(n_items)]
@@ -65,6 +67,7 @@ def _finite_laws(schemes: Schemes, n_items: int, pairs: Pairs, centring: float) 
             "type": list(schemes.type_names),
             "item": np.arange(1, n_items + 1),
             "n_items": n_items,
+            "pairs": pairs,
         },
     )
 
@@ -73,14 +76,18 @@ def _finite_laws(schemes: Schemes, n_items: int, pairs: Pairs, centring: float) 
 def limit_values(schemes: Schemes, **parameters: Values) -> xr.Dataset:
     """Return, by utility and type, the limit law's value I* and U(0), as `summarize_rewards` takes them.
 
-    They are for a `centring` of 0; `parameters` are as in `predict_rewards`.
+    They are for a `centring` of 0 and all pairs; `parameters` are as in `predict_rewards`.
     """
 
     def limits(schemes: Schemes, centring: float) -> xr.Dataset:
         over = ("utility", "type")
         laws = [[limit_law(choice).value for choice in row] for row in schemes.choices.values()]
         zeros = [[choice.shape.value_at_zero for choice in row] for row in schemes.choices.values()]
-        coords: dict[str, Any] = {"utility": list(schemes.choices), "type": list(schemes.type_names)}
+        coords: dict[str, Any] = {
+            "utility": list(schemes.choices),
+            "type": list(schemes.type_names),
+            "pairs": "all",
+        }
         return xr.Dataset({"limit_value": (over, np.array(laws)), "value_at_zero": (over, np.array(zeros))}, coords)
 
     return _over({**schemes.parameters, **parameters, "centring": 0.0}, schemes, limits)
