@@ -1,5 +1,7 @@
 """Sweeps of reward models made by hand: rewards that are known, in the form that `make_training` records."""
 
+import json
+
 import numpy as np
 import xarray as xr
 
@@ -40,5 +42,16 @@ def on_law(laws, types, counts, splits=None, shift=None, seeds=2):
             "prompt_split": ("prompt", splits),
             "prompt_type": ("prompt", laws["type"].to_numpy()[types]),
             "prompt_items": ("prompt", counts),
+            "trained_pairs": laws["pairs"].item(),
+            "trained_schemes": _trained(laws),
         },
     )
+
+
+def _trained(laws):
+    """Return the text of the schemes with the values that the laws have beside theirs."""
+    schemes = json.loads(laws["schemes"].item())
+    for row in schemes.values():
+        for _, params in row.values():
+            params |= {one: [laws[at].item() if at else value, at] for one, (value, at) in params.items()}
+    return json.dumps(schemes)

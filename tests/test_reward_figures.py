@@ -53,7 +53,7 @@ def test_a_sweep_of_one_scheme_is_drawn_without_an_axis_of_utilities():
             assert ax.get_title() == "x"
     two = LAW.isel(utility=[0, 0]).assign_coords(utility=["x", "y"])
     with pytest.raises(ValueError, match="predicted is for the utilities x, y, dataset is of one: take its law"):
-        plotting.reward_curves(dataset.drop_vars("utility"), two)
+        plotting.reward_curves(dataset.drop_vars(["utility", "trained_schemes"]), two)
 
 
 def test_a_labelled_sweep_of_one_scheme_is_drawn_beside_its_own_law_of_several():
@@ -152,6 +152,7 @@ def test_steps_of_one_scheme_and_of_one_seed_are_drawn_without_their_axes():
         assert legend(figure) == ["x"]
         for ax, other in zip(figure.axes, whole.axes, strict=True):
             np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), other.get_lines()[0].get_ydata())
+    assert legend(plotting.over_steps(metrics.isel(utility=0, drop=True))) == ["trained"]
 
 
 def steps(utilities, counts, gaps=(1e-3, 1e-6)):

@@ -81,22 +81,66 @@ def test_a_number_of_answers_without_a_law_is_refused_by_name(mixed, numbers, mi
 def test_a_sweep_of_one_scheme_is_compared_without_an_axis_of_utilities(mixed):
     schemes, whole, metrics = mixed
     laws, limits = cj.predict_rewards(schemes, [4, 8]), cj.reward.limit_values(schemes)
-    mmd = cj.summarize_rewards(whole, laws, limits)["mmd_gap"].isel(utility=0)
+    mmd = cj.summarize_rewards(whole, laws, limits)["mmd_gap"].isel(utility=0, drop=True)
     for one in (whole.isel(utility=0), whole.isel(utility=0, drop=True)):
         for law, limit in ((laws, limits), (laws.isel(utility=0), limits.isel(utility=0))):
             own = cj.summarize_rewards(one, law, limit)
-            xr.testing.assert_equal(own.drop_vars("mmd_gap"), metrics.isel(utility=0))
-            xr.testing.assert_equal(own["mmd_gap"], mmd)
-    assert own["utility"].item() == "-1/x"
+            xr.testing.assert_equal(
+                own.drop_vars(["mmd_gap", "utility"], errors="ignore"), metrics.isel(utility=0, drop=True)
+            )
+            xr.testing.assert_equal(own["mmd_gap"].drop_vars("utility", errors="ignore"), mmd)
     assert plotting.over_steps(own).axes
 
 
 def test_a_labelled_sweep_of_one_scheme_has_its_own_law_of_several():
     laws = cj.predict_rewards(cj.make_schemes({"x": BINARY, "-1/x": SPREAD}), 6)
-    dataset = on_law(laws, [0, 0], [6, 6])
+    dataset = on_law(laws, [0, 0], [6, 6]).drop_vars("trained_schemes")
     assert float(cj.summarize_rewards(dataset.sel(utility="-1/x"), laws)["law_rmse"].max()) < 1e-6
     with pytest.raises(ValueError, match="predicted is for the utilities x, -1/x, dataset is of one: take its law"):
         cj.summarize_rewards(dataset.isel(utility=0, drop=True), laws)
+
+
+@pytest.mark.parametrize("compare", [cj.summarize_rewards, plotting.reward_curves])
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (BINARY, r"predicted is for linear\(.*\) as the utility of 'a' on all prompts; the sweep has inverse_power\("),
+        (cj.choose(SPREAD.utility, offset=0.2), "inverse_power with offset = 0.2 in 'a' on all .*; the sweep has 0.1"),
+        (cj.choose(SPREAD.utility, offset=0.1, min_gap=0.3), "with min_gap = 0.3 in 'a' .*; the sweep has 0.0: give"),
+        (cj.choose(SPREAD.utility, offset=0.1, gamma=2), r"with gamma = 2.0 in 'a' .*; the sweep has 1.0: give"),
+    ],
+)
+def test_another_utility_or_parameter_under_the_same_label_is_refused(compare, other, message):
+    law = cj.predict_rewards(cj.make_schemes({"a": SPREAD, "b": BINARY}), 6)
+    dataset, wrong = on_law(law, [0, 0], [6, 6]), cj.make_schemes({"a": other, "b": BINARY})
+    with pytest.raises(ValueError, match=message):
+        compare(dataset, cj.predict_rewards(wrong, 6))
+    assert compare(dataset.sel(utility=["b"]), cj.predict_rewards(wrong, 6).sel(utility=["b"]))
+    with pytest.raises(ValueError, match="limits is for"):
+        cj.summarize_rewards(dataset, law, cj.reward.limit_values(wrong))
+
+
+def test_a_parameter_that_the_law_alone_was_given_is_refused():
+    schemes = cj.make_schemes({"a": SPREAD})
+    dataset = on_law(cj.predict_rewards(schemes, 6), [0, 0], [6, 6])
+    with pytest.raises(ValueError, match=r"with offset = 0.3 in 'a' on all prompts; the sweep has 0.1"):
+        cj.summarize_rewards(dataset, cj.predict_rewards(schemes, 6, offset=0.3))
+    own = cj.predict_rewards(cj.make_schemes({"a": cj.choose(SPREAD.utility, offset=0.3)}), 6, offset=0.1)
+    assert float(cj.summarize_rewards(dataset, own)["law_rmse"].max()) < 1e-6
+
+
+def test_what_is_compared_is_kept_by_merges_and_in_files(tmp_path):
+    schemes = cj.make_schemes({"a": SPREAD, "b": BINARY})
+    law = cj.predict_rewards(schemes, 6)
+    merged = on_law(law, [0, 0], [6, 6]).merge(
+        law.isel(type=0, drop=True)[["rewards"]].drop_vars("n_items").rename(rewards="law")
+    )
+    assert merged["pairs"] == merged["trained_pairs"] == "all"
+    merged.to_netcdf(tmp_path / "sweep.nc")
+    with xr.open_dataset(tmp_path / "sweep.nc") as kept:
+        assert float(cj.summarize_rewards(kept, law)["law_rmse"].max()) < 1e-6
+        with pytest.raises(ValueError, match="the sweep has inverse_power"):
+            cj.summarize_rewards(kept, cj.predict_rewards(cj.make_schemes({"a": BINARY, "b": SPREAD}), 6))
 
 
 def test_types_of_one_number_each_both_count():

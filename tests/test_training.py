@@ -120,6 +120,11 @@ def test_summaries_need_laws_that_fit():
     with pytest.raises(ValueError, match="predicted varies along 'centring'"):
         cj.summarize_rewards(dataset, cj.predict_rewards(schemes, N, centring=[0.0, 0.5]))
     assert "utility" not in cj.summarize_rewards(dataset, cj.predict_rewards(schemes, N)).dims
+    other = cj.make_schemes({"log": cj.choose(cj.UTILITIES["log"], offset=0.2)}, ("all",))
+    with pytest.raises(ValueError, match=r"predicted is for log with offset = 0.2 in 'log' .*; the sweep has 0.1"):
+        cj.summarize_rewards(dataset, cj.predict_rewards(other, N))
+    with pytest.raises(ValueError, match=r"predicted is for centring = 0.5; the sweep has 0.0"):
+        cj.summarize_rewards(dataset, cj.predict_rewards(schemes, N, centring=0.5))
     with pytest.raises(
         ValueError, match=r"predicted is for n_items = 4; the sweep has prompts of 5 items: .*prompt_items"
     ):

@@ -1,5 +1,8 @@
 """A sweep of reward models beside the laws that are for it: one rule for the metrics and for the figures."""
 
+import json
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -12,32 +15,87 @@ def along_utilities(dataset: xr.Dataset, predicted: xr.Dataset) -> tuple[xr.Data
 
     Raises ValueError for a sweep of one scheme, without its label, beside the laws of several.
     """
+    if "utility" not in dataset.dims:
+        dataset = dataset.assign_coords(utility=_label(dataset, predicted)).expand_dims("utility")
     if "utility" not in predicted.dims:
+        if "utility" not in predicted.coords and dataset.sizes["utility"] == 1:
+            predicted = predicted.assign_coords(utility=dataset["utility"].item())
         predicted = predicted.expand_dims("utility")
-    if "utility" in dataset.dims:
-        return dataset, predicted
+    return dataset, predicted
+
+
+def _label(dataset: xr.Dataset, predicted: xr.Dataset) -> str:
+    """Return the label of the one scheme of a sweep: its own, else that of the only law."""
     if "utility" in dataset.coords:
-        return dataset.expand_dims("utility"), predicted
-    if predicted.sizes["utility"] > 1:
+        return str(dataset["utility"].item())
+    if len(trained := _schemes(dataset, "trained_schemes")) == 1:
+        return next(iter(trained))
+    if "utility" not in predicted.coords:
+        return "trained"
+    if predicted["utility"].size > 1:
         raise ValueError(
             f"predicted is for the utilities {', '.join(predicted['utility'].to_numpy())}, dataset is of one: take its "
             "law, predicted.sel(utility=...)"
         )
-    return dataset.assign_coords(utility=predicted["utility"].item()).expand_dims("utility"), predicted
+    return str(predicted["utility"].item())
 
 
 def require_settings(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
     """Raise ValueError for a law, called `name`, without a value that the sweep has of what both record.
 
-    That is the labels of the schemes, the pairs of items, the centring and the utilities' parameters.
+    That is the labels of the schemes and what they stand for, the pairs of items, the centring and the utilities'
+    parameters.
     """
-    for setting in [str(one) for one in law.coords if one not in OWN and one in dataset.coords]:
+    if "trained_pairs" in dataset.coords:
+        dataset = dataset.assign_coords(pairs=dataset["trained_pairs"])
+    if "trained_centring" in dataset.coords and "centring" not in dataset.coords:
+        dataset = dataset.assign_coords(centring=dataset["trained_centring"])
+    for setting in [str(one) for one in law.coords if one not in (*OWN, "schemes") and one in dataset.coords]:
         known, run = np.atleast_1d(law[setting].to_numpy()), np.atleast_1d(dataset[setting].to_numpy())
         if (missing := run[~np.isin(run, known)]).size:
             raise ValueError(
                 f"{name} is for {setting} = {', '.join(map(str, known))}; the sweep has {missing[0]}: "
                 f"{_instead(name, setting, missing[0])}"
             )
+    _require_schemes(name, law, dataset)
+
+
+def _require_schemes(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
+    """Raise ValueError for a law of other utilities or parameters than those that go by the same labels in the sweep.
+
+    The law has them as text in the coordinate `schemes`, the sweep in `trained_schemes`: those of `make_schemes`, where
+    the values of what a sweep or a law varies are overridden by its own coordinates. The names differ so that a sweep
+    and a law merge into one dataset.
+    """
+    known, run = _schemes(law, "schemes"), _schemes(dataset, "trained_schemes")
+    for label in np.atleast_1d(dataset["utility"].to_numpy()).tolist() if "utility" in dataset.coords else ():
+        for kind, (utility, params) in run.get(label, {}).items():
+            other, predicted = known.get(label, {}).get(kind, (utility, params))
+            if (utility, [*params]) != (other, [*predicted]):
+                raise ValueError(
+                    f"{name} is for {other}({', '.join(predicted)}) as the utility of {label!r} on {kind} prompts; the "
+                    f"sweep has {utility}({', '.join(params)}): {_SAME}"
+                )
+            for param in params:
+                values = _values(law, *predicted[param])
+                if None not in values and (missing := _values(dataset, *params[param]) - values):
+                    raise ValueError(
+                        f"{name} is for {utility} with {param} = {', '.join(map(str, sorted(values)))} in {label!r} on "
+                        f"{kind} prompts; the sweep has {min(missing)}: {_SAME}"
+                    )
+
+
+_SAME = "give predict_rewards the schemes and the values of their parameters that were trained"
+
+
+def _schemes(side: xr.Dataset, name: str) -> dict[str, Any]:
+    """Return what is recorded of the schemes, as `schemes_text` writes it; nothing where nothing is."""
+    return dict(json.loads(side[name].item())) if name in side.coords else {}
+
+
+def _values(side: xr.Dataset, value: float | None, setting: str) -> set[Any]:
+    """Return the values that one side has of a parameter: of its own coordinate, if there is one."""
+    return set(np.atleast_1d(side[setting].to_numpy()).tolist()) if setting in side.coords else {value}
 
 
 def _instead(name: str, setting: str, value: object) -> str:

@@ -189,6 +189,8 @@ def over_steps(metrics: xr.Dataset) -> Figure:
     numbers of answers have lines of their own. Separation and accuracy are those of test prompts, if there are any. A
     panel whose quantity has no value is left out, as separation for prompts of one type or a gap that isn't certified.
     """
+    if "utility" not in metrics.coords:
+        metrics = metrics.assign_coords(utility="trained")
     metrics = metrics.expand_dims([dim for dim in ("utility", "seed") if dim not in metrics["gap"].dims])
     held_out = "test" if "test" in metrics["split"] else "train"
     every = (

@@ -4,6 +4,7 @@ A scheme is a row of integers, the utility of each type of prompt, with a row of
 same one at another scale, and a prompt-aware choice are rows of one array, and all of them share one trace.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -91,6 +92,23 @@ def make_schemes(schemes: Mapping[str, Scheme], type_names: Sequence[str] | None
             branches.append(choice.utility)
     rows = [_row(branches, row) for row in choices.values()]
     return Schemes(tuple(branches), Axis(_stacked(rows), list(choices)), choices, tuple(type_names))
+
+
+def schemes_text(schemes: Schemes, *, values: bool = True) -> str:
+    """Return what the labels stand for as text, a coordinate of a sweep and of its laws by which they are compared.
+
+    It is JSON: {label: {type: [utility, {parameter: [value, name]}]}}, with the `name` that the parameter goes by in
+    `schemes.parameters`, "" where it has none. Without `values` that of a named one is null: a law has it beside.
+    """
+    named = schemes.parameters
+
+    def written(kind: str, choice: Choice) -> list[object]:
+        names = {one: next((at for at in (one, f"{kind}.{one}") if at in named), "") for one in choice.params}
+        own = {one: value if values or not names[one] else None for one, value in choice.params.items()}
+        return [choice.utility.name, {one: [own[one], names[one]] for one in own}]
+
+    rows = {label: zip(schemes.type_names, row, strict=True) for label, row in schemes.choices.items()}
+    return json.dumps({label: {kind: written(kind, one) for kind, one in row} for label, row in rows.items()})
 
 
 def set_parameters(schemes: Schemes, values: Mapping[str, float]) -> Schemes:

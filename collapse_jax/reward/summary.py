@@ -55,9 +55,10 @@ def summarize_rewards(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dat
     others has NaN.
 
     Raises ValueError for laws of other numbers of items, schemes, parameters, pairs or centring than those of the
-    sweep, and for `limits`, which are those of all pairs, beside a sweep of others.
+    sweep, and for `limits`, which are those of all pairs, beside a sweep of others. Schemes are told apart by their
+    labels, the names of their utilities and the parameters: two utilities of one name with other code can't be.
     """
-    one_scheme = "utility" not in dataset["rewards"].dims
+    one_scheme, labelled = "utility" not in dataset["rewards"].dims, "utility" in dataset.coords
     if one_scheme:
         dataset, predicted = along_utilities(dataset, predicted)
     dims = tuple(str(dim) for dim in dataset["rewards"].dims if dim not in ("prompt", "item"))
@@ -67,6 +68,8 @@ def summarize_rewards(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dat
     predicted = _of_prompts(predicted, dataset)
     predicted = _of_sweep("predicted", predicted, dataset)
     limits = None if limits is None else _of_sweep("limits", limits, dataset)
+    # Kept by the sweep alone, so that it merges with its metrics.
+    dataset = dataset.drop_vars([name for name in dataset.coords if str(name).startswith("trained_")])
     _warn_of_scores(dataset["rewards"].to_numpy())
     splits = []
     for split in np.unique(dataset["prompt_split"]):
@@ -77,7 +80,7 @@ def summarize_rewards(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dat
     result["prompts"] = result["prompts"].fillna(0).astype(int)
     result = result.transpose(*dims, "split", "n_items", ..., missing_dims="ignore")
     result = result if several else result.isel(n_items=0, drop=True)
-    return result.isel(utility=0) if one_scheme else result
+    return result.isel(utility=0, drop=not labelled) if one_scheme else result
 
 
 def _of_prompts(predicted: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
@@ -105,7 +108,7 @@ def _of_sweep(name: str, law: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
     """Return the part of a law that is for the sweep's values of what both vary; ValueError where there is none."""
     require_settings(name, law, dataset)
     law = law.drop_vars([one for one in law.coords if law[one].ndim == 0])
-    return law.sel({dim: dataset[dim] for dim in law.dims if dim in dataset.dims and dim not in OWN})
+    return law.sel({dim: dataset[dim].to_numpy() for dim in law.dims if dim in dataset.dims and dim not in OWN})
 
 
 def _of_split(

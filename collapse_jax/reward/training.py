@@ -27,7 +27,7 @@ from collapse_jax.reward.metrics import ranking_accuracy
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.prompt_objective import value_and_gap
 from collapse_jax.reward.rankings import Pairs, Prefixes, Rankings, pair_indices
-from collapse_jax.reward.schemes import Schemes, resolve_rows
+from collapse_jax.reward.schemes import Schemes, resolve_rows, schemes_text
 
 Optimizer = Callable[[Hyper], optax.GradientTransformation]
 
@@ -105,10 +105,10 @@ def make_training(
     them: `{"gamma": [0.2, 0.5], "min_gap": 1e-3}` trains each scheme that has them with these values, which are
     examined like those of the schemes before anything is compiled; give them to `predict_rewards` too. Each record
     covers all prompts, those of `test` after those of `rankings` (coordinates `prompt_split`, `prompt_type` and
-    `prompt_items`, the number of a prompt's items; `pairs` is that of `training`): `rewards` (prompt, item; NaN where
-    there is no item), and per prompt `objective` and its certified `gap` (means over pairs; the gap NaN for a utility
-    that isn't concave, and for rewards outside [0, 1], where no certificate holds) and `accuracy`, the share of pairs
-    in order.
+    `prompt_items`, the number of a prompt's items): `rewards` (prompt, item; NaN where there is no item), and per
+    prompt `objective` and its certified `gap` (means over pairs; the gap NaN for a utility that isn't concave, and for
+    rewards outside [0, 1], where no certificate holds) and `accuracy`, the share of pairs in order. The coordinates
+    `trained_pairs`, `trained_schemes` (as text) and `trained_centring` (unless swept) say what laws must be for.
 
     Raises ValueError for a training plan or test rankings that don't fit, tokens outside the vocabulary of the model, a
     learning rate, weight decay, clip or centring out of range, here or where a sweep varies them, and for a name of
@@ -144,7 +144,9 @@ def make_training(
             "prompt_type": ("prompt", np.asarray(rankings.type_names)[np.asarray(everything.types)]),
             "prompt_items": ("prompt", np.asarray(everything.mask.sum(1))),
             "item": np.arange(1, rankings.mask.shape[1] + 1),
-            "pairs": training.pairs,
+            "trained_pairs": training.pairs,
+            "trained_schemes": schemes_text(schemes),
+            "trained_centring": float(hyper["centring"]),
         },
     )
 

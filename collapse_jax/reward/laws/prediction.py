@@ -14,7 +14,7 @@ from collapse_jax.reward.laws.finite_law import finite_law
 from collapse_jax.reward.laws.limit_law import limit_law
 from collapse_jax.reward.laws.ranking_program import require_items
 from collapse_jax.reward.rankings import Pairs
-from collapse_jax.reward.schemes import Schemes, set_parameters
+from collapse_jax.reward.schemes import Schemes, schemes_text, set_parameters
 
 Values = float | Sequence[float] | Float[np.ndarray, " value"]
 """One number, or several that are an axis of what is predicted."""
@@ -36,7 +36,8 @@ def predict_rewards(
     `n_items` is likewise one or several: prompts with different numbers of answers have each the law of their own, as
     `n_items=np.unique(sweep["prompt_items"])` asks for. There `rewards` are NaN at items beyond the number.
 
-    A sweep with other `pairs` than "all" has the law of the same ones, which both record as a coordinate.
+    A sweep with other `pairs` than "all" has the law of the same ones, given here in the coordinate `pairs`. The
+    coordinate `schemes` is text by which `summarize_rewards` and `plotting.reward_curves` tell other schemes.
 
     Raises ValueError for unknown parameters, and for values that `choose` or `make_schemes` refuse.
     """
@@ -49,7 +50,8 @@ def predict_rewards(
         each = [_finite_laws(schemes, one, pairs, centring) for one in counts]
         return xr.concat(each, "n_items", join="outer") if np.ndim(n_items) else each[0]
 
-    return _over({**schemes.parameters, **parameters, "centring": centring}, schemes, laws)
+    every = _over({**schemes.parameters, **parameters, "centring": centring}, schemes, laws)
+    return every.assign_coords(schemes=schemes_text(schemes, values=False))
 
 
 def _finite_laws(schemes: Schemes, n_items: int, pairs: Pairs, centring: float) -> xr.Dataset:
@@ -90,7 +92,8 @@ def limit_values(schemes: Schemes, **parameters: Values) -> xr.Dataset:
         }
         return xr.Dataset({"limit_value": (over, np.array(laws)), "value_at_zero": (over, np.array(zeros))}, coords)
 
-    return _over({**schemes.parameters, **parameters, "centring": 0.0}, schemes, limits)
+    every = _over({**schemes.parameters, **parameters, "centring": 0.0}, schemes, limits)
+    return every.assign_coords(schemes=schemes_text(schemes, values=False))
 
 
 def _over(values: Mapping[str, Values], schemes: Schemes, law: Callable[[Schemes, float], xr.Dataset]) -> xr.Dataset:
