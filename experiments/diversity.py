@@ -162,13 +162,18 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     return figures
 
 
+def _change(dataset: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return the change of every measure from the first generation to the last, by seed, and two standard errors."""
+    measures = dataset[[name for name in METRICS if name in dataset]]
+    change = measures.isel(generation=-1, drop=True) - measures.isel(generation=0, drop=True)
+    return change, 2.0 * change.std("seed", ddof=1) / np.sqrt(change.sizes["seed"])
+
+
 def table(dataset: xr.Dataset) -> str:
     """Return the last generation's measures beside real text's, and their change since the first with its interval."""
     first, last = dataset["generation"].to_numpy()[[0, -1]]
-    ways, names = dataset["way"].to_numpy(), [name for name in METRICS if name in dataset]
-    change = dataset[names].sel(generation=last) - dataset[names].sel(generation=first)
-    error = 2.0 * change.std("seed", ddof=1) / np.sqrt(change.sizes["seed"])
-    mean = change.mean("seed")
+    change, error = _change(dataset)
+    ways, names, mean = dataset["way"].to_numpy(), list(map(str, change)), change.mean("seed")
     title = "".join(f"{way:>20}" for way in ways)
     lines = [f"{f'generation {last}':<28}{'real':>8}{'held out':>10}{title}"]
     for name in names:
@@ -201,17 +206,15 @@ def table(dataset: xr.Dataset) -> str:
 def summary(dataset: xr.Dataset) -> str:
     """Return the change of the Vendi score by each way of writing, and how many intervals exclude no change."""
     first, last = dataset["generation"].to_numpy()[[0, -1]]
-    names = [name for name in METRICS if name in dataset]
-    change = dataset[names].sel(generation=last) - dataset[names].sel(generation=first)
-    error = 2.0 * change.std("seed", ddof=1) / np.sqrt(change.sizes["seed"])
-    excluded = sum(int((abs(change[name].mean("seed")) > error[name]).sum()) for name in names)
+    change, error = _change(dataset)
+    excluded = sum(int((abs(change[name].mean("seed")) > error[name]).sum()) for name in change)
     vendi = ", ".join(
         f"{interval(change['vendi'].sel(way=way), '+.1f', '.1f')} {way}" for way in dataset["way"].to_numpy()
     )
     return (
         f"Vendi score from generation {first} to {last} ({float(dataset['real_vendi'].mean()):.0f} in real text), "
         f"{change.sizes['seed']} seeds, ± two standard errors: {vendi}; {excluded} of "
-        f"{len(names) * dataset.sizes['way']} intervals of all measures exclude none"
+        f"{len(change) * dataset.sizes['way']} intervals of all measures exclude none"
     )
 
 

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
+from experiments.shared.intervals import deviation
 from experiments.shared.launch import Options, script, watched
 
 
@@ -91,10 +92,9 @@ def table(dataset: xr.Dataset) -> str:
     for models in dataset["models"].to_numpy():
         line = f"{models:>6}"
         for name in ("within", "across"):
-            values, law = last[name].sel(models=models), float(last[f"{name}_law"].sel(models=models))
-            mean = float(values.mean())
-            z = (mean - law) / float(values.std(ddof=1) / np.sqrt(values.size))
-            line += f"{f'{mean:.4f} ({law:.4f})':>20}{z:>7.2f}" if np.isfinite(law) else f"{'-':>20}{'-':>7}"
+            values, law = last[name].sel(models=models), last[f"{name}_law"].sel(models=models)
+            mean, z = float(values.mean()), float(deviation(values, law))
+            line += f"{f'{mean:.4f} ({float(law):.4f})':>20}{z:>7.2f}" if np.isfinite(law) else f"{'-':>20}{'-':>7}"
         lines.append(line)
     return "\n".join(lines)
 
@@ -102,11 +102,7 @@ def table(dataset: xr.Dataset) -> str:
 def summary(dataset: xr.Dataset) -> str:
     """Return the last diversity within models beside its law, and the largest |z|."""
     last = dataset.isel(generation=-1)
-    n = np.sqrt(dataset.sizes["seed"])
-    z = [
-        abs(last[name].mean("seed") - last[f"{name}_law"]) / (last[name].std("seed", ddof=1) / n)
-        for name in ("within", "across")
-    ]
+    z = [abs(deviation(last[name], last[f"{name}_law"])) for name in ("within", "across")]
     within = [
         f"{float(last['within'].sel(models=models).mean()):.3f} ({float(last['within_law'].sel(models=models)):.3f})"
         for models in dataset["models"].to_numpy()

@@ -26,7 +26,7 @@ import collapse_jax as cj
 from collapse_jax import plotting
 from collapse_jax.generative.families.gaussian import Gaussian
 from experiments.shared.bounds import check_config
-from experiments.shared.intervals import span
+from experiments.shared.intervals import deviation, span
 from experiments.shared.launch import Options, script, watched
 
 REGIMES = ("replace", "accumulate", "accumulate_subsample")
@@ -109,13 +109,7 @@ def _scores(dataset: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
     Means of a replaced variance are heavy-tailed once generations outnumber half the samples: those are left out.
     """
     light = (dataset["generation"] <= dataset["samples"] / 2) | (dataset["regime"] != "replace")
-    n = np.sqrt(dataset.sizes["seed"])
-    z = [
-        abs((dataset[name].mean("seed") - dataset[f"{name}_law"]) / (dataset[name].std("seed", ddof=1) / n)).where(
-            light
-        )
-        for name in ("variance", "mean_error")
-    ]
+    z = [abs(deviation(dataset[name], dataset[f"{name}_law"])).where(light) for name in ("variance", "mean_error")]
     found = {}
     for regime in dataset["regime"].to_numpy():
         for samples in dataset["samples"].to_numpy():

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 import collapse_jax as cj
 from collapse_jax import plotting
 from experiments.shared.bounds import check_config
-from experiments.shared.intervals import span
+from experiments.shared.intervals import deviation, span
 from experiments.shared.launch import Options, script, watched
 
 ARMS = ("replace", "accumulate, same inputs", "accumulate, fresh inputs")
@@ -112,11 +112,12 @@ def table(dataset: xr.Dataset) -> str:
         for arm in ARMS:
             for samples in dataset["samples"].to_numpy():
                 row = dataset.sel(estimator=estimator, arm=arm, samples=samples)
-                last, law = row["error"].isel(generation=-1), float(row["law"].isel(generation=-1))
-                mean = float(last.mean())
-                z = (mean - law) / float(last.std(ddof=1) / np.sqrt(last.size))
+                last, law = row["error"].isel(generation=-1), row["law"].isel(generation=-1)
+                mean, z = float(last.mean()), float(deviation(last, law))
                 growth = mean / float(row["error"].isel(generation=0).mean())
-                lines.append(f"{estimator:<16}{arm:<26}{samples:>5}{mean:>10.4f}{law:>10.4f}{z:>7.2f}{growth:>21.2f}")
+                lines.append(
+                    f"{estimator:<16}{arm:<26}{samples:>5}{mean:>10.4f}{float(law):>10.4f}{z:>7.2f}{growth:>21.2f}"
+                )
     return "\n".join(lines)
 
 
@@ -125,7 +126,7 @@ def summary(dataset: xr.Dataset) -> str:
     error, law = (dataset[name].sel(estimator="least squares") for name in ("error", "law"))
     growth, expected = (one.isel(generation=-1) / one.isel(generation=0) for one in (error.mean("seed"), law))
     last = error.isel(generation=-1)
-    z = abs(last.mean("seed") - law.isel(generation=-1)) / (last.std("seed", ddof=1) / np.sqrt(last.sizes["seed"]))
+    z = abs(deviation(last, law.isel(generation=-1)))
     arms = ", ".join(
         f"{span(growth.sel(arm=arm), '.2f')} {arm} (law {span(expected.sel(arm=arm), '.2f')})"
         for arm in error["arm"].to_numpy()

@@ -33,7 +33,7 @@ def folder(root: str | Path, experiment: str, config: Any, *, create: bool = Tru
     `config` is a dataclass of plain values and paths. Equal configurations share a folder, unequal ones never do.
     Raises TypeError for a value that JSON can't hold.
     """
-    text = json.dumps(dataclasses.asdict(config), sort_keys=True, default=_plain)
+    text = as_text(config)
     path = Path(root) / experiment / hashlib.sha256(text.encode()).hexdigest()[:12]
     if create and not (make_writable(path) / _CONFIG).exists():
         write_json(path / _CONFIG, json.loads(text))
@@ -85,6 +85,14 @@ def _index_lines(root: Path) -> str:
             settings = " ".join(" ".join(f"{name}={value}".split()) for name, value in entry["settings"].items())
             rows.append((file.parent.parent.name, entry["date"], str(file.parent.relative_to(root)), settings))
     return "".join("\t".join(row) + "\n" for row in [("experiment", "date", "folder", "settings"), *sorted(rows)])
+
+
+def as_text(config: Any) -> str:
+    """Return a configuration, a dataclass of plain values and paths, as JSON: equal ones as equal texts.
+
+    Raises TypeError for a value that JSON can't hold.
+    """
+    return json.dumps(dataclasses.asdict(config), sort_keys=True, default=_plain)
 
 
 def save(dataset: xr.Dataset, directory: str | Path) -> Path:

@@ -194,25 +194,25 @@ def over_steps(metrics: xr.Dataset) -> Figure:
     metrics = metrics.expand_dims([dim for dim in ("utility", "seed") if dim not in metrics["gap"].dims])
     held_out = "test" if "test" in metrics["split"] else "train"
     every = (
-        ("gap", "train", "certified gap to the collapsed optimum"),
-        ("separation", held_out, f"separation, {held_out} prompts"),
-        ("accuracy", held_out, f"ranking accuracy, {held_out} prompts"),
+        ("gap", "train", "log", "certified gap to the collapsed optimum"),
+        ("separation", held_out, "linear", f"separation, {held_out} prompts"),
+        ("accuracy", held_out, "linear", f"ranking accuracy, {held_out} prompts"),
     )
-    shown = [(name, split, label) for name, split, label in every if metrics[name].sel(split=split).notnull().any()]
+    shown = [one for one in every if metrics[one[0]].sel(split=one[1]).notnull().any()]
     if not shown:
         raise ValueError("metrics have no finite gap, separation or accuracy to draw")
     figure = Figure(figsize=(4 * len(shown), 3.6), layout="constrained")
     axes = figure.subplots(1, len(shown), squeeze=False).ravel()
-    for ax, (name, split, label) in zip(axes, shown, strict=True):
+    for ax, (name, split, scale, label) in zip(axes, shown, strict=True):
         for number, (line, values) in enumerate(_lines(metrics[name].sel(split=split))):
             if values.notnull().any():
-                mean = xr.ufuncs.exp(xr.ufuncs.log(values).mean("seed")) if name == "gap" else values.mean("seed")
+                mean = xr.ufuncs.exp(xr.ufuncs.log(values).mean("seed")) if scale == "log" else values.mean("seed")
                 ax.plot(mean["step"], mean, label=line, **line_look(number))
                 color = COLOURS[number % len(COLOURS)]
                 low, high = values.min("seed"), values.max("seed")
                 ax.fill_between(mean["step"], low, high, color=color, alpha=0.2, lw=0)
         whole_ticks(ax, metrics["step"])
-        ax.set(xlabel="optimiser step", ylabel=label, yscale="log" if name == "gap" else "linear")
+        ax.set(xlabel="optimiser step", ylabel=label, yscale=scale)
     return with_legend(figure, *axes, columns=8)
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import importlib.metadata
 import json
-import os
 import platform
 import re
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import xarray as xr
 from collapse_jax.io.files import write_atomically
 from experiments.benchmark.roofline import LIMITS
 from experiments.benchmark.workloads import LOOP, ONE_BY_ONE, POPULATION, WAYS
-from experiments.shared.machine import processor
+from experiments.shared.machine import cores, processor
 
 _VERSIONS = ("jax", "jaxlib", "numpy", "torch")
 _SCALES = {"operations": (1e9, "GFLOP/s"), "bytes": (1e9, "GB/s")}
@@ -25,10 +24,9 @@ _SCALES = {"operations": (1e9, "GFLOP/s"), "bytes": (1e9, "GB/s")}
 
 def provenance(dtype: str) -> str:
     """Return the machine and the versions as JSON."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return json.dumps(
         {
-            "cores": cores,
+            "cores": cores(),
             "memory_bytes": psutil.virtual_memory().total,
             "devices": [device.device_kind for device in jax.devices()],
             "processor": processor(),

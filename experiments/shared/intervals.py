@@ -14,6 +14,12 @@ def interval(values: xr.DataArray, mean: str = ".3f", error: str = ".3f") -> str
     return f"{float(values.mean(skipna=False)):{mean}} ± {spread:{error}}"
 
 
+def deviation(values: xr.DataArray, law: xr.DataArray) -> xr.DataArray:
+    """Return z: by how many standard errors the means over seeds are above the law."""
+    z: xr.DataArray = (values.mean("seed") - law) / (values.std("seed", ddof=1) / np.sqrt(values.sizes["seed"]))
+    return z
+
+
 def span(values: Any, form: str = ".3f") -> str:
     """Return the least and the greatest of some numbers in a format, once where they read alike."""
     low, high = (format(float(one), form) for one in (np.min(values), np.max(values)))

@@ -20,6 +20,7 @@ from collapse_jax.engine import to_tensorboard
 from collapse_jax.io import results
 from collapse_jax.io.files import write_atomically
 from collapse_jax.packages import require
+from experiments.shared.machine import cores
 
 
 @dataclass(frozen=True)
@@ -273,8 +274,7 @@ def use_all_cores() -> None:
     # pool.
     os.environ.setdefault("NPROC", str(2 * (os.cpu_count() or 1)))
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         try:
-            jax.config.update("jax_num_cpu_devices", cores)
+            jax.config.update("jax_num_cpu_devices", cores())
         except RuntimeError:
             return

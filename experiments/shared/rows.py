@@ -3,7 +3,6 @@
 `python -m experiments.all --write` takes them; `pages` makes the table of the files that are kept here.
 """
 
-import dataclasses
 import datetime
 import importlib
 import json
@@ -35,8 +34,7 @@ def experiment(name: str) -> Experiment[Any]:
 
 def configuration(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     """Return all that the results of an experiment with these arguments depend on, as JSON holds it."""
-    config = identity(experiment(name).configured(arguments))
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    plain: dict[str, Any] = json.loads(results.as_text(identity(experiment(name).configured(arguments))))
     return plain
 
 
