@@ -73,7 +73,7 @@ def make_population(process: Process, axes: Mapping[str, Any]) -> Population:
         else:
             values[name], labels[name] = found, _labels(name, axis, length)
 
-    check_defaults({name: defaults[name] for name in process.hyper if name not in values}, process.ranges)
+    check_default_ranges({name: defaults[name] for name in process.hyper if name not in values}, process.ranges)
     shape = tuple(len(one) for one in labels.values())
     size = int(np.prod(shape))
     place = dict(zip(labels, np.indices(shape).reshape(len(shape), size), strict=True))
@@ -181,7 +181,7 @@ def _conform(name: str, values: PyTree, default: PyTree) -> tuple[PyTree, int]:
     return jax.tree.map(cast, values, default), int(length)
 
 
-def check_defaults(hyper: Hyper, ranges: Mapping[str, tuple[float, float]]) -> None:
+def check_default_ranges(hyper: Hyper, ranges: Mapping[str, tuple[float, float]]) -> None:
     """Raise ValueError for a hyperparameter whose default is out of its range."""
     for name, (low, high) in ranges.items():
         for leaf in jax.tree.leaves(hyper.get(name, ())):

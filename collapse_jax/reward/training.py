@@ -18,7 +18,7 @@ from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import check_fields, checked
 from collapse_jax.checks.unit_interval import outside
 from collapse_jax.checks.user_functions import call
-from collapse_jax.engine.axes import check_defaults
+from collapse_jax.engine.axes import check_default_ranges
 from collapse_jax.engine.devices import spread
 from collapse_jax.engine.process import Hyper, Process
 from collapse_jax.nets.accumulation import Total, count_parts, mean_gradient
@@ -128,7 +128,7 @@ def make_training(
     prompts = len(everything.types)
     hyper = {"utility": first, "centring": 0.0, **hyper, **schemes.parameters}
     ranges = {name: bounds for name, bounds in ranges.items() if name in hyper and name not in schemes.parameters}
-    check_defaults(hyper, ranges)
+    check_default_ranges(hyper, ranges)
     return Process(
         partial(_init, setting),
         partial(_step, setting),
