@@ -42,7 +42,7 @@ METRICS = {
     "self_bleu": "self-BLEU-4",
     "repetition": "repeated 4-grams",
     "entropy": "entropy of tokens (nats)",
-    "syntax": "entropy of 4 classes (nats)",
+    "syntax": "entropy of class 4-grams (nats)",
     "vendi": "Vendi score",
     "drift": "semantic drift",
     "spread": "semantic spread",

@@ -90,7 +90,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
         {label: error.sel(regime=name).drop_vars("regime") for name, label in REGIMES.items()},
         x="ratio",
         y="samples",
-        label="squared W2 to the truth",
+        label="squared W2 to the truth (lines: as many real examples)",
         lines=mass.where(mass > 0, 0.1),
     )
     rows = {

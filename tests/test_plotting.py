@@ -148,6 +148,18 @@ def test_ticks_are_at_whole_generations_and_numbers():
             assert all(tick == round(tick) for tick in ax.get_xticks())
 
 
+def test_counts_have_whole_ticks():
+    counts = xr.DataArray([[[3.0, 3.0], [2.0, np.nan]]], dims=("regime", "seed", "generation"))
+    rows = {"modes": plotting.Curve(counts.assign_coords(regime=["replace"], generation=[1, 2]), over_seeds="median")}
+    few = profile(6)
+    few["value"].loc[{"definition": "modes_merge"}] = [0.0, -0.5, -1.0, -1.0]
+    panel = plotting.collapse_profile(few).axes[5]
+    assert panel.get_title() == "modes merge"
+    for ax in (*plotting.curves(rows, x="generation", hue="regime").axes, panel):
+        ax.figure.draw_without_rendering()
+        assert all(tick == round(tick) for tick in ax.get_yticks())
+
+
 def test_a_coordinate_that_is_not_whole_keeps_its_ticks():
     weight = plotting.Curve(xr.DataArray([[1.0, 2.0]], {"regime": ["replace"], "weight": [0.5, 3.0]}))
     (ax,) = plotting.curves({"error": weight}, x="weight", hue="regime").axes
@@ -157,7 +169,10 @@ def test_a_coordinate_that_is_not_whole_keeps_its_ticks():
 def test_a_profile_of_too_few_lineages_says_so_in_its_figure():
     with pytest.warns(UserWarning, match="too few"):
         few = profile(3)
-    assert "too few lineages" in plotting.collapse_profile(few).get_suptitle()
+    figure = plotting.collapse_profile(few)
+    assert "too few lineages" in figure.get_suptitle()
+    # An interval that holds every value is no band: a variance's share of both, in [-1, 1], has finite ends.
+    assert not any(path.vertices.size for ax in figure.axes for band in ax.collections for path in band.get_paths())
     assert not plotting.collapse_profile(profile(6)).get_suptitle()
 
 

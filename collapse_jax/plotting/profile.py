@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from collapse_jax.plotting.bands import ANY
 from collapse_jax.plotting.style import COLOURS, whole_ticks
 
 LABELS = {
@@ -18,6 +19,9 @@ LABELS = {
     "tail_disappears": ("real tail disappears", "tail covered - control's"),
     "off_support_appears": ("off-support data appear", "mass off support - control's"),
 }
+
+# What a definition's difference can be at least and at most, where not any number.
+_SUPPORT = {"risk_rises_much": (-1.0, np.inf), "variance_collapses": (-1.0, 1.0)}
 
 # Height of the row at the foot of a panel in which one line is shaded, as a share of the panel.
 BAR = 0.035
@@ -53,17 +57,19 @@ def collapse_profile(profile: xr.Dataset) -> Figure:
             one, colour = row.isel(line=number), COLOURS[number % len(COLOURS)]
             ax.plot(generation, one["value"], color=colour, lw=1.5, label=_name(one, others))
             for bound in (one["lower"].to_numpy(), one["upper"].to_numpy()):
-                ax.update_datalim(np.stack([generation, bound], axis=1)[np.isfinite(bound)])
+                shown = np.isfinite(bound) & _says(one, definition)
+                ax.update_datalim(np.stack([generation, bound], axis=1)[shown])
             # Half a generation either way, so that a definition that holds at one generation alone is seen.
             holds = np.repeat(one["holds"].to_numpy() == 1, 2)
             edges = np.stack([generation - 0.5, generation + 0.5], axis=1).ravel()
             foot, where = BAR * (number + 0.1), ax.get_xaxis_transform()
             ax.fill_between(edges, foot, foot + 0.8 * BAR, where=holds, color=colour, alpha=0.6, lw=0, transform=where)
-        whole_ticks(ax, generation)
+        # A median of differences of counts may be a half; there is no half of a mode.
+        whole_ticks(ax, generation, np.round(row["value"]) if definition == "modes_merge" else None)
         low, high = ax.get_ylim()
         ax.set_ylim(high - (high - low) / (1 - BAR * count), high)
         for number in range(count):
-            _band(ax, row.isel(line=number), COLOURS[number % len(COLOURS)])
+            _band(ax, row.isel(line=number), COLOURS[number % len(COLOURS)], definition)
     for ax in axes[4:]:
         ax.set_xlabel("generation")
     if _too_few(profile):
@@ -77,10 +83,16 @@ def collapse_profile(profile: xr.Dataset) -> Figure:
     return figure
 
 
-def _band(ax: Axes, line: xr.Dataset, colour: str) -> None:
-    """Shade an interval up to the limits of the panel, beyond which an infinite bound is; none where both are."""
+def _says(line: xr.Dataset, definition: str) -> np.ndarray:
+    """Return at which generations an interval leaves out a value that the difference can have at all."""
+    least, most = _SUPPORT.get(definition, ANY)
+    return np.asarray((line["lower"] > least) | (line["upper"] < most))
+
+
+def _band(ax: Axes, line: xr.Dataset, colour: str, definition: str) -> None:
+    """Shade an interval up to the limits of the panel, beyond which an infinite bound is; none that says nothing."""
     lower, upper = line["lower"].to_numpy(), line["upper"].to_numpy()
-    where, limits = np.isfinite(lower) | np.isfinite(upper), ax.get_ylim()
+    where, limits = _says(line, definition), ax.get_ylim()
     generation, foot, top = line["generation"].to_numpy(), lower.clip(*limits), upper.clip(*limits)
     ax.fill_between(generation, foot, top, where=where, color=colour, alpha=0.25, lw=0)
 

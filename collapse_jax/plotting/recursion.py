@@ -58,7 +58,7 @@ def curves(
     for number, (ax, (label, curve, value)) in enumerate(zip(axes.ravel(), panels, strict=False)):
         _lines(ax, curve, x, hue, {column: value} if column else {})
         ax.set(xscale=xscale, yscale=curve.scale)
-        whole_ticks(ax, curve.measured[x])
+        whole_ticks(ax, curve.measured[x], curve.measured)
         if column and number < across:
             ax.set_title((titles or {}).get(value, f"{column} {value}"), fontsize=10)
         if number >= len(panels) - across:

@@ -54,7 +54,18 @@ def with_legend(figure: Figure, *axes: Axes, columns: int = 4) -> Figure:
     return figure
 
 
-def whole_ticks(ax: Axes, x: ArrayLike) -> None:
-    """Put the ticks of a linear axis at whole numbers where x is whole: there is no generation 2.5."""
+def whole_ticks(ax: Axes, x: ArrayLike, y: ArrayLike | None = None) -> None:
+    """Put the ticks of a linear axis at whole numbers where its quantity is whole: there is no generation 2.5.
+
+    Measured values are floats, also where they count: `y` is whole where all its values are, and several.
+    """
     if ax.get_xscale() == "linear" and np.issubdtype(np.asarray(x).dtype, np.integer):
-        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+        ax.xaxis.set_major_locator(_whole())
+    values = np.unique(np.asarray(0.0 if y is None else y, np.float64))
+    values = values[np.isfinite(values)]
+    if ax.get_yscale() == "linear" and values.size > 1 and (values == np.round(values)).all():
+        ax.yaxis.set_major_locator(_whole())
+
+
+def _whole() -> MaxNLocator:
+    return MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True)
