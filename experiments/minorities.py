@@ -83,15 +83,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     """Return times to disappearance against shares, and each measure of each testbed by generation."""
     figures = {}
     for name, found in each(dataset):
-        against = found.set_coords("real_share").swap_dims(group="real_share").sortby("real_share")
-        # One past the last generation stands for all that come later.
-        times = (1.0, found.sizes["generation"] + 1.0)
-        time = plotting.Curve(against["time"], against["time_law"], "log", times)
-        figure = plotting.curves(
-            {"first generation without the group": time}, x="real_share", hue="mitigation", xscale="log", xlabel="share"
-        )
-        figure.set_size_inches(8.0, 7.0)
-        figures[f"{name}_time.png"] = figure
+        figures[f"{name}_time.png"] = draw_times(found)
         for measure in DRAWN:
             law = found.get(f"{measure}_law")
             # Shares span two orders of magnitude. So do errors in nats, of which noise makes some negative, and one
@@ -108,8 +100,27 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
                 )
                 for mitigation in found["mitigation"].to_numpy()
             }
-            figures[f"{name}_{measure}.png"] = plotting.curves(rows, x="generation", hue="group")
+            figure = plotting.curves(rows, x="generation", hue="group")
+            figure.suptitle(
+                f"{LABELS[measure]}{' in nats, median' * in_nats}, by group (number: real share)", fontsize=10
+            )
+            figures[f"{name}_{measure}.png"] = figure
     return figures
+
+
+def draw_times(found: xr.Dataset) -> Figure:
+    """Return when groups disappear, against their share: a panel for each mitigation."""
+    against = found.set_coords("real_share").swap_dims(group="real_share").sortby("real_share")
+    against = against.expand_dims(quantity=["first generation without the group"])
+    # One past the last generation stands for all that come later.
+    times = (1.0, found.sizes["generation"] + 1.0)
+    rows = {
+        str(one): plotting.Curve(
+            against["time"].sel(mitigation=one), against["time_law"].sel(mitigation=one), "log", times
+        )
+        for one in found["mitigation"].to_numpy()
+    }
+    return plotting.curves(rows, x="real_share", hue="quantity", xscale="log", xlabel="share")
 
 
 def table(dataset: xr.Dataset) -> str:
