@@ -48,6 +48,7 @@ class Config(Options):
     """Memory for the pools of accumulated examples at any one time."""
 
 
+_DASHES = "law (replaced: up to generation M/2, beyond which the mean of so few lineages is below it)"
 SMALL = {"dims": (1, 3), "samples": (10, 100), "seeds": 30, "generations": 30}
 
 
@@ -103,12 +104,18 @@ def _together(samples: tuple[int, ...], small: int = 100) -> list[tuple[int, ...
     return [few] * bool(few) + [(one,) for one in samples if one > small]
 
 
-def _scores(dataset: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
-    """Return, by regime and size, |z| of all means over seeds against the law.
+def _light(dataset: xr.Dataset) -> xr.DataArray:
+    """Return where a hundred lineages have a mean near its expectation.
 
-    Means of a replaced variance are heavy-tailed once generations outnumber half the samples: those are left out.
+    Once generations outnumber half the samples, replaced variances are so heavy-tailed that lineages which are rarer
+    than one in a hundred rule the expectation.
     """
-    light = (dataset["generation"] <= dataset["samples"] / 2) | (dataset["regime"] != "replace")
+    return (dataset["generation"] <= dataset["samples"] / 2) | (dataset["regime"] != "replace")
+
+
+def _scores(dataset: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
+    """Return, by regime and size, |z| of all means over seeds against the law, where means are near expectations."""
+    light = _light(dataset)
     z = [abs(deviation(dataset[name], dataset[f"{name}_law"])).where(light) for name in ("variance", "mean_error")]
     found = {}
     for regime in dataset["regime"].to_numpy():
@@ -119,16 +126,19 @@ def _scores(dataset: xr.Dataset) -> dict[tuple[str, int], np.ndarray]:
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Figure]:
-    """Return variance and squared error of the mean against generations, a panel for each regime and dimension."""
-    figures = {}
+    """Return variance and squared error of the mean against generations, a panel for each regime and dimension.
+
+    The law of what is replaced ends where the mean of so few lineages no longer tells of it.
+    """
+    figures, light = {}, _light(dataset)
     for name, label in (("variance", "variance"), ("mean_error", "squared error of the mean")):
         rows = {
             f"{label}\n{regime}": plotting.Curve(
-                dataset[name].sel(regime=regime), dataset[f"{name}_law"].sel(regime=regime), "log"
+                dataset[name].sel(regime=regime), dataset[f"{name}_law"].where(light).sel(regime=regime), "log"
             )
             for regime in dataset["regime"].to_numpy()
         }
-        figures[f"{name}.png"] = plotting.curves(rows, x="generation", hue="samples", column="dim")
+        figures[f"{name}.png"] = plotting.curves(rows, x="generation", hue="samples", column="dim", dashes=_DASHES)
     return figures
 
 
