@@ -20,17 +20,20 @@ from collapse_jax.generative.selection import Candidates
 from collapse_jax.generative.selections.learned import LearnedReward
 from collapse_jax.reward.loss import RankingData, draw_batch, ranking_loss
 from collapse_jax.reward.models import Model
-from collapse_jax.reward.rankings import Rankings
+from collapse_jax.reward.rankings import Labels, Rankings
 from collapse_jax.reward.schemes import Schemes
 from collapse_jax.reward.training import (
     ADAMW_HYPER,
     Training,
     adamw,
     check_training,
+    largest_margin,
     on_device,
     prompts_a_step,
     require_tokens,
+    strongest,
 )
+from collapse_jax.reward.two_sided import require_for_labels
 
 REFITS = ("frozen", "own choice", "true quality")
 """Labels of the axis `refit`: trained once; in each generation on its own choices too; or on candidates by quality."""
@@ -82,9 +85,9 @@ def learned_reward(
     for one; `read(examples)` returns the features of each example and its type of prompt. Models are trained by `adamw`
     with its default hyperparameters.
 
-    Raises ValueError for `answers` below 2, steps below 1, rankings of other types than the schemes' or with tokens
-    outside the vocabulary of the model, and when the recursion is made, for features of another shape than those of the
-    rankings, and a batch of more prompts than there are.
+    Raises ValueError for `answers` below 2, steps below 1, rankings of other types than the schemes', with tokens
+    outside the vocabulary of the model or with labels that the utilities can't be trained on, and when the recursion is
+    made, for features of another shape than those of the rankings, and a batch of more prompts than there are.
     """
     numbers.whole("answers", answers, 2)
     numbers.whole("refit_steps", refit_steps, 1)
@@ -97,8 +100,13 @@ def learned_reward(
     if isinstance(rankings, Rankings):
         require_tokens(model, rankings)
         prompts_a_step(training, len(rankings.types))
-    data = on_device(rankings) if isinstance(rankings, Rankings) else rankings
-    setting = _Setting(model, schemes, data, read, answers, quality, training, refit_steps)
+    labels: Labels = strongest([rankings]) if isinstance(rankings, Rankings) else "orders"
+    deepest = largest_margin(rankings) if isinstance(rankings, Rankings) else 0.0
+    for choices in schemes.choices.values():
+        require_for_labels(choices, labels, training.pairs, deepest)
+    data = on_device(rankings, labels=labels) if isinstance(rankings, Rankings) else rankings
+    graded = labels == "graded"
+    setting = _Setting(model, schemes, data, graded, read, answers, quality, training, refit_steps)
     ways = REFITS if quality is not None else REFITS[:2]
     return LearnedReward(
         partial(_start, setting),
@@ -117,6 +125,7 @@ class _Setting:
     model: Model
     schemes: Schemes
     rankings: RankingData | Rank
+    graded: bool
     read: Read
     answers: int
     quality: Quality | None
@@ -132,7 +141,7 @@ def _start(setting: _Setting, key: Key[Array, ""], real: Candidates, **params: A
     prompts_a_step(setting.training, len(data.types))
     _check_features(data, jax.eval_shape(setting.read, real.examples)[0])
     initial = setting.model.init(init_key, jax.tree.map(lambda leaf: leaf[:1], data.features))
-    return _fit(setting, fit_key, initial, data, params["utility"], setting.training.steps)
+    return _fit(setting, fit_key, initial, data, params["utility"], setting.training.steps, both_sides=setting.graded)
 
 
 def _score(setting: _Setting, memory: PyTree, examples: Examples) -> Float[Array, " n"]:
@@ -164,7 +173,16 @@ def _learn(
     return jax.lax.switch(params["refit"], branches)
 
 
-def _fit(setting: _Setting, key: Key[Array, ""], params: PyTree, data: RankingData, utility: Any, steps: int) -> PyTree:
+def _fit(
+    setting: _Setting,
+    key: Key[Array, ""],
+    params: PyTree,
+    data: RankingData,
+    utility: Any,
+    steps: int,
+    *,
+    both_sides: bool = False,
+) -> PyTree:
     """Return the parameters after so many steps of training on rankings under a row of the schemes."""
     optimizer, training = adamw(steps)(ADAMW_HYPER), setting.training
     size = training.batch_size or prompts_a_step(training, len(data.types))
@@ -175,7 +193,8 @@ def _fit(setting: _Setting, key: Key[Array, ""], params: PyTree, data: RankingDa
         batch = spread(draw_batch(batch_key, data, size))
 
         def loss(params: PyTree) -> Array:
-            return ranking_loss(setting.model, params, setting.schemes.branches, utility, batch, pairs=training.pairs)
+            options: dict[str, Any] = {"pairs": training.pairs, "both_sides": both_sides}
+            return ranking_loss(setting.model, params, setting.schemes.branches, utility, batch, **options)
 
         updates, state = optimizer.update(jax.grad(loss)(params), state, params)
         return optax.apply_updates(params, updates), state, key

@@ -8,19 +8,19 @@ from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.nets.transformer import Architecture, make_transformer
 from collapse_jax.numerics.indexing import lookup
-from collapse_jax.reward.models import Link, Model
+from collapse_jax.reward.models import Link, Model, linked
 from collapse_jax.reward.rankings import Prefixes
 
 _SIZES = Architecture(positions="learned")
 
 
 @checked
-def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: Link = jax.nn.sigmoid) -> Model:
+def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: Link | None = jax.nn.sigmoid) -> Model:
     """Return a bidirectional transformer over tokens 0 ... vocabulary - 1, a scalar head and a `link` onto [0, 1].
 
     The features are tokens (..., item, token), below 0 where there is none; the head reads the mean of the last hidden
-    states over the tokens that are there. Rewards are NaN for a token outside the vocabulary, which `make_training`
-    refuses. Raises ValueError for a vocabulary below 1.
+    states over the tokens that are there. Without a link, None, it gives raw logits, and is not `bounded`. Rewards are
+    NaN for a token outside the vocabulary, which `make_training` refuses. Raises ValueError for a vocabulary below 1.
     """
     numbers.whole("vocabulary", vocabulary, 1)
 
@@ -35,20 +35,23 @@ def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: 
         mask = jnp.repeat(there[:, None], length, axis=1)
         hidden = _encode(architecture, vocabulary, params, tokens, places, mask)
         mean = (hidden * there[:, :, None]).sum(axis=1) / jnp.maximum(there.sum(axis=1), 1)[:, None]
-        return link(_head(params, mean)).reshape(features.shape[:-1])
+        return linked(link, _head(params, mean)).reshape(features.shape[:-1])
 
-    return Model(init, apply, vocabulary)
+    return Model(init, apply, vocabulary, bounded=link is not None)
 
 
 @checked
-def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: Link = jax.nn.sigmoid) -> Model:
+def prefix_encoder(
+    vocabulary: int, *, architecture: Architecture = _SIZES, link: Link | None = jax.nn.sigmoid
+) -> Model:
     """Return a causal transformer over tokens 0 ... vocabulary - 1, a scalar head and a `link` onto [0, 1].
 
     The features are `Prefixes`: one text a prompt, of which the completions are prefixes. It is read once, and the head
     reads each completion's last token, which sees no further: the rewards are those of completions encoded one by one,
     at the cost of the longest alone. Places are counted from the start of the prompt, and anew from where the
-    completions begin, so that the last one tells the length. Rewards are NaN for a token outside the vocabulary, which
-    `make_training` refuses. Raises ValueError for a vocabulary below 1.
+    completions begin, so that the last one tells the length. Without a link, None, it gives raw logits, and is not
+    `bounded`. Rewards are NaN for a token outside the vocabulary, which `make_training` refuses. Raises ValueError for
+    a vocabulary below 1.
     """
     numbers.whole("vocabulary", vocabulary, 1)
 
@@ -66,9 +69,9 @@ def prefix_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link
         mask = jnp.repeat(causal[None], len(tokens), axis=0)
         hidden = _encode(architecture, vocabulary, params, tokens, places, mask)
         ends = jax.vmap(lookup)(hidden, last)
-        return link(_head(params, ends)).reshape(features.last.shape)
+        return linked(link, _head(params, ends)).reshape(features.last.shape)
 
-    return Model(init, apply, vocabulary)
+    return Model(init, apply, vocabulary, bounded=link is not None)
 
 
 def _init(key: Key[Array, ""], architecture: Architecture, vocabulary: int, length: int) -> PyTree:

@@ -16,11 +16,13 @@ from collapse_jax.reward.utilities import Utility
 
 
 class RankingData(NamedTuple):
-    """Rankings as device arrays, the best item of a prompt first."""
+    """Rankings as device arrays, the best item of a prompt first; wins and margins where labels say more than that."""
 
     features: PyTree
     mask: Bool[Array, "prompt item"]
     types: Int[Array, " prompt"]
+    wins: Float[Array, "prompt item item"] | None = None
+    margins: Float[Array, "prompt item item"] | None = None
 
 
 def draw_batch(key: Key[Array, ""], data: RankingData, size: int) -> RankingData:
@@ -34,15 +36,32 @@ def draw_batch(key: Key[Array, ""], data: RankingData, size: int) -> RankingData
 
 
 def by_prompt(
-    branches: Sequence[Utility], row: Row, data: RankingData, *, pairs: Pairs, centring: float | Array = 0.0
+    branches: Sequence[Utility],
+    row: Row,
+    data: RankingData,
+    *,
+    pairs: Pairs,
+    centring: float | Array = 0.0,
+    both_sides: bool = False,
+    bounded: bool = True,
 ) -> Callable[[Callable[..., Any], Float[Array, "prompt item"]], Any]:
-    """Return (fn, rewards) -> fn(objective of the prompt, rewards of the prompt) for all prompts."""
+    """Return (fn, rewards) -> fn(objective of the prompt, rewards of the prompt) for all prompts.
 
-    def at(fn: Callable[..., Any], kind: Array, mask: Array, rewards: Array) -> Any:
-        utility = partial(apply_utility, branches, jnp.asarray(row.branch)[kind], jnp.asarray(row.params)[kind])
-        return fn(make_objective(utility, mask, pairs=pairs, centring=centring), rewards)
+    With `both_sides`, as graded labels and Plackett-Luce need it, two-sided utilities are taken as they are at any gap,
+    and not continued by a tangent; so they are for raw logits, which are not `bounded`.
+    """
+    whole = both_sides or not bounded or pairs == "plackett_luce"
 
-    return lambda fn, rewards: jax.vmap(partial(at, fn))(data.types, data.mask, rewards)
+    def at(fn: Callable[..., Any], kind: Array, mask: Array, wins: Any, margins: Any, rewards: Array) -> Any:
+        own = jnp.asarray(row.branch)[kind], jnp.asarray(row.params)[kind]
+        utility = partial(apply_utility, branches, *own, both_sides=whole)
+        labels = {"wins": wins, "margins": margins}
+        return fn(
+            make_objective(utility, mask, pairs=pairs, centring=centring, bounded=bounded, **labels),
+            rewards,
+        )
+
+    return lambda fn, rewards: jax.vmap(partial(at, fn))(data.types, data.mask, data.wins, data.margins, rewards)
 
 
 def ranking_loss(
@@ -54,12 +73,14 @@ def ranking_loss(
     *,
     pairs: Pairs = "all",
     centring: float | Array = 0.0,
+    both_sides: bool = False,
 ) -> Float[Array, ""]:
-    """Return minus the mean objective of the prompts."""
+    """Return minus the mean objective of the prompts; `both_sides` as in `by_prompt`."""
 
     def value(objective: Objective, rewards: Array) -> Array:
         return objective(rewards)
 
-    objectives = by_prompt(branches, row, data, pairs=pairs, centring=centring)
+    options: dict[str, Any] = {"pairs": pairs, "centring": centring, "both_sides": both_sides}
+    objectives = by_prompt(branches, row, data, bounded=model.bounded, **options)
     mean: Array = objectives(value, model.apply(params, data.features)).mean()
     return -mean

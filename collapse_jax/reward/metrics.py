@@ -12,8 +12,17 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.checks.unit_interval import outside
 
 
-def ranking_accuracy(rewards: Float[Array, " item"], mask: Bool[Array, " item"]) -> Float[Array, ""]:
-    """Return the share of pairs in which the better item has the larger reward; a tie counts one half."""
+def ranking_accuracy(
+    rewards: Float[Array, " item"], mask: Bool[Array, " item"], wins: Float[Array, "item item"] | None = None
+) -> Float[Array, ""]:
+    """Return the share of pairs in which the better item has the larger reward; equal rewards count one half.
+
+    With `wins`, it is the share of all wins that go to the larger reward: at most 1 for orders, and less where labels
+    have both sides of a pair.
+    """
+    if wins is not None:
+        larger = 0.5 * (1.0 + jnp.sign(rewards[:, None] - rewards[None]))
+        return jnp.where(wins > 0, wins * larger, 0.0).sum() / wins.sum()
     n_items = rewards.shape[0]
     better, worse = jnp.triu_indices(n_items, 1)
     valid = mask[better] & mask[worse]

@@ -41,18 +41,22 @@ class Model(NamedTuple):
     holds; a sweep's `gap`, and what `summarize_rewards` compares with a law, are NaN outside it. Features are what the
     rankings hold, an array or several with the same leading axes: (..., item, feature) for `mlp`. Those of a model with
     a `vocabulary` are tokens below it, or below 0 where there is none, and are examined before the model is trained.
+
+    A model that is not `bounded` gives raw logits, any numbers, as Bradley-Terry trainers have them. Utilities that are
+    two-sided are then taken as they are, at any gap, and centring draws (better + worse) to 0 instead of to 1.
     """
 
     init: Init
     apply: Apply
     vocabulary: int | None = None
+    bounded: bool = True
 
 
 @checked
-def mlp(hidden: Sequence[int] = (128,), *, link: Link = jax.nn.sigmoid) -> Model:
+def mlp(hidden: Sequence[int] = (128,), *, link: Link | None = jax.nn.sigmoid) -> Model:
     """Return a multilayer perceptron with GELU layers of the given widths, a scalar head and a `link` onto [0, 1].
 
-    Raises ValueError for a width below 1.
+    Without a link, None, it gives raw logits, and is not `bounded`. Raises ValueError for a width below 1.
     """
     if any(width < 1 for width in hidden):
         raise ValueError(f"hidden is {tuple(hidden)}; widths must be at least 1")
@@ -64,11 +68,16 @@ def mlp(hidden: Sequence[int] = (128,), *, link: Link = jax.nn.sigmoid) -> Model
             x = features.reshape(-1, features.shape[-1])
             for width in hidden:
                 x = nn.gelu(nn.Dense(width)(x))
-            return link(nn.Dense(1, name="head")(x)[:, 0]).reshape(features.shape[:-1])
+            return linked(link, nn.Dense(1, name="head")(x)[:, 0]).reshape(features.shape[:-1])
 
     module = RewardMLP()
 
     def apply(params: PyTree, features: Array) -> Array:
         return cast(Array, module.apply(params, features))
 
-    return Model(module.init, apply)
+    return Model(module.init, apply, bounded=link is not None)
+
+
+def linked(link: Link | None, scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return the rewards of scores: the scores themselves where there is no link."""
+    return scores if link is None else link(scores)

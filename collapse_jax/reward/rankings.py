@@ -1,11 +1,17 @@
-"""Ranked completions of prompts, best first, and the pairs of them that an objective compares."""
+"""Ranked completions of prompts, best first, what labels say of them, and the pairs that an objective compares."""
 
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-Pairs = Literal["all", "chain", "star"]
+Pairs = Literal["all", "chain", "star", "plackett_luce"]
+Labels = Literal["orders", "weighted", "graded"]
+"""What labels say: each prompt's items in order; weights and margins of pairs of which one side wins; or both sides."""
+Weights = Float[np.ndarray, "item item"]
+PairLabels = Float[np.ndarray, "prompt item item"]
+
+_ROUNDING = 1e-6  # Of two shares in float32 that should add up to one.
 
 
 class Prefixes(NamedTuple):
@@ -29,12 +35,19 @@ class Rankings(NamedTuple):
     `mask` is true where there is a completion: prompts may have different numbers of them, the missing ones last.
     `types` index `type_names`, by which a prompt-aware objective chooses its utility: as many types as the data have,
     under the names that they have there.
+
+    Labels may say more than an order. `wins` has at [prompt, i, j] the weight, in [0, 1], of "i beats j": 1 and 0 for a
+    pair in order, 1/2 both ways for a tie, a probability and its complement where there is one, and 0 both ways where
+    the pair was not compared. None stands for orders: every item beats all that come after it. `margins`, 0 or more,
+    has at [prompt, i, j] the gap of rewards by which i should beat j; None stands for no margins.
     """
 
     features: Features
     mask: Bool[np.ndarray, "prompt item"]
     types: Int[np.ndarray, " prompt"]
     type_names: tuple[str, ...] = ("all",)
+    wins: PairLabels | None = None
+    margins: PairLabels | None = None
 
 
 def make_rankings(
@@ -42,11 +55,18 @@ def make_rankings(
     mask: Bool[np.ndarray, "prompt item"],
     types: Int[np.ndarray, " prompt"],
     type_names: tuple[str, ...] = ("all",),
+    *,
+    wins: PairLabels | None = None,
+    margins: PairLabels | None = None,
 ) -> Rankings:
     """Return checked rankings; `type_names` names the types of prompts, one type unless it is given.
 
+    `wins` and `margins` say more of pairs than an order does, as in `Rankings`.
+
     Raises ValueError for shapes or types that don't fit, no prompts, a non-finite feature, a prompt with fewer than two
-    completions or with a gap between them, or a type outside `type_names`; it names the argument and the prompt.
+    completions or with a gap between them, or a type outside `type_names`; for wins outside [0, 1], of which the two of
+    a pair add up to more than 1, of an item with itself or one that isn't there, or of no pair at all; and for negative
+    or infinite margins. It names the argument and the prompt.
     """
     if not isinstance(type_names, tuple | list) or not all(isinstance(name, str) for name in type_names):
         raise ValueError(f"type_names is {type_names!r}; it must be a tuple of strings")
@@ -68,7 +88,65 @@ def make_rankings(
     if strange.any():
         at = int(strange.argmax())
         raise ValueError(f"prompt {at} has type {types[at]}; types index type_names, {type_names}")
-    return Rankings(features, mask, types.astype(np.int32), tuple(type_names))
+    if wins is not None:
+        wins = _checked_wins(wins, mask)
+    if margins is not None:
+        margins = _checked_margins(margins, mask)
+    return Rankings(features, mask, types.astype(np.int32), tuple(type_names), wins, margins)
+
+
+def _checked_wins(given: Any, mask: Bool[np.ndarray, "prompt item"]) -> PairLabels:
+    """Return wins in float64; ValueError, with the prompt, for what isn't the weights of compared pairs."""
+    wins: PairLabels = _pair_labels("wins", given, mask)
+    _refuse("wins", wins, (wins < 0) | (wins > 1), "weights are in [0, 1]")
+    both = wins + wins.swapaxes(1, 2)
+    _refuse("wins", wins, both > 1 + _ROUNDING, "with that of the other side it adds up to more than 1")
+    _refuse("wins", wins, (wins != 0) & ~_pairs_of(mask), "an item of the mask is compared with another one of it")
+    alone = ~(wins > 0).any((1, 2))
+    if alone.any():
+        raise ValueError(f"wins of prompt {int(alone.argmax())} are all 0; at least one pair must be compared")
+    return wins
+
+
+def _checked_margins(given: Any, mask: Bool[np.ndarray, "prompt item"]) -> PairLabels:
+    margins: PairLabels = _pair_labels("margins", given, mask)
+    _refuse("margins", margins, margins < 0, "margins are 0 or more")
+    return margins
+
+
+def _pair_labels(name: str, labels: Any, mask: Bool[np.ndarray, "prompt item"]) -> PairLabels:
+    labels = np.asarray(labels)
+    shape = (*mask.shape, mask.shape[1])
+    if labels.shape != shape or labels.dtype.kind not in "fi":
+        raise ValueError(f"{name} are {labels.dtype}{labels.shape}; expected floats (prompt, item, item), {shape}")
+    exact: PairLabels = labels.astype(np.float64)
+    _refuse(name, exact, ~np.isfinite(exact), "they must be finite")
+    return exact
+
+
+def _refuse(name: str, labels: PairLabels, bad: Bool[np.ndarray, "prompt item item"], why: str) -> None:
+    if bad.any():
+        prompt, one, other = (int(at) for at in np.argwhere(bad)[0])
+        raise ValueError(f"{name} of prompt {prompt} have {labels[prompt, one, other]:g} at [{one}, {other}]: {why}")
+
+
+def _pairs_of(mask: Bool[np.ndarray, "prompt item"]) -> Bool[np.ndarray, "prompt item item"]:
+    """Return which places [i, j] are two different items that are there."""
+    return np.asarray(mask[:, :, None] & mask[:, None] & ~np.eye(mask.shape[1], dtype=bool))
+
+
+def order_wins(mask: Bool[np.ndarray, "prompt item"]) -> PairLabels:
+    """Return the wins that orders stand for: every item beats all that come after it."""
+    return np.triu(_pairs_of(mask)).astype(np.float64)
+
+
+def labels_of(rankings: Rankings) -> Labels:
+    """Return what the labels of rankings say: wins that are 1 for complete orders say no more than orders do."""
+    wins = order_wins(rankings.mask) if rankings.wins is None else rankings.wins
+    if ((wins > 0) & (wins.swapaxes(1, 2) > 0)).any():
+        return "graded"
+    margins = rankings.margins is not None and (rankings.margins[wins > 0] > 0).any()
+    return "weighted" if margins or (wins != order_wins(rankings.mask)).any() else "orders"
 
 
 def _checked(features: Any) -> tuple[Features, tuple[int, int]]:
@@ -108,7 +186,8 @@ def _checked(features: Any) -> tuple[Features, tuple[int, int]]:
 def pair_indices(n_items: int, pairs: Pairs) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
     """Return the (better, worse) items of every pair, item 0 being the best.
 
-    "all" pairs, the "chain" of neighbours, or the "star" of the best against each other one.
+    "all" pairs, the "chain" of neighbours, or the "star" of the best against each other one. "plackett_luce" has all
+    pairs, in stages: each item against all that come after it.
 
     >>> [(int(i), int(j)) for i, j in zip(*pair_indices(3, "all"))]
     [(0, 1), (0, 2), (1, 2)]

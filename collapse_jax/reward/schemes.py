@@ -5,7 +5,7 @@ same one at another scale, and a prompt-aware choice are rows of one array, and 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -125,11 +125,17 @@ def set_parameters(schemes: Schemes, values: Mapping[str, float]) -> Schemes:
     return make_schemes(named, schemes.type_names)
 
 
-def resolve_rows(schemes: Schemes, rows: Row, values: Mapping[str, np.ndarray]) -> Row:
+def resolve_rows(
+    schemes: Schemes,
+    rows: Row,
+    values: Mapping[str, np.ndarray],
+    require: Callable[[Sequence[Choice]], None] = lambda choices: None,
+) -> Row:
     """Return the row of each member with its own `values` of `parameters`, examined anew; all lead with members.
 
-    Raises ValueError for values that `choose` or `make_schemes` refuse in the schemes that these members have, and for
-    a row that isn't one of the schemes'.
+    `require` raises ValueError for choices of a scheme, one for each type, that don't go with what is trained. Raises
+    ValueError for values that `choose` or `make_schemes` refuse in the schemes that these members have, and for a row
+    that isn't one of the schemes'.
     """
     default = schemes.parameters
     if all((values[name] == default[name]).all() for name in default):
@@ -149,6 +155,7 @@ def resolve_rows(schemes: Schemes, rows: Row, values: Mapping[str, np.ndarray]) 
         if known not in resolved:
             choices = _with_values(schemes.type_names, schemes.choices[label], own)
             _require_trainable(label, choices)
+            require(choices)
             resolved[known] = _row(schemes.branches, choices)
         members.append(resolved[known])
     return _stacked(members)
@@ -197,15 +204,24 @@ def _bytes(rows: Row, at: int) -> bytes:
 
 
 def apply_utility(
-    branches: Sequence[Utility], branch: Int[Array, ""], params: Float[Array, " parameter"], gap: Float[Array, "..."]
+    branches: Sequence[Utility],
+    branch: Int[Array, ""],
+    params: Float[Array, " parameter"],
+    gap: Float[Array, "..."],
+    *,
+    both_sides: bool = False,
 ) -> Float[Array, "..."]:
-    """Return the extended utility number `branch` at `gap`, with its offset, min_gap and own `params`."""
+    """Return the extended utility number `branch` at `gap`, with its offset, min_gap and own `params`.
+
+    With `both_sides`, a utility that is two-sided is not extended: it is taken as it is, at any gap.
+    """
 
     def evaluate(number: int, utility: Utility) -> Array:
         names = _parameters(utility)
         # Under vmap every branch runs, also with parameters that are not its own: JAX lets no NaN of it through.
         offset, min_gap, *rest = (params[i] for i in range(len(names)))
-        return extend(partial(utility.fn, **dict(zip(utility.defaults, rest, strict=True))), offset, min_gap)(gap)
+        own = partial(utility.fn, **dict(zip(utility.defaults, rest, strict=True)))
+        return own(gap + offset) if both_sides and utility.two_sided else extend(own, offset, min_gap)(gap)
 
     result: Array = jax.lax.switch(branch, [partial(evaluate, number, u) for number, u in enumerate(branches)])
     return result

@@ -3,10 +3,10 @@
 Every completion is encoded once; the pairs of a prompt are formed from its rewards.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,10 @@ from collapse_jax.reward.loss import RankingData, by_prompt, draw_batch, ranking
 from collapse_jax.reward.metrics import ranking_accuracy
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.prompt_objective import value_and_gap
-from collapse_jax.reward.rankings import Pairs, Prefixes, Rankings, pair_indices
+from collapse_jax.reward.rankings import Labels, Pairs, Prefixes, Rankings, labels_of, order_wins, pair_indices
 from collapse_jax.reward.schemes import Schemes, resolve_rows, schemes_text
+from collapse_jax.reward.two_sided import require_for_labels
+from collapse_jax.reward.utilities import Choice
 
 Optimizer = Callable[[Hyper], optax.GradientTransformation]
 
@@ -107,23 +109,35 @@ def make_training(
     covers all prompts, those of `test` after those of `rankings` (coordinates `prompt_split`, `prompt_type` and
     `prompt_items`, the number of a prompt's items): `rewards` (prompt, item; NaN where there is no item), and per
     prompt `objective` and its certified `gap` (means over pairs; the gap NaN for a utility that isn't concave, and for
-    rewards outside [0, 1], where no certificate holds) and `accuracy`, the share of pairs in order. The coordinates
-    `trained_pairs`, `trained_schemes` (as text) and `trained_centring` (unless swept) say what laws must be for.
+    rewards outside [0, 1] or of a model that isn't bounded, where no certificate holds) and `accuracy`, the share of
+    pairs in order. The coordinates `trained_pairs`, `trained_schemes` (as text), `trained_centring` (unless swept) and
+    `trained_labels` (unless they are orders) say what laws must be for.
+
+    Where rankings have wins or margins the objective is the mean of U(r_i - r_j - margin), weighted by the wins of i
+    over j, and `accuracy` the share of wins that go to the larger reward. They are graded where a pair has wins both
+    ways: utilities must then be two-sided, and are taken on both sides of gap 0 as they are.
 
     Raises ValueError for a training plan or test rankings that don't fit, tokens outside the vocabulary of the model, a
-    learning rate, weight decay, clip or centring out of range, here or where a sweep varies them, and for a name of
-    `hyper` that is a parameter of the schemes too.
+    learning rate, weight decay, clip or centring out of range, here or where a sweep varies them, for a name of `hyper`
+    that is a parameter of the schemes too, and for utilities or pairs that don't go with the labels.
     """
     _check(rankings, schemes, training, test)
-    for one in [rankings, *([test] if test else [])]:
+    all_rankings = [rankings, *([test] if test else [])]
+    for one in all_rankings:
         require_tokens(model, one)
     model = _named(model, rankings.mask.shape[1])
     hyper = hyper if optimizer else {**ADAMW_HYPER, **hyper}
     ranges = _RANGES if optimizer else _ADAMW_RANGES
     if twice := sorted(set(schemes.parameters) & set(hyper)):
         raise ValueError(f"hyper has {', '.join(twice)}, which is a parameter of the schemes' utilities too; rename it")
-    train, everything = on_device(rankings), on_device(rankings, *([test] if test else []))
-    setting = _Setting(model, schemes, training, optimizer or adamw(training.steps), train, everything)
+    labels = strongest(all_rankings)
+    require = partial(
+        require_for_labels, labels=labels, pairs=training.pairs, deepest=max(map(largest_margin, all_rankings))
+    )
+    for choices in schemes.choices.values():
+        require(choices)
+    train, everything = on_device(rankings, labels=labels), on_device(*all_rankings, labels=labels)
+    setting = _Setting(model, schemes, training, optimizer or adamw(training.steps), train, everything, labels)
     first = jax.tree.map(lambda leaf: leaf[0], schemes.axis.values)
     prompts = len(everything.types)
     hyper = {"utility": first, "centring": 0.0, **hyper, **schemes.parameters}
@@ -136,7 +150,7 @@ def make_training(
         hyper=hyper,
         ranges=ranges,
         axes={"utility": schemes.axis},
-        resolve=partial(_resolve, schemes),
+        resolve=partial(_resolve, schemes, require),
         dims={"rewards": ("prompt", "item"), **dict.fromkeys(("objective", "gap", "accuracy"), ("prompt",))},
         coords={
             "step": setting.steps_a_record * np.arange(1, training.records + 1),
@@ -147,6 +161,7 @@ def make_training(
             "trained_pairs": training.pairs,
             "trained_schemes": schemes_text(schemes),
             "trained_centring": float(hyper["centring"]),
+            **({} if labels == "orders" else {"trained_labels": labels}),
         },
     )
 
@@ -161,6 +176,12 @@ class _Setting:
     optimizer: Optimizer
     train: RankingData
     everything: RankingData
+    labels: Labels
+
+    @property
+    def objective(self) -> dict[str, Any]:
+        """What the objective depends on beside the data and the hyperparameters."""
+        return {"pairs": self.training.pairs, "both_sides": self.labels == "graded"}
 
     @property
     def batch_size(self) -> int:
@@ -192,7 +213,7 @@ def _part(setting: _Setting, params: PyTree, hyper: Hyper) -> int:
 
 
 def _loss(setting: _Setting, params: PyTree, hyper: Hyper, batch: RankingData) -> Total:
-    options: dict[str, Any] = {"pairs": setting.training.pairs, "centring": hyper["centring"]}
+    options = {**setting.objective, "centring": hyper["centring"]}
     mean = ranking_loss(setting.model, params, setting.schemes.branches, hyper["utility"], batch, **options)
     return len(batch.types) * mean, len(batch.types)
 
@@ -210,23 +231,25 @@ def _record(setting: _Setting, params: PyTree, hyper: Hyper, part: int) -> dict[
     """Return what is recorded of all prompts, read so many at once as a step of training reads."""
     everything, scheme = setting.everything, hyper["utility"]
     rewards = jax.lax.map(partial(setting.model.apply, params), everything.features, batch_size=part)
-    options: dict[str, Any] = {"pairs": setting.training.pairs, "centring": hyper["centring"]}
-    value, gap = by_prompt(setting.schemes.branches, scheme, everything, **options)(value_and_gap, rewards)
+    options = {**setting.objective, "centring": hyper["centring"], "bounded": setting.model.bounded}
+    ordered = setting.labels == "orders" and setting.training.pairs != "plackett_luce"
+    by_rewards = by_prompt(setting.schemes.branches, scheme, everything, **options)
+    value, gap = by_rewards(partial(value_and_gap, ordered=ordered), rewards)
     recorded = jnp.where(everything.mask, rewards, jnp.nan)
     certified = jnp.asarray(scheme.concave)[everything.types] & ~outside(recorded).any(1)
     return {
         "rewards": recorded,
         "objective": value,
-        "gap": jnp.where(certified, gap, jnp.nan),
-        "accuracy": jax.vmap(ranking_accuracy)(rewards, everything.mask),
+        "gap": jnp.where(certified, gap, jnp.nan) if setting.model.bounded else jnp.full_like(gap, jnp.nan),
+        "accuracy": jax.vmap(ranking_accuracy)(rewards, everything.mask, everything.wins),
     }
 
 
-def _resolve(schemes: Schemes, hyper: Hyper) -> Hyper:
+def _resolve(schemes: Schemes, require: Callable[[Sequence[Choice]], None], hyper: Hyper) -> Hyper:
     """Return the hyperparameters with the utilities' own parameters written into the rows of the schemes."""
     values = {name: hyper[name] for name in schemes.parameters}
     others = {name: value for name, value in hyper.items() if name not in schemes.parameters}
-    return {**others, "utility": resolve_rows(schemes, hyper["utility"], values)}
+    return {**others, "utility": resolve_rows(schemes, hyper["utility"], values, require)}
 
 
 def _named(model: Model, items: int) -> Model:
@@ -241,11 +264,22 @@ def _named(model: Model, items: int) -> Model:
             raise ValueError(f"apply of the model has rewards of shape {jnp.shape(rewards)}; the last axis is items")
         return rewards
 
-    return Model(init, apply)
+    return Model(init, apply, bounded=model.bounded)
 
 
-def on_device(*parts: Rankings) -> RankingData:
-    """Return rankings, one after the other, as device arrays."""
+def strongest(parts: Sequence[Rankings]) -> Labels:
+    """Return what the labels of all rankings say together: graded if any are, and orders only if all are."""
+    order: tuple[Labels, ...] = get_args(Labels)
+    return max((labels_of(part) for part in parts), key=order.index)
+
+
+def largest_margin(rankings: Rankings) -> float:
+    """Return the largest margin of a pair, 0 where there are none."""
+    return 0.0 if rankings.margins is None else float(rankings.margins.max())
+
+
+def on_device(*parts: Rankings, labels: Labels = "orders") -> RankingData:
+    """Return rankings, one after the other, as device arrays, with wins and margins unless their labels are orders."""
 
     def join(*leaves: np.ndarray) -> Array:
         joined = np.concatenate(leaves)
@@ -255,7 +289,18 @@ def on_device(*parts: Rankings) -> RankingData:
         jax.tree.map(join, *(part.features for part in parts)),
         jnp.concatenate([jnp.asarray(part.mask) for part in parts]),
         jnp.concatenate([jnp.asarray(part.types) for part in parts]),
+        *([None] * 2 if labels == "orders" else _pair_labels(parts)),
     )
+
+
+def _pair_labels(parts: Sequence[Rankings]) -> tuple[Array, Array | None]:
+    """Return wins, those of orders where a part has none, and margins, if any part has them."""
+    wins = [order_wins(part.mask) if part.wins is None else part.wins for part in parts]
+    zeros = [np.zeros_like(one) for one in wins]
+    margins = [zero if part.margins is None else part.margins for zero, part in zip(zeros, parts, strict=True)]
+    some = any(part.margins is not None for part in parts)
+    joined = [jnp.asarray(np.concatenate(one), jnp.float32) for one in (wins, margins)]
+    return joined[0], joined[1] if some else None
 
 
 def check_training(training: Training) -> None:

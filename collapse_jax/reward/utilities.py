@@ -51,6 +51,9 @@ class Utility(NamedTuple):
 
     `law(**parameters)` returns the closed form of the limit law, or None where there is none for those parameters. The
     laws of the table below are attached in `reward.laws.closed_forms`, so that nothing which trains reaches them.
+
+    One that is `two_sided` means what it says below gap 0 as well: finite and concave on [-1, 1], as log σ is. Graded
+    labels, which weigh both sides of a pair, and raw logits take it there as it is, and need it: `require_two_sided`.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Utility(NamedTuple):
     defaults: Mapping[str, float] = {}
     law: Law | None = None
     source: str = ""
+    two_sided: bool = False
 
 
 class Choice(NamedTuple):
@@ -128,6 +132,7 @@ def require_utility(utility: Any) -> None:
         ("fn", callable(utility.fn), "a function"),
         ("defaults", isinstance(utility.defaults, Mapping), "a mapping from parameter to number"),
         ("law", utility.law is None or callable(utility.law), "a function or None"),
+        ("two_sided", isinstance(utility.two_sided, bool), "True or False"),
     ):
         if not fits:
             raise ValueError(f"utility has {field} = {getattr(utility, field)!r}; it must be {needed}")
@@ -159,7 +164,7 @@ UTILITIES: Table[Utility] = Table("utility")
 def utility(fn: UtilityFn, /) -> Utility: ...
 @overload
 def utility(
-    *, name: str = "", law: Law | None = None, source: str = "", overwrite: bool = False
+    *, name: str = "", law: Law | None = None, source: str = "", two_sided: bool = False, overwrite: bool = False
 ) -> Callable[[UtilityFn], Utility]: ...
 def utility(
     fn: UtilityFn | None = None,
@@ -168,11 +173,13 @@ def utility(
     name: str = "",
     law: Law | None = None,
     source: str = "",
+    two_sided: bool = False,
     overwrite: bool = False,
 ) -> Utility | Callable[[UtilityFn], Utility]:
     """Enter a function gap -> U(gap, **parameters) in `UTILITIES` and return its record (a decorator).
 
-    Parameters are keywords with numbers as defaults. The name is the function's own unless given.
+    Parameters are keywords with numbers as defaults. The name is the function's own unless given. `two_sided` says that
+    the function is to be taken as it is below gap 0, where others go on by their tangent.
 
     >>> @utility(source="a textbook")
     ... def arctan(gap, *, steepness=5.0):
@@ -184,28 +191,32 @@ def utility(
     """
 
     return UTILITIES.enter(
-        fn, lambda function, name: _record(function, name, law, source), choose, name=name, overwrite=overwrite
+        fn,
+        lambda function, name: _record(function, name, law, source, two_sided),
+        choose,
+        name=name,
+        overwrite=overwrite,
     )
 
 
-def _record(fn: UtilityFn, name: str, law: Law | None, source: str) -> Utility:
+def _record(fn: UtilityFn, name: str, law: Law | None, source: str, two_sided: bool) -> Utility:
     defaults: dict[str, float] = {}
     for parameter in list(inspect.signature(fn).parameters.values())[1:]:
         if not numbers.is_finite(parameter.default):
             raise ValueError(f"parameter {parameter.name!r} of utility {name!r} needs a number as its default")
         defaults[parameter.name] = float(parameter.default)
-    return Utility(name, fn, defaults, law, source)
+    return Utility(name, fn, defaults, law, source, two_sided)
 
 
-def _builtin(*, source: str = "") -> Callable[[Callable[..., Array]], Utility]:
+def _builtin(*, source: str = "", two_sided: bool = False) -> Callable[[Callable[..., Array]], Utility]:
     # Examining a utility compiles it: for those below the tests do so, not every import.
-    return lambda fn: UTILITIES.add(_record(fn, fn.__name__, None, source))
+    return lambda fn: UTILITIES.add(_record(fn, fn.__name__, None, source, two_sided))
 
 
 _PAPER = "Song, Cai, Lee, Su, Reward Collapse in Aligning Large Language Models, arXiv 2305.17608"
 
 
-@_builtin(source=_PAPER)
+@_builtin(source=_PAPER, two_sided=True)
 def linear(gap: Float[Array, "..."]) -> Float[Array, "..."]:
     """U = t: half of the rewards at 0, half at 1."""
     return gap
@@ -229,25 +240,25 @@ def inverse_power(gap: Float[Array, "..."], *, gamma: Scalar = 1.0) -> Float[Arr
     return -(gap**-gamma)
 
 
-@_builtin(source="Bradley, Terry 1952; Ouyang et al., arXiv 2203.02155")
+@_builtin(source="Bradley, Terry 1952; Ouyang et al., arXiv 2203.02155", two_sided=True)
 def log_sigmoid(gap: Float[Array, "..."], *, scale: Scalar = 0.25) -> Float[Array, "..."]:
     """U = log σ(t/scale), the Bradley-Terry likelihood at a temperature: atoms at both ends, a density between."""
     return jax.nn.log_sigmoid(gap / scale)
 
 
-@_builtin(source=_PAPER)
+@_builtin(source=_PAPER, two_sided=True)
 def exponential(gap: Float[Array, "..."], *, scale: Scalar = 0.25) -> Float[Array, "..."]:
     """U = -exp(-t/scale): equal atoms at both ends and a constant density between."""
     return -jnp.exp(-gap / scale)
 
 
-@_builtin()
+@_builtin(two_sided=True)
 def quadratic(gap: Float[Array, "..."], *, b: Scalar = 2.0, c: Scalar = 1.0) -> Float[Array, "..."]:
     """U = b·t - c·t², b ≥ 2c: equal atoms at both ends and a constant density between."""
     return b * gap - c * gap**2
 
 
-@_builtin()
+@_builtin(two_sided=True)
 def hinge(gap: Float[Array, "..."], *, width: Scalar = 0.5) -> Float[Array, "..."]:
     """U = min(t, width): atoms only, at the multiples of `width` counted from either end."""
     return jnp.minimum(gap, width)
@@ -265,7 +276,7 @@ def log_sine(gap: Float[Array, "..."], *, a: Scalar = 1.5) -> Float[Array, "..."
     return jnp.log(jnp.sin(a * gap))
 
 
-@_builtin(source="label smoothing of the Bradley-Terry likelihood")
+@_builtin(source="label smoothing of the Bradley-Terry likelihood", two_sided=True)
 def smoothed_log_sigmoid(
     gap: Float[Array, "..."], *, scale: Scalar = 1.0, smoothing: Scalar = 0.1
 ) -> Float[Array, "..."]:
