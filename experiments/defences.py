@@ -227,16 +227,16 @@ def table(dataset: xr.Dataset) -> str:
         own = {name: head for name, head in OF_INSTRUCTIONS.items() if name in last and last[name].notnull().any()}
         columns = COLUMNS | own
         lines += [
-            f"\n{testbed}, generation {int(last['generation'])}: mean over {last.sizes['seed']} seeds ± two standard "
-            f"errors; {last.sizes['mitigation']} mitigations in {programs} programs",
+            f"\n{testbed}, generation {int(last['generation'])}: mean over {last.sizes['seed']} seeds and two standard "
+            f"errors either way; {last.sizes['mitigation']} mitigations in {programs} programs",
             f"{'mitigation':<28}"
-            + "".join(f"{head:>16}" for head in columns.values())
+            + "".join(f"{head:>24}" for head in columns.values())
             + f"{'holds':>7}{'real':>7}{'shown':>8}{'made':>8}{'written':>9}{'compute':>9}",
         ]
         holds = profile(one)["holds"].isel(generation=-1)
         for mitigation in last["mitigation"].to_numpy():
             row = last.sel(mitigation=mitigation)
-            cells = "".join(f"{interval(row[name], *_FORMS):>16}" for name in columns)
+            cells = "".join(f"{_interval(row[name], name):>24}" for name in columns)
             # How many of the definitions of collapse hold against the control.
             held = "-" if mitigation == CONTROL else str(int((holds.sel(mitigation=mitigation) == 1).sum()))
             counts = [f"{int(row[name])}" for name in ("real", "real_shown", "generated_shown", "written")]
@@ -247,10 +247,14 @@ def table(dataset: xr.Dataset) -> str:
         if "detected" in last and np.isfinite(last["detected"]).any():
             seen = one.sel(mitigation="half, detector").isel(generation=slice(1, None)).mean("generation")
             lines.append(
-                f"detector, generations 2 on: tells machine from real {interval(seen['detected'], *_FORMS)} "
-                f"(.5: not at all), calibration error {interval(seen['miscalibration'], *_FORMS)}"
+                f"detector, generations 2 on: tells machine from real {_interval(seen['detected'], 'detected')} "
+                f"(.5: not at all), calibration error {_interval(seen['miscalibration'], 'miscalibration')}"
             )
     return "\n".join(lines)
+
+
+def _interval(values: xr.DataArray, name: str) -> str:
+    return interval(values, *_FORMS, support=SUPPORTS.get(name, plotting.SHARE))
 
 
 def summary(dataset: xr.Dataset) -> str:

@@ -34,6 +34,7 @@ import collapse_jax as cj
 from collapse_jax import metrics, plotting
 from collapse_jax.generative.families.image_classes import LabelledImages
 from experiments.shared.bounds import check_config
+from experiments.shared.intervals import interval
 from experiments.shared.launch import Options, script, watched
 from experiments.shared.sources import IMAGES, ImageName, read_source
 
@@ -183,6 +184,8 @@ def make_inspect(splits: cj.data.ImageSplits, config: Config) -> Any:
 
 
 def _support(name: str) -> tuple[float, float]:
+    if name == "change":
+        return (-1.0, 1.0)
     return plotting.POSITIVE if name in ("frechet", "vendi") else plotting.SHARE
 
 
@@ -219,19 +222,18 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
     }
 
 
-def interval(values: xr.DataArray) -> str:
-    """Return the mean over seeds with its 95 % interval by Student's t."""
-    n = values.sizes["seed"]
-    half = float(stats.t.ppf(0.975, n - 1) * values.std("seed", ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return f"{float(values.mean('seed')):.3g} ±{half:.2g}"
+def _interval(name: str, values: xr.DataArray) -> str:
+    """Return a measure's mean over seeds with its 95 % interval, by Student's t: seeds are few."""
+    errors = float(stats.t.ppf(0.975, values.size - 1)) if values.size > 1 else np.nan
+    return interval(values, ".3g", ".2g", support=_support(name), errors=errors)
 
 
 def table(dataset: xr.Dataset) -> str:
     """Return the measures of the last generation and, of recall, the difference from the control by seeds."""
     last = dataset.isel(generation=-1, flow_generation=-1)
     lines = [
-        f"autoencoders, generation {int(last['generation'])}; mean ± half of a 95 % interval over seeds",
-        f"{'regime':<16}" + "".join(f"{name:>16}" for name in MEASURES) + f"{'recall-control':>16}{'rare alive':>12}",
+        f"autoencoders, generation {int(last['generation'])}; mean over seeds, and 95 % interval",
+        f"{'regime':<16}" + "".join(f"{name:>24}" for name in MEASURES) + f"{'recall-control':>24}{'rare alive':>12}",
     ]
     control = last["recall"].sel(regime=CONTROL)
     alive = (last["shares"].sel({"class": str(last["minority"].item())}) > 0).mean("seed")
@@ -240,20 +242,20 @@ def table(dataset: xr.Dataset) -> str:
         law = f" (law {float(last['alive_law']):.2f})" if regime == "replace" else ""
         lines.append(
             f"{regime:<16}"
-            + "".join(f"{interval(at[name]):>16}" for name in MEASURES)
-            + f"{interval(at['recall'] - control):>16}{float(alive.sel(regime=regime)):>12.2f}{law}"
+            + "".join(f"{_interval(name, at[name]):>24}" for name in MEASURES)
+            + f"{_interval('change', at['recall'] - control):>24}{float(alive.sel(regime=regime)):>12.2f}{law}"
         )
     names = ("precision", "recall", "agreement", "frechet", "vendi")
     lines += [
         f"\nflows, generations 1 and {int(last['flow_generation'])}",
-        f"{'regime':<16}{'guidance':>9}{'':>6}" + "".join(f"{name:>16}" for name in names),
+        f"{'regime':<16}{'guidance':>9}{'':>6}" + "".join(f"{name:>24}" for name in names),
     ]
     for regime in dataset["flow_regime"].to_numpy():
         for guidance in dataset["guidance"].to_numpy():
             for place in (0, -1):
                 at = dataset.sel(flow_regime=regime, guidance=guidance).isel(flow_generation=place)
                 number = int(at["flow_generation"])
-                values = "".join(f"{interval(at[f'flow_{name}']):>16}" for name in names)
+                values = "".join(f"{_interval(name, at[f'flow_{name}']):>24}" for name in names)
                 lines.append(f"{regime:<16}{guidance:>9.3g}{number:>6}{values}")
     return "\n".join(lines)
 
@@ -262,15 +264,17 @@ def summary(dataset: xr.Dataset) -> str:
     """Return what autoencoders keep, and the precision of flows by guidance, in the last generation."""
     last = dataset.isel(generation=-1, flow_generation=-1)
     arms = ", ".join(
-        f"{interval(last['recall'].sel(regime=one))} and {interval(last['frechet'].sel(regime=one))} {one}"
+        f"{_interval('recall', last['recall'].sel(regime=one))} and "
+        f"{_interval('frechet', last['frechet'].sel(regime=one))} {one}"
         for one in dataset["regime"].to_numpy()
     )
     replaced = last.sel(flow_regime="replace")
     guided = ", ".join(
-        f"{interval(replaced['flow_precision'].sel(guidance=one))} at {one:g}" for one in dataset["guidance"].to_numpy()
+        f"{_interval('precision', replaced['flow_precision'].sel(guidance=one))} at {one:g}"
+        for one in dataset["guidance"].to_numpy()
     )
     return (
-        f"recall and Fréchet distance, ± half of a 95 % interval; autoencoders, t = {int(last['generation'])}: {arms}. "
+        f"recall and Fréchet distance, and 95 % intervals; autoencoders, t = {int(last['generation'])}: {arms}. "
         f"Precision of flows, replaced, t = {int(last['flow_generation'])}, by guidance: {guided}"
     )
 

@@ -10,7 +10,7 @@ from matplotlib.collections import PolyCollection
 
 from collapse_jax import metrics, plotting
 from collapse_jax.plotting.bands import ANY, mean_band, median_band
-from experiments.shared.intervals import median_interval
+from experiments.shared.intervals import interval, median_interval
 
 RISKS = (92.7, 318, 303.4, 9248, 2338.3, 144.8)
 ROOT = Path(__file__).parents[1]
@@ -146,6 +146,15 @@ def test_ticks_are_at_whole_generations_and_numbers():
         figure.draw_without_rendering()
         for ax in figure.axes:
             assert all(tick == round(tick) for tick in ax.get_xticks())
+
+
+def test_printed_intervals_of_shares_stay_shares():
+    share = seeds(0.0, 0.0, 0.03)
+    assert interval(share) == "0.010 ± 0.020"
+    # exp(.02/.01 + .02/.99) = 7.54 on the odds, 1/99: from .0013 to .0708.
+    assert interval(share, support=plotting.SHARE) == "0.010 +0.061 -0.009"
+    assert interval(share.isel(seed=[0, 1]), support=plotting.SHARE) == "0.000 +0.000 -0.000"
+    assert interval(share.isel(seed=[0]), support=plotting.SHARE) == "0.000 +nan -nan"
 
 
 def test_counts_have_whole_ticks():

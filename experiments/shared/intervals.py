@@ -5,13 +5,23 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from collapse_jax.plotting.bands import median_band
+from collapse_jax.plotting.bands import ANY, Support, around, median_band
 
 
-def interval(values: xr.DataArray, mean: str = ".3f", error: str = ".3f") -> str:
-    """Return the mean over seeds ± two standard errors, in these formats; NaN where a seed's value is NaN."""
-    spread = 2.0 * float(values.std(ddof=1, skipna=False)) / values.size**0.5 if values.size > 1 else float("nan")
-    return f"{float(values.mean(skipna=False)):{mean}} ± {spread:{error}}"
+def interval(
+    values: xr.DataArray, mean: str = ".3f", error: str = ".3f", *, support: Support = ANY, errors: float = 2.0
+) -> str:
+    """Return the mean over seeds ± so many standard errors, in these formats; NaN where a seed's value is NaN.
+
+    What can't take every value has its interval on the scale of its `support`, as in figures, with both its arms:
+    "0.010 +0.020 -0.007".
+    """
+    middle, seeds = values.mean(skipna=False), values.size
+    spread = errors * values.std(ddof=1, skipna=False) / seeds**0.5 if seeds > 1 else middle * np.nan
+    if support == ANY:
+        return f"{float(middle):{mean}} ± {float(spread):{error}}"
+    low, high = around(middle, spread, support)
+    return f"{float(middle):{mean}} +{float(high - middle):{error}} -{float(middle - low):{error}}"
 
 
 def deviation(values: xr.DataArray, law: xr.DataArray) -> xr.DataArray:

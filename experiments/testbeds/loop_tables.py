@@ -3,13 +3,14 @@
 import numpy as np
 import xarray as xr
 
+from collapse_jax import plotting
 from experiments.shared.intervals import interval
 from experiments.testbeds.loop_curation import TYPES
 
 
 def table(dataset: xr.Dataset) -> str:
     """Return measured beside predicted for either testbed, and the test of the claim."""
-    lines = ["means over seeds ± two standard errors; laws, of infinitely many samples, in brackets\n"]
+    lines = ["means over seeds and two standard errors either way; laws, of infinitely many samples, in brackets\n"]
     if "diversity" in dataset:
         lines += _token_lines(dataset)
     if "text_offered" in dataset:
@@ -89,7 +90,7 @@ def _refit_lines(dataset: xr.Dataset) -> list[str]:
     lines = [
         f"\nsingle tokens, generation {_last(dataset)}, τ = {float(dataset['strength'][-1]):g}: reward offered, true "
         "quality and diversity of the model (closed-ended: among right answers)\n"
-        f"{'utility':<8}{'type':<8}{'reward model':<14}{'reward':>23}{'quality':>23}{'diversity':>23}"
+        f"{'utility':<8}{'type':<8}{'reward model':<14}{'reward':>29}{'quality':>29}{'diversity':>29}"
     ]
     for utility in dataset["utility"].to_numpy():
         for kind in TYPES:
@@ -98,8 +99,8 @@ def _refit_lines(dataset: xr.Dataset) -> list[str]:
                 cells = []
                 for name in ("offered", "quality", "diversity" if kind == "open" else "diversity_right"):
                     predicted = f" ({float(row[f'{name}_law']):.3f})" if refit == "frozen" else ""
-                    cells.append(interval(row[f"refit_{name}"]) + predicted)
-                lines.append(f"{utility:<8}{kind:<8}{refit:<14}{cells[0]:>23}{cells[1]:>23}{cells[2]:>23}")
+                    cells.append(_share(row[f"refit_{name}"]) + predicted)
+                lines.append(f"{utility:<8}{kind:<8}{refit:<14}{cells[0]:>29}{cells[1]:>29}{cells[2]:>29}")
     return lines
 
 
@@ -108,19 +109,19 @@ def _hard_lines(dataset: xr.Dataset) -> list[str]:
     lines = [
         "\nsingle tokens, hard choices under frozen reward models: diversity in generations 2 and 3, and the share of "
         f"open-ended prompts in the training set of generation 2\n{'choice':<8}{'utility':<8}"
-        f"{'open, 2':>23}{'closed, 2':>23}{'open, 3':>23}{'closed, 3':>23}{'share':>18}"
+        f"{'open, 2':>29}{'closed, 2':>29}{'open, 3':>29}{'closed, 3':>29}{'share':>22}"
     ]
     for way in dataset["way"].to_numpy():
         for utility in dataset["utility"].to_numpy():
             row = dataset.sel(way=way, utility=utility)
             cells = [
-                interval(row["hard_diversity"].isel(generation=t).sel(type=kind))
+                _share(row["hard_diversity"].isel(generation=t).sel(type=kind))
                 + (f" ({float(row['hard_diversity_law'][t]):.3f})" if way == "best" else "")
                 for t in (1, 2)
                 for kind in TYPES
             ]
-            share = interval(row["hard_share"].isel(generation=1).sel(type="open"))
-            lines.append(f"{way:<8}{utility:<8}" + "".join(f"{cell:>23}" for cell in cells) + f"{share:>18}")
+            share = _share(row["hard_share"].isel(generation=1).sel(type="open"))
+            lines.append(f"{way:<8}{utility:<8}" + "".join(f"{cell:>29}" for cell in cells) + f"{share:>22}")
     return lines
 
 
@@ -140,7 +141,7 @@ def _offered_lines(text: xr.Dataset) -> list[str]:
     first = text.isel(generation=0)
     lines = [
         "text: distance of the rewards offered in generation 1 to their law (mean over quantiles), and the mean reward "
-        f"of what is chosen\n{'arm':<22}{'open':>8}{'closed':>8}{'chosen, open (law)':>26}{'chosen, closed (law)':>26}"
+        f"of what is chosen\n{'arm':<22}{'open':>8}{'closed':>8}{'chosen, open (law)':>31}{'chosen, closed (law)':>31}"
     ]
     for arm in ("control", "x", "-1/x", "aware"):
         row, cells = first.sel(arm=arm), []
@@ -148,10 +149,9 @@ def _offered_lines(text: xr.Dataset) -> list[str]:
             distance = abs(row["rewards"].sel(type=kind).mean("seed") - row["rewards_law"].sel(type=kind)).mean("item")
             cells.append(f"{float(distance):.3f}")
         cells += [
-            f"{interval(row['judged'].sel(type=kind))} ({float(row['judged_law'].sel(type=kind)):.3f})"
-            for kind in TYPES
+            f"{_share(row['judged'].sel(type=kind))} ({float(row['judged_law'].sel(type=kind)):.3f})" for kind in TYPES
         ]
-        lines.append(f"{arm:<22}{cells[0]:>8}{cells[1]:>8}{cells[2]:>26}{cells[3]:>26}")
+        lines.append(f"{arm:<22}{cells[0]:>8}{cells[1]:>8}{cells[2]:>31}{cells[3]:>31}")
     return lines
 
 
@@ -173,15 +173,16 @@ def _lost_lines(lost: xr.DataArray, label: str) -> list[str]:
 def _true_lines(text: xr.Dataset) -> list[str]:
     """Return what the last generation's rewards say beside what is true of its text."""
     lines = [
-        f"\ntext, generation {_last(text)}: what rewards say and what is true\n{'arm':<22}{'reward, open':>18}"
-        f"{'closed':>18}{'quality, open':>18}{'right, closed':>18}{'drift, open':>18}{'closed':>18}"
-        f"{'nats, held-out':>18}"
+        f"\ntext, generation {_last(text)}: what rewards say and what is true\n{'arm':<22}{'reward, open':>22}"
+        f"{'closed':>22}{'quality, open':>22}{'right, closed':>22}{'drift, open':>22}{'closed':>22}"
+        f"{'nats, held-out':>22}"
     ]
     for arm in text["arm"].to_numpy():
         row = text.sel(arm=arm).isel(generation=-1)
-        cells = [interval(row[name].sel(type=kind)) for name in ("offered", "quality", "drift") for kind in TYPES]
+        cells = [_share(row[name].sel(type=kind)) for name in ("offered", "quality") for kind in TYPES]
+        cells += [interval(row["drift"].sel(type=kind), support=plotting.POSITIVE) for kind in TYPES]
         cells.append(interval(row["risk"]))
-        lines.append(f"{arm:<22}" + "".join(f"{cell:>18}" for cell in cells))
+        lines.append(f"{arm:<22}" + "".join(f"{cell:>22}" for cell in cells))
     return lines
 
 
@@ -192,6 +193,10 @@ def _written_lines(text: xr.Dataset) -> list[str]:
         for arm in ("control", "x", "aware")
         for kind, written in zip(TYPES, text["text"].sel(arm=arm).isel(seed=0, generation=-1).to_numpy(), strict=True)
     ]
+
+
+def _share(values: xr.DataArray) -> str:
+    return interval(values, support=plotting.SHARE)
 
 
 def _last(dataset: xr.Dataset | xr.DataArray) -> int:
