@@ -1,12 +1,29 @@
 """Rankings whose completions are prefixes of one text, as the paper's are: each text is tokenised and read once."""
 
+from typing import NamedTuple
+
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Array, Bool, Int
 
 from collapse_jax.checks.annotations import checked
 from collapse_jax.data.blocks import PADDING
 from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
 from collapse_jax.data.tokenizers import Tokenizer
+
+# The package of rewards passes `Prefixes` on.
+__all__ = ["tokenize_prefixes"]
+
+
+class Prefixes(NamedTuple):
+    """Completions that are prefixes of one text: its tokens, below 0 where there is none, and the last token of each.
+
+    A text begins with the prompt; `start` is the place where the completions begin. `last` is a place in the text; for
+    an item that does not exist it is 0.
+    """
+
+    tokens: Int[np.ndarray, "prompt token"] | Int[Array, "... token"]
+    start: Int[np.ndarray, " prompt"] | Int[Array, "..."]
+    last: Int[np.ndarray, "prompt item"] | Int[Array, "... item"]
 
 
 @checked

@@ -3,7 +3,9 @@
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
+
+from collapse_jax.data.prefixes import Prefixes as Prefixes
 
 Pairs = Literal["all", "chain", "star", "plackett_luce"]
 Labels = Literal["orders", "weighted", "graded"]
@@ -12,18 +14,6 @@ Weights = Float[np.ndarray, "item item"]
 PairLabels = Float[np.ndarray, "prompt item item"]
 
 _ROUNDING = 1e-6  # Of two shares in float32 that should add up to one.
-
-
-class Prefixes(NamedTuple):
-    """Completions that are prefixes of one text: its tokens, below 0 where there is none, and the last token of each.
-
-    A text begins with the prompt; `start` is the place where the completions begin. `last` is a place in the text; for
-    an item that does not exist it is 0.
-    """
-
-    tokens: Int[np.ndarray, "prompt token"] | Int[Array, "... token"]
-    start: Int[np.ndarray, " prompt"] | Int[Array, "..."]
-    last: Int[np.ndarray, "prompt item"] | Int[Array, "... item"]
 
 
 Features = Float[np.ndarray, "prompt item feature"] | Int[np.ndarray, "prompt item token"] | Prefixes
