@@ -23,9 +23,12 @@ from collapse_jax.data.instructions import (
 )
 from collapse_jax.data.longform import longform
 from collapse_jax.data.passages import Passage, Source, python_docs, text_files
+from collapse_jax.data.preferences import PreferenceReport, Preferences, read_preferences
 from collapse_jax.data.prefixes import tokenize_prefixes
 from collapse_jax.data.ranking_sets import RankedPrompts, RankingSplits, ranking_sets
+from collapse_jax.data.readers import Read, Reader, load_reader, ngram_reader, prefix_reader, token_reader
 from collapse_jax.data.shakespeare import tiny_shakespeare
+from collapse_jax.data.splits import split_prompts
 from collapse_jax.data.tokenizers import Tokenizer, byte_tokenizer, load_bpe, save_bpe, train_bpe
 from collapse_jax.data.wikitext import wikitext
 
@@ -52,10 +55,14 @@ __all__ = [
     "Images",
     "Instruction",
     "Passage",
+    "PreferenceReport",
+    "Preferences",
     "RankedPrompts",
     "RankingSets",
     "RankingSetsConfig",
     "RankingSplits",
+    "Read",
+    "Reader",
     "Source",
     "Template",
     "TokenTemplates",
@@ -67,21 +74,27 @@ __all__ = [
     "featurize",
     "hashed_ngrams",
     "load_bpe",
+    "load_reader",
     "longform",
     "minority",
     "mix_groups",
     "mnist",
+    "ngram_reader",
     "pack",
     "pad",
+    "prefix_reader",
     "python_code",
     "python_docs",
     "ranking_sets",
     "read_instructions",
+    "read_preferences",
     "read_templates",
     "save_bpe",
     "seed_instructions",
+    "split_prompts",
     "text_files",
     "tiny_shakespeare",
+    "token_reader",
     "tokenize",
     "tokenize_prefixes",
     "tokenize_templates",

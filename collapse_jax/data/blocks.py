@@ -6,8 +6,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from collapse_jax.checks.annotations import checked
+from collapse_jax.data.preferences import Preferences, width_of
 from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
 from collapse_jax.data.tokenizers import Tokenizer
+
+__all__ = ["pack", "pad", "tokenize", "unpack"]
 
 PADDING = -1
 
@@ -72,7 +75,7 @@ def unpack(tokenizer: Tokenizer, block: Int[np.ndarray, " length"] | Int[Array, 
 
 @checked
 def tokenize(
-    ranked: RankedPrompts, tokenizer: Tokenizer, length: int
+    ranked: RankedPrompts | Preferences, tokenizer: Tokenizer, length: int
 ) -> tuple[Int[np.ndarray, "prompt item token"], Bool[np.ndarray, "prompt item"]]:
     """Return int32 rows for all completions, and which items exist: `featurize` for a text encoder.
 
@@ -81,21 +84,28 @@ def tokenize(
     longer, and if there is no prompt or one has no completion.
     """
     _require_length(length)
-    require_completions(ranked, "tokenize")
+    require_completions(ranked.prompts, ranked.completions, "tokenize")
+    return token_rows(ranked.prompts, ranked.completions, width_of(ranked), tokenizer, length)
+
+
+def token_rows(
+    prompts: Sequence[str], completions: Sequence[Sequence[str]], width: int, tokenizer: Tokenizer, length: int
+) -> tuple[Int[np.ndarray, "prompt item token"], Bool[np.ndarray, "prompt item"]]:
+    """Return tokens of completions and which items of `width` exist, as `tokenize` does."""
     end = np.array([tokenizer.end])
     rows = [
-        [np.concatenate([shared, end, tokenizer.encode(completion), end]) for completion in completions]
-        for prompt, completions in zip(ranked.prompts, ranked.completions, strict=True)
+        [np.concatenate([shared, end, tokenizer.encode(completion), end]) for completion in items]
+        for prompt, items in zip(prompts, completions, strict=True)
         for shared in [tokenizer.encode(prompt)]
     ]
     needed = [max(item.size for item in items) for items in rows]
     if max(needed) > length:
         longest = needed.index(max(needed))
         raise ValueError(
-            f"prompt {longest}, {ranked.prompts[longest]!r:.60}, has {needed[longest]} tokens with its longest "
+            f"prompt {longest}, {prompts[longest]!r:.60}, has {needed[longest]} tokens with its longest "
             f"completion and two end tokens; length is {length}, and {needed[longest]} would do for all prompts"
         )
-    mask = np.array([np.arange(max(map(len, rows))) < len(items) for items in rows])
+    mask = np.array([np.arange(width) < len(items) for items in rows])
     tokens = np.full((*mask.shape, length), PADDING, np.int32)
     tokens[mask] = [_filled(item, length) for items in rows for item in items]
     return tokens, mask

@@ -17,8 +17,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from collapse_jax.checks.annotations import checked
+from collapse_jax.data.preferences import Preferences, width_of
 from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
 from collapse_jax.data.words import split_words
+
+__all__ = ["featurize", "hashed_ngrams"]
 
 COUNT_SCALE = 1 / 8
 
@@ -32,10 +35,7 @@ def hashed_ngrams(text: str, *, size: int, orders: Sequence[int] = (1, 2)) -> Fl
     >>> hashed_ngrams("to be or not to be", size=8).reshape(2, 4).sum(axis=1).tolist()
     [6.0, 5.0]
     """
-    if not orders or min(orders) < 1 or len(set(orders)) < len(orders):
-        raise ValueError(f"orders are {tuple(orders)}; they must be distinct whole numbers, 1 or more")
-    if size < len(orders) or size % len(orders):
-        raise ValueError(f"size is {size}; it must be a positive multiple of the {len(orders)} orders")
+    require_size("size", size, orders)
     words = split_words(text.lower())
     buckets = size // len(orders)
     counts = np.zeros(size, np.float32)
@@ -45,23 +45,48 @@ def hashed_ngrams(text: str, *, size: int, orders: Sequence[int] = (1, 2)) -> Fl
     return counts
 
 
+def require_size(name: str, size: int, orders: Sequence[int]) -> None:
+    """Raise ValueError for orders that aren't distinct whole numbers, 1 or more, or that don't share a size equally."""
+    if not orders or min(orders) < 1 or len(set(orders)) < len(orders):
+        raise ValueError(f"orders are {tuple(orders)}; they must be distinct whole numbers, 1 or more")
+    if size < len(orders) or size % len(orders):
+        raise ValueError(f"{name} is {size}; it must be a positive multiple of the {len(orders)} orders")
+
+
 @checked
 def featurize(
-    ranked: RankedPrompts, *, prompt_size: int = 256, completion_size: int = 512, orders: Sequence[int] = (1, 2)
+    ranked: RankedPrompts | Preferences,
+    *,
+    prompt_size: int = 256,
+    completion_size: int = 512,
+    orders: Sequence[int] = (1, 2),
 ) -> tuple[Float[np.ndarray, "prompt item feature"], Bool[np.ndarray, "prompt item"]]:
     """Return float32 vectors, `prompt_size + completion_size` long, for all completions, and which items exist.
 
-    Items keep their order, best first; a prompt with fewer completions than the longest is filled up with zero rows.
-    Raises ValueError as `hashed_ngrams` does, and if there is no prompt or one has no completion.
+    Items keep their order, best first; a prompt with fewer completions than the longest, or than `Preferences` have in
+    the whole file, is filled up with zero rows. Raises ValueError as `hashed_ngrams` does, and if there is no prompt or
+    one has no completion.
     """
-    require_completions(ranked, "featurize")
-    shape = len(ranked.prompts), max(map(len, ranked.completions))
+    require_completions(ranked.prompts, ranked.completions, "featurize")
+    return ngram_features(ranked.prompts, ranked.completions, width_of(ranked), prompt_size, completion_size, orders)
+
+
+def ngram_features(
+    prompts: Sequence[str],
+    completions: Sequence[Sequence[str]],
+    width: int,
+    prompt_size: int,
+    completion_size: int,
+    orders: Sequence[int],
+) -> tuple[Float[np.ndarray, "prompt item feature"], Bool[np.ndarray, "prompt item"]]:
+    """Return vectors of completions and which items of `width` exist, as `featurize` does."""
+    shape = len(prompts), width
     features = np.zeros((*shape, prompt_size + completion_size), np.float32)
     mask = np.zeros(shape, bool)
-    for row, (prompt, completions) in enumerate(zip(ranked.prompts, ranked.completions, strict=True)):
+    for row, (prompt, items) in enumerate(zip(prompts, completions, strict=True)):
         shared = hashed_ngrams(prompt, size=prompt_size, orders=orders) / max(1, len(split_words(prompt))) ** 0.5
-        for item, completion in enumerate(completions):
+        for item, completion in enumerate(items):
             grams = hashed_ngrams(completion, size=completion_size, orders=orders) * COUNT_SCALE
             features[row, item] = np.concatenate([shared, grams])
-        mask[row, : len(completions)] = True
+        mask[row, : len(items)] = True
     return features, mask

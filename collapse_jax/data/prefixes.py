@@ -1,5 +1,6 @@
 """Rankings whose completions are prefixes of one text, as the paper's are: each text is tokenised and read once."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ from jaxtyping import Array, Bool, Int
 
 from collapse_jax.checks.annotations import checked
 from collapse_jax.data.blocks import PADDING
+from collapse_jax.data.preferences import Preferences, width_of
 from collapse_jax.data.ranking_sets import RankedPrompts, require_completions
 from collapse_jax.data.tokenizers import Tokenizer
 
@@ -28,7 +30,7 @@ class Prefixes(NamedTuple):
 
 @checked
 def tokenize_prefixes(
-    ranked: RankedPrompts, tokenizer: Tokenizer, length: int
+    ranked: RankedPrompts | Preferences, tokenizer: Tokenizer, length: int
 ) -> tuple[
     Int[np.ndarray, "prompt {length}"],
     Int[np.ndarray, " prompt"],
@@ -42,11 +44,23 @@ def tokenize_prefixes(
     longest, for a text that is longer than `length`, with the length needed, and if there is no prompt or one has no
     completion.
     """
-    require_completions(ranked, "tokenize")
+    require_completions(ranked.prompts, ranked.completions, "tokenize")
+    return prefix_rows(ranked.prompts, ranked.completions, width_of(ranked), tokenizer, length)
+
+
+def prefix_rows(
+    prompts: Sequence[str], completions: Sequence[Sequence[str]], width: int, tokenizer: Tokenizer, length: int
+) -> tuple[
+    Int[np.ndarray, "prompt token"],
+    Int[np.ndarray, " prompt"],
+    Int[np.ndarray, "prompt item"],
+    Bool[np.ndarray, "prompt item"],
+]:
+    """Return the fields of `Prefixes` and which items of `width` exist, as `tokenize_prefixes` does."""
     rows, starts, ends = [], [], []
-    for number, (prompt, completions) in enumerate(zip(ranked.prompts, ranked.completions, strict=True)):
+    for number, (prompt, texts) in enumerate(zip(prompts, completions, strict=True)):
         start = [*tokenizer.encode(prompt), tokenizer.end]
-        items = [tokenizer.encode(completion) for completion in completions]
+        items = [tokenizer.encode(text) for text in texts]
         longest = max(items, key=len)
         for item, tokens in enumerate(items):
             if not len(tokens) or (tokens != longest[: len(tokens)]).any():
@@ -61,12 +75,11 @@ def tokenize_prefixes(
     if max(needed) > length:
         worst = needed.index(max(needed))
         raise ValueError(
-            f"prompt {worst}, {ranked.prompts[worst]!r:.60}, has {needed[worst]} tokens with its longest completion; "
+            f"prompt {worst}, {prompts[worst]!r:.60}, has {needed[worst]} tokens with its longest completion; "
             f"length is {length}, and {needed[worst]} would do for all prompts"
         )
-    most = max(map(len, ends))
-    mask = np.array([np.arange(most) < len(items) for items in ends])
-    tokens, last = np.full((len(rows), length), PADDING, np.int32), np.zeros((len(rows), most), np.int32)
+    mask = np.array([np.arange(width) < len(items) for items in ends])
+    tokens, last = np.full((len(rows), length), PADDING, np.int32), np.zeros((len(rows), width), np.int32)
     for number, (row, places) in enumerate(zip(rows, ends, strict=True)):
         tokens[number, : len(row)], last[number, : len(places)] = row, places
     return tokens, np.array(starts, np.int32), last, mask

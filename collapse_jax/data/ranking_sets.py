@@ -1,6 +1,7 @@
 """Ranking sets: prompts with completions ranked by length, of an open-ended and a closed-ended type."""
 
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,12 +31,12 @@ class RankingSplits(NamedTuple):
     test: RankedPrompts
 
 
-def require_completions(ranked: RankedPrompts, purpose: str) -> None:
+def require_completions(prompts: Sequence[str], completions: Sequence[Sequence[str]], purpose: str) -> None:
     """Raise ValueError unless there is a prompt to `purpose`, and every prompt has a completion."""
-    if not ranked.prompts:
+    if not prompts:
         raise ValueError(f"there is no prompt to {purpose}")
-    if not all(ranked.completions):
-        raise ValueError(f"prompt {[bool(items) for items in ranked.completions].index(False)} has no completion")
+    if not all(completions):
+        raise ValueError(f"prompt {[bool(items) for items in completions].index(False)} has no completion")
 
 
 @checked

@@ -5,8 +5,9 @@ Both give every text back exactly. The id `end` stands for no text: it separates
 
 import functools
 import hashlib
+import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.data.passages import read_utf8
 from collapse_jax.io.files import write_atomically
+
+__all__ = ["Tokenizer", "byte_tokenizer", "load_bpe", "save_bpe", "train_bpe"]
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -109,6 +112,33 @@ def save_bpe(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
     if not tokenizer.content:
         raise ValueError(f"tokenizer {tokenizer.name} is no BPE, and has no tokenizer.json to save")
     write_atomically(Path(path), lambda temporary: temporary.write_text(tokenizer.content, encoding="utf-8"))
+
+
+def tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return what `load_tokenizer` makes a tokeniser of: the name of bytes, or the content of a BPE and its end token.
+
+    Of a tokeniser of somebody's own that is its name alone, which can't be loaded.
+    """
+    if not tokenizer.content:
+        return {"name": tokenizer.name}
+    added = json.loads(tokenizer.content)["added_tokens"]
+    (end,) = (token["content"] for token in added if token["id"] == tokenizer.end)
+    return {"name": tokenizer.name, "content": tokenizer.content, "end": end}
+
+
+def load_tokenizer(config: Any) -> Tokenizer:
+    """Return the tokeniser of a config; raises ValueError where it is none of this library's."""
+    texts = (
+        {key: value for key, value in config.items() if isinstance(value, str)} if isinstance(config, Mapping) else {}
+    )
+    if {"content", "end"} <= texts.keys():
+        return _from_content(texts["content"], texts["end"], "the tokenizer's content")
+    if texts.get("name") == byte_tokenizer().name:
+        return byte_tokenizer()
+    raise ValueError(
+        f"tokenizer is {config!r:.80}; it must be bytes, by name, or a BPE, by content and end: make a reader with the "
+        "tokenizer instead"
+    )
 
 
 def _from_content(content: str, end: str, where: str) -> Tokenizer:

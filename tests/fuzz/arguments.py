@@ -124,6 +124,10 @@ def _first(examples: Float[jax.Array, "n ..."]) -> Float[jax.Array, " n"]:
 def records() -> Mapping[Any, Any]:
     """Return values by the type of an argument, for those that take records of the library."""
     return {
+        cj.data.RankedPrompts: cj.data.RankedPrompts(
+            ["a", "b"], ["say", "tell"], np.array([0, 1]), [["one", "two"]] * 2
+        ),
+        cj.data.Reader: cj.data.ngram_reader(8, 8),
         cj.data.Tokenizer: cj.data.byte_tokenizer(),
         cj.generative.Family: cj.families.categorical(5),
         cj.generative.Regime: cj.REGIMES["accumulate"],

@@ -53,6 +53,8 @@ def readers() -> list[Reader]:
     images = b"\0\0\x08\x03" + struct.pack(">3I", 2, 2, 2) + bytes(8)
     other = "train-labels-idx1-ubyte"
     labels = b"\0\0\x08\x01" + struct.pack(">I", 2) + bytes([0, 1])
+    pairs = [{"prompt": f"say {i}", "chosen": words, "rejected": "no"} for i in range(3)]
+    table = ",".join(pairs[0]) + "".join(f"\n{','.join(pair.values())}" for pair in pairs)
     speech = "\n\n".join(f"NAME {i}:\n{words}" for i in range(3))
     by_hand = [
         Reader("text_files", "a.txt", cj.data.text_files, words.encode()),
@@ -64,6 +66,11 @@ def readers() -> list[Reader]:
         Reader("longform", "a.parquet", cj.data.longform, _parquet(rows)),
         Reader("read_instructions", "a.jsonl", cj.data.read_instructions, _lines([instruction])),
         Reader("read_templates", "a.jsonl", cj.data.read_templates, _lines(templates)),
+        Reader("read_preferences", "a.jsonl", cj.data.read_preferences, _lines(pairs)),
+        Reader("read_preferences", "a.json", cj.data.read_preferences, json.dumps(pairs).encode()),
+        Reader("read_preferences", "a.csv", cj.data.read_preferences, table.encode()),
+        Reader("read_preferences", "a.parquet", cj.data.read_preferences, _parquet(pairs)),
+        Reader("read_preferences", "a.jsonl.gz", cj.data.read_preferences, gzip.compress(_lines(pairs))),
         Reader("load_bpe", "tokenizer.json", cj.data.load_bpe, cj.data.train_bpe([words], 260).content.encode()),
         Reader("mnist", "train-images-idx3-ubyte", _mnist({other: labels}), images),
         Reader("mnist", "train-labels-idx1-ubyte", _mnist({"train-images-idx3-ubyte": images}), labels),

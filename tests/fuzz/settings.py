@@ -178,7 +178,7 @@ def data() -> Sequence[Probe]:
     passages = tuple(Passage(f"title {i % 5}", f"word{i} " * 120) for i in range(10))
     words = [" ".join(["word"] * 20)] * 3
     ranked = cj.data.RankedPrompts(["a", "b"], ["say", "tell"], np.array([0, 1]), [words, words])
-    whole = dict.fromkeys(("tokenizer", "ranked", "images"), st.sampled_from(STRANGE))
+    whole = dict.fromkeys(("tokenizer", "ranked", "preferences", "images"), st.sampled_from(STRANGE))
     images = cj.data.Images(np.zeros((6, 2, 2, 1), np.float32), np.array([0, 0, 0, 1, 1, 1]), ("a", "b"))
     groups = {"a": np.arange(9), "b": np.arange(9)}
     found = [
@@ -196,6 +196,10 @@ def data() -> Sequence[Probe]:
         of(cj.data.tokenize_prefixes, ranked=ranked, tokenizer=tokenizer, length=200),
         of(cj.data.featurize, ranked=ranked, prompt_size=8, completion_size=8, orders=(1, 2))._replace(
             words={"orders": ["order"], "prompt_size": ["size"], "completion_size": ["size"]}
+        ),
+        of(cj.data.split_prompts, preferences=ranked, test_share=0.5, seed=0),
+        of(cj.data.load_reader, config=cj.data.token_reader(tokenizer, 9).config)._replace(
+            words={"config": ["kind", "tokenizer", "length"]}
         ),
         of(cj.data.hashed_ngrams, text="one two", size=8, orders=(1, 2))._replace(words={"orders": ["order"]}),
         of(cj.data.minority, images=images, label=1, share=0.2, seed=0),
