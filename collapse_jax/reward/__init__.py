@@ -10,6 +10,7 @@ from collapse_jax.reward.loss import RankingData
 from collapse_jax.reward.metrics import separation, separation_by_pair
 from collapse_jax.reward.models import Model, mlp
 from collapse_jax.reward.rankings import Prefixes, Rankings, make_rankings
+from collapse_jax.reward.reading import as_rankings
 from collapse_jax.reward.schemes import Schemes, make_schemes
 from collapse_jax.reward.summary import summarize_rewards
 from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, make_training
@@ -29,6 +30,7 @@ __all__ = [
     "Training",
     "Utility",
     "adamw",
+    "as_rankings",
     "certified_gap",
     "choose",
     "closed_form",

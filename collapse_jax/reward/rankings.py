@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from collapse_jax.data.prefixes import Prefixes as Prefixes
+from collapse_jax.data.readers import Features
 
 Pairs = Literal["all", "chain", "star", "plackett_luce"]
 Labels = Literal["orders", "weighted", "graded"]
@@ -14,9 +15,6 @@ Weights = Float[np.ndarray, "item item"]
 PairLabels = Float[np.ndarray, "prompt item item"]
 
 _ROUNDING = 1e-6  # Of two shares in float32 that should add up to one.
-
-
-Features = Float[np.ndarray, "prompt item feature"] | Int[np.ndarray, "prompt item token"] | Prefixes
 
 
 class Rankings(NamedTuple):
