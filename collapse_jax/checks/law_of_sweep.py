@@ -57,7 +57,24 @@ def require_settings(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
                 f"{name} is for {setting} = {', '.join(map(str, known))}; the sweep has {missing[0]}: "
                 f"{_instead(name, setting, missing[0])}"
             )
+    _require_types(name, law, dataset)
     _require_schemes(name, law, dataset)
+
+
+def _require_types(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
+    """Raise ValueError for a law of types that were told beside a sweep of memberships, and the reverse.
+
+    The law says so in the coordinate `types`, the sweep in `trained_types`; without it types are told.
+    """
+    known, run = (
+        str(side[at].item()) if at in side.coords else "told"
+        for side, at in ((law, "types"), (dataset, "trained_types"))
+    )
+    if known != run:
+        raise ValueError(
+            f"{name} is for types = {known}; the sweep has {run}: "
+            + ("its laws are predict_mixed(rankings, schemes)" if run != "told" else "predict_rewards has its laws")
+        )
 
 
 def _require_schemes(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:

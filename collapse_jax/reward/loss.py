@@ -23,14 +23,22 @@ class RankingData(NamedTuple):
     types: Int[Array, " prompt"]
     wins: Float[Array, "prompt item item"] | None = None
     margins: Float[Array, "prompt item item"] | None = None
+    memberships: Float[Array, "prompt type"] | None = None
 
 
-def draw_batch(key: Key[Array, ""], data: RankingData, size: int) -> RankingData:
-    """Return `size` of the prompts at random, none twice, or all of them if there are no more."""
-    if size >= len(data.types):
+def draw_batch(
+    key: Key[Array, ""], data: RankingData, size: int, among: Int[Array, " place"] | None = None
+) -> RankingData:
+    """Return `size` of the prompts at random, none twice, or all of them if there are no more.
+
+    `among` are the places of the prompts to draw from, by default all.
+    """
+    places = len(data.types) if among is None else len(among)
+    if size >= places and among is None:
         return data
     # The largest of random numbers: sorting all of them, as `choice` does, took a third of a small model's step.
-    chosen = jax.lax.top_k(jax.random.uniform(key, data.types.shape), size)[1]
+    chosen = jax.lax.top_k(jax.random.uniform(key, (places,)), min(size, places))[1]
+    chosen = chosen if among is None else among[chosen]
     batch: RankingData = jax.tree.map(lambda leaf: leaf[chosen], data)
     return batch
 
@@ -48,20 +56,31 @@ def by_prompt(
     """Return (fn, rewards) -> fn(objective of the prompt, rewards of the prompt) for all prompts.
 
     With `both_sides`, as graded labels and Plackett-Luce need it, two-sided utilities are taken as they are at any gap,
-    and not continued by a tangent; so they are for raw logits, which are not `bounded`.
+    and not continued by a tangent; so they are for raw logits, which are not `bounded`. With memberships the objective
+    of a prompt is the mean of those under the types' utilities, weighted by its shares of the types.
     """
     whole = both_sides or not bounded or pairs == "plackett_luce"
 
-    def at(fn: Callable[..., Any], kind: Array, mask: Array, wins: Any, margins: Any, rewards: Array) -> Any:
-        own = jnp.asarray(row.branch)[kind], jnp.asarray(row.params)[kind]
-        utility = partial(apply_utility, branches, *own, both_sides=whole)
-        labels = {"wins": wins, "margins": margins}
-        return fn(
-            make_objective(utility, mask, pairs=pairs, centring=centring, bounded=bounded, **labels),
-            rewards,
-        )
+    def of_type(data: RankingData, branch: Array, params: Array) -> Objective:
+        utility = partial(apply_utility, branches, branch, params, both_sides=whole)
+        labels = {"wins": data.wins, "margins": data.margins}
+        return make_objective(utility, data.mask, pairs=pairs, centring=centring, bounded=bounded, **labels)
 
-    return lambda fn, rewards: jax.vmap(partial(at, fn))(data.types, data.mask, data.wins, data.margins, rewards)
+    def at(fn: Callable[..., Any], own: RankingData, rewards: Array) -> Any:
+        shares = own.memberships
+        if shares is None:
+            return fn(of_type(own, jnp.asarray(row.branch)[own.types], jnp.asarray(row.params)[own.types]), rewards)
+
+        def mixture(rewards: Float[Array, " item"]) -> Float[Array, ""]:
+            each = jax.vmap(lambda *kind: of_type(own, *kind)(rewards))(
+                jnp.asarray(row.branch), jnp.asarray(row.params)
+            )
+            # Not a product of matrices, which accelerators round to fewer digits.
+            return (shares * each).sum()
+
+        return fn(mixture, rewards)
+
+    return lambda fn, rewards: jax.vmap(partial(at, fn))(data._replace(features=None), rewards)
 
 
 def ranking_loss(

@@ -15,6 +15,7 @@ Weights = Float[np.ndarray, "item item"]
 PairLabels = Float[np.ndarray, "prompt item item"]
 
 _ROUNDING = 1e-6  # Of two shares in float32 that should add up to one.
+_SHARES = 1e-5  # The same of any number of them.
 
 
 class Rankings(NamedTuple):
@@ -22,7 +23,9 @@ class Rankings(NamedTuple):
 
     `mask` is true where there is a completion: prompts may have different numbers of them, the missing ones last.
     `types` index `type_names`, by which a prompt-aware objective chooses its utility: as many types as the data have,
-    under the names that they have there.
+    under the names that they have there. Where a type is not certain, `memberships` are the shares of each, which sum
+    to one: a prompt's objective is then the mean of those of the types, with these weights, and `types` only name the
+    prompt in records.
 
     Labels may say more than an order. `wins` has at [prompt, i, j] the weight, in [0, 1], of "i beats j": 1 and 0 for a
     pair in order, 1/2 both ways for a tie, a probability and its complement where there is one, and 0 both ways where
@@ -36,6 +39,7 @@ class Rankings(NamedTuple):
     type_names: tuple[str, ...] = ("all",)
     wins: PairLabels | None = None
     margins: PairLabels | None = None
+    memberships: Float[np.ndarray, "prompt type"] | None = None
 
 
 def make_rankings(
@@ -46,15 +50,17 @@ def make_rankings(
     *,
     wins: PairLabels | None = None,
     margins: PairLabels | None = None,
+    memberships: Float[np.ndarray, "prompt type"] | None = None,
 ) -> Rankings:
     """Return checked rankings; `type_names` names the types of prompts, one type unless it is given.
 
-    `wins` and `margins` say more of pairs than an order does, as in `Rankings`.
+    `wins` and `margins` say more of pairs than an order does, as in `Rankings`. `memberships` are the shares, in
+    [0, 1], that each type has in a prompt; `soft_types` makes them of what data tell.
 
     Raises ValueError for shapes or types that don't fit, no prompts, a non-finite feature, a prompt with fewer than two
     completions or with a gap between them, or a type outside `type_names`; for wins outside [0, 1], of which the two of
-    a pair add up to more than 1, of an item with itself or one that isn't there, or of no pair at all; and for negative
-    or infinite margins. It names the argument and the prompt.
+    a pair add up to more than 1, of an item with itself or one that isn't there, or of no pair at all; for negative or
+    infinite margins; and for memberships that aren't shares which sum to one. It names the argument and the prompt.
     """
     if not isinstance(type_names, tuple | list) or not all(isinstance(name, str) for name in type_names):
         raise ValueError(f"type_names is {type_names!r}; it must be a tuple of strings")
@@ -80,7 +86,26 @@ def make_rankings(
         wins = _checked_wins(wins, mask)
     if margins is not None:
         margins = _checked_margins(margins, mask)
-    return Rankings(features, mask, types.astype(np.int32), tuple(type_names), wins, margins)
+    if memberships is not None:
+        memberships = np.asarray(memberships)
+        require_memberships("memberships", memberships, (items[0], len(type_names)))
+    return Rankings(features, mask, types.astype(np.int32), tuple(type_names), wins, margins, memberships)
+
+
+def require_memberships(name: str, given: Float[np.ndarray, "... prompt type"], shape: tuple[int, int]) -> None:
+    """Raise ValueError unless all are rows of shares in [0, 1], which sum to one, of so many prompts and types."""
+    if given.shape[-2:] != shape or given.dtype.kind not in "fiu":
+        raise ValueError(f"{name} are {given.dtype}{given.shape}; expected shares {shape}, by prompt and type")
+    wrong = ~((given >= 0).all(-1) & (np.abs(given.sum(-1) - 1) <= _SHARES))
+    if wrong.any():
+        place = tuple(np.argwhere(wrong)[0])
+        raise ValueError(f"{name} of prompt {place[-1]} are {given[place]}; they must be shares >= 0 that sum to 1")
+
+
+def shares_of_types(rankings: Rankings) -> Float[np.ndarray, "prompt type"]:
+    """Return the memberships, or where there are none, those of the types: all of a prompt is of its own."""
+    own = np.eye(len(rankings.type_names))[rankings.types]
+    return own if rankings.memberships is None else np.asarray(rankings.memberships)
 
 
 def _checked_wins(given: Any, mask: Bool[np.ndarray, "prompt item"]) -> PairLabels:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Bool, Int, Key, PyTree
 
 from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import check_fields, checked
@@ -20,13 +20,23 @@ from collapse_jax.checks.unit_interval import outside
 from collapse_jax.checks.user_functions import call
 from collapse_jax.engine.axes import check_default_ranges
 from collapse_jax.engine.devices import spread
-from collapse_jax.engine.process import Hyper, Process
+from collapse_jax.engine.process import Axis, Hyper, Process
 from collapse_jax.nets.accumulation import Total, count_parts, mean_gradient
 from collapse_jax.reward.loss import RankingData, by_prompt, draw_batch, ranking_loss
 from collapse_jax.reward.metrics import ranking_accuracy
 from collapse_jax.reward.models import Model
 from collapse_jax.reward.prompt_objective import value_and_gap
-from collapse_jax.reward.rankings import Labels, Pairs, Prefixes, Rankings, labels_of, order_wins, pair_indices
+from collapse_jax.reward.rankings import (
+    Labels,
+    Pairs,
+    Prefixes,
+    Rankings,
+    labels_of,
+    order_wins,
+    pair_indices,
+    require_memberships,
+    shares_of_types,
+)
 from collapse_jax.reward.schemes import Schemes, resolve_rows, schemes_text
 from collapse_jax.reward.two_sided import require_for_labels
 from collapse_jax.reward.utilities import Choice
@@ -99,6 +109,7 @@ def make_training(
     test: Rankings | None = None,
     optimizer: Optimizer | None = None,
     hyper: Mapping[str, Any] = ADAMW_HYPER,
+    folds: Int[np.ndarray, "fold prompt"] | None = None,
 ) -> Process:
     """Return the process that trains `model` on `rankings`; a sweep runs every scheme unless it chooses.
 
@@ -110,18 +121,25 @@ def make_training(
     `prompt_items`, the number of a prompt's items): `rewards` (prompt, item; NaN where there is no item), and per
     prompt `objective` and its certified `gap` (means over pairs; the gap NaN for a utility that isn't concave, and for
     rewards outside [0, 1] or of a model that isn't bounded, where no certificate holds) and `accuracy`, the share of
-    pairs in order. The coordinates `trained_pairs`, `trained_schemes` (as text), `trained_centring` (unless swept) and
-    `trained_labels` (unless they are orders) say what laws must be for.
+    pairs in order. The coordinates `trained_pairs`, `trained_schemes` (as text), `trained_centring` (unless swept),
+    `trained_labels` (unless they are orders) and `trained_types` (where they are memberships) say what laws must be
+    for.
 
     Where rankings have wins or margins the objective is the mean of U(r_i - r_j - margin), weighted by the wins of i
     over j, and `accuracy` the share of wins that go to the larger reward. They are graded where a pair has wins both
     ways: utilities must then be two-sided, and are taken on both sides of gap 0 as they are.
 
+    Rankings with memberships bring an axis `memberships`, which a sweep varies by `cj.engine.Axis(values, labels)`,
+    the values (value, prompt, type) for all prompts, those of `test` last; rankings without any beside them are all of
+    their type. `folds` bring an axis `fold`: each member is trained on the prompts alone whose places its row has.
+
     Raises ValueError for a training plan or test rankings that don't fit, tokens outside the vocabulary of the model, a
-    learning rate, weight decay, clip or centring out of range, here or where a sweep varies them, for a name of `hyper`
-    that is a parameter of the schemes too, and for utilities or pairs that don't go with the labels.
+    learning rate, weight decay, clip or centring out of range, or memberships that don't sum to one, here or where a
+    sweep varies them, folds that aren't places of prompts, a name of `hyper` that is taken, and for utilities or pairs
+    that don't go with the labels.
     """
     _check(rankings, schemes, training, test)
+    _check_folds(folds, rankings, training)
     all_rankings = [rankings, *([test] if test else [])]
     for one in all_rankings:
         require_tokens(model, one)
@@ -130,6 +148,8 @@ def make_training(
     ranges = _RANGES if optimizer else _ADAMW_RANGES
     if twice := sorted(set(schemes.parameters) & set(hyper)):
         raise ValueError(f"hyper has {', '.join(twice)}, which is a parameter of the schemes' utilities too; rename it")
+    if taken := sorted({"memberships", "fold"} & set(hyper)):
+        raise ValueError(f"hyper has {taken[0]}, which rankings with memberships and folds bring; rename it")
     labels = strongest(all_rankings)
     require = partial(
         require_for_labels, labels=labels, pairs=training.pairs, deepest=max(map(largest_margin, all_rankings))
@@ -137,10 +157,16 @@ def make_training(
     for choices in schemes.choices.values():
         require(choices)
     train, everything = on_device(rankings, labels=labels), on_device(*all_rankings, labels=labels)
-    setting = _Setting(model, schemes, training, optimizer or adamw(training.steps), train, everything, labels)
+    own = len(train.types) if folds is None else folds.shape[1]
+    setting = _Setting(model, schemes, training, optimizer or adamw(training.steps), train, everything, labels, own)
     first = jax.tree.map(lambda leaf: leaf[0], schemes.axis.values)
     prompts = len(everything.types)
     hyper = {"utility": first, "centring": 0.0, **hyper, **schemes.parameters}
+    axes = {"utility": schemes.axis}
+    if everything.memberships is not None:
+        hyper["memberships"] = np.asarray(everything.memberships)
+    if folds is not None:
+        hyper["fold"], axes["fold"] = folds[0].astype(np.int32), Axis(folds.astype(np.int32))
     ranges = {name: bounds for name, bounds in ranges.items() if name in hyper and name not in schemes.parameters}
     check_default_ranges(hyper, ranges)
     return Process(
@@ -149,7 +175,7 @@ def make_training(
         num_steps=training.records,
         hyper=hyper,
         ranges=ranges,
-        axes={"utility": schemes.axis},
+        axes=axes,
         resolve=partial(_resolve, schemes, require),
         dims={"rewards": ("prompt", "item"), **dict.fromkeys(("objective", "gap", "accuracy"), ("prompt",))},
         coords={
@@ -162,13 +188,17 @@ def make_training(
             "trained_schemes": schemes_text(schemes),
             "trained_centring": float(hyper["centring"]),
             **({} if labels == "orders" else {"trained_labels": labels}),
+            **({} if everything.memberships is None else {"trained_types": "memberships"}),
         },
     )
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """What all members of a training share; `everything` holds the test rankings after those to train on."""
+    """What all members of a training share; `everything` holds the test rankings after those to train on.
+
+    Each member is trained on `own_prompts` of those.
+    """
 
     model: Model
     schemes: Schemes
@@ -177,6 +207,7 @@ class _Setting:
     train: RankingData
     everything: RankingData
     labels: Labels
+    own_prompts: int
 
     @property
     def objective(self) -> dict[str, Any]:
@@ -185,7 +216,7 @@ class _Setting:
 
     @property
     def batch_size(self) -> int:
-        return prompts_a_step(self.training, len(self.train.types))
+        return prompts_a_step(self.training, self.own_prompts)
 
     @property
     def steps_a_record(self) -> int:
@@ -218,9 +249,17 @@ def _loss(setting: _Setting, params: PyTree, hyper: Hyper, batch: RankingData) -
     return len(batch.types) * mean, len(batch.types)
 
 
+def _of_member(data: RankingData, hyper: Hyper) -> RankingData:
+    """Return the prompts with the memberships that a member has, where prompts have any: those to train on first."""
+    if data.memberships is None:
+        return data
+    return data._replace(memberships=hyper["memberships"][: len(data.types)])
+
+
 def _update(setting: _Setting, state: State, hyper: Hyper, part: int) -> State:
     key, batch_key = jax.random.split(state.key)
-    batch = spread(draw_batch(batch_key, setting.train, setting.batch_size))
+    train = _of_member(setting.train, hyper)
+    batch = spread(draw_batch(batch_key, train, setting.batch_size, hyper.get("fold")))
     parts = len(batch.types) // part
     slope = mean_gradient(lambda params, batch, _: _loss(setting, params, hyper, batch), state.params, batch, parts)
     updates, optimizer_state = setting.optimizer(hyper).update(slope, state.optimizer, state.params)
@@ -229,14 +268,14 @@ def _update(setting: _Setting, state: State, hyper: Hyper, part: int) -> State:
 
 def _record(setting: _Setting, params: PyTree, hyper: Hyper, part: int) -> dict[str, Array]:
     """Return what is recorded of all prompts, read so many at once as a step of training reads."""
-    everything, scheme = setting.everything, hyper["utility"]
+    everything, scheme = _of_member(setting.everything, hyper), hyper["utility"]
     rewards = jax.lax.map(partial(setting.model.apply, params), everything.features, batch_size=part)
     options = {**setting.objective, "centring": hyper["centring"], "bounded": setting.model.bounded}
     ordered = setting.labels == "orders" and setting.training.pairs != "plackett_luce"
     by_rewards = by_prompt(setting.schemes.branches, scheme, everything, **options)
     value, gap = by_rewards(partial(value_and_gap, ordered=ordered), rewards)
     recorded = jnp.where(everything.mask, rewards, jnp.nan)
-    certified = jnp.asarray(scheme.concave)[everything.types] & ~outside(recorded).any(1)
+    certified = _concave(jnp.asarray(scheme.concave), everything) & ~outside(recorded).any(1)
     return {
         "rewards": recorded,
         "objective": value,
@@ -245,8 +284,18 @@ def _record(setting: _Setting, params: PyTree, hyper: Hyper, part: int) -> dict[
     }
 
 
+def _concave(by_type: Bool[Array, " type"], data: RankingData) -> Bool[Array, " prompt"]:
+    """Return whether the utility of each prompt is concave: a mixture of concave ones is."""
+    if data.memberships is None:
+        return by_type[data.types]
+    return (by_type[None] | (data.memberships == 0)).all(1)
+
+
 def _resolve(schemes: Schemes, require: Callable[[Sequence[Choice]], None], hyper: Hyper) -> Hyper:
     """Return the hyperparameters with the utilities' own parameters written into the rows of the schemes."""
+    if "memberships" in hyper:
+        given = np.asarray(hyper["memberships"])
+        require_memberships("memberships", given, given.shape[-2:])
     values = {name: hyper[name] for name in schemes.parameters}
     others = {name: value for name, value in hyper.items() if name not in schemes.parameters}
     return {**others, "utility": resolve_rows(schemes, hyper["utility"], values, require)}
@@ -285,11 +334,15 @@ def on_device(*parts: Rankings, labels: Labels = "orders") -> RankingData:
         joined = np.concatenate(leaves)
         return jnp.asarray(joined, jnp.int32 if joined.dtype.kind == "i" else jnp.float32)
 
+    wins, margins = (None, None) if labels == "orders" else _pair_labels(parts)
+    soft = any(part.memberships is not None for part in parts)
     return RankingData(
         jax.tree.map(join, *(part.features for part in parts)),
         jnp.concatenate([jnp.asarray(part.mask) for part in parts]),
         jnp.concatenate([jnp.asarray(part.types) for part in parts]),
-        *([None] * 2 if labels == "orders" else _pair_labels(parts)),
+        wins,
+        margins,
+        join(*map(shares_of_types, parts)) if soft else None,
     )
 
 
@@ -311,6 +364,16 @@ def check_training(training: Training) -> None:
         if value is not None and value < 1:
             raise ValueError(f"training.{name} is {value}; it must be at least 1")
     pair_indices(2, training.pairs)
+
+
+def _check_folds(folds: np.ndarray | None, rankings: Rankings, training: Training) -> None:
+    """Raise ValueError for places of no prompt, places that repeat, and batches larger than a fold."""
+    if folds is None:
+        return
+    prompts = len(rankings.types)
+    if ((folds < 0) | (folds >= prompts)).any() or (np.diff(np.sort(folds, 1), axis=1) == 0).any():
+        raise ValueError(f"folds must have in each row places of prompts, from 0 to {prompts - 1}, none twice")
+    prompts_a_step(training, folds.shape[1])
 
 
 def prompts_a_step(training: Training, prompts: int) -> int:

@@ -25,7 +25,10 @@ from collapse_jax.reward.shape import Shape, examine
 
 COMMON = {"offset": 0.0, "min_gap": 0.0}
 # Of the laws that take parameters, and of the axes beside which parameters are swept.
-_RESERVED = ("utility", "schemes", "n_items", "pairs", "centring", "closed_form", "rewards", "type", "item", "seed")
+_RESERVED = (
+    *("utility", "schemes", "n_items", "pairs", "centring", "closed_form", "rewards", "type", "item", "seed"),
+    *("test", "tolerance", "memberships", "fold"),
+)
 
 Law = Callable[..., Any]
 """Maps a utility's parameters, by name, to the `LimitLaw` that it leads to, or to None where no formula covers them."""
