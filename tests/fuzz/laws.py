@@ -19,6 +19,7 @@ def probes() -> Sequence[Probe]:
     """Return the probes of all laws."""
     plan = cj.make_plan(cj.REGIMES["accumulate"], 3, 10)
     schemes = cj.make_schemes({"a": cj.choose(cj.UTILITIES["linear"])})
+    typed = cj.make_schemes({"a": {"open": cj.choose(cj.UTILITIES["quadratic"]), "closed": schemes.choices["a"][0]}})
     uniform = cj.limit_law(cj.UTILITIES["linear"])
     # Only this library makes these records: something else is put in their place, but their fields are left alone.
     whole = dict.fromkeys(("law", "schemes", "plan"), st.sampled_from(STRANGE))
@@ -53,6 +54,15 @@ def probes() -> Sequence[Probe]:
         of(laws.regression_replace, samples=23, dim=2, noise=1.0, generations=3)._replace(words={"dim": ["samples"]}),
         of(laws.replace_log_determinant, samples=10, dim=3, generations=2)._replace(words={"dim": ["samples"]}),
         of(cj.predict_rewards, schemes=schemes, n_items=3, pairs="all", centring=0.0)._replace(strategies=whole),
+        of(
+            cj.reward.predict_mixed,
+            rankings=np.tile([0.5, 0.5], (3, 1)),
+            schemes=typed,
+            n_items=3,
+            pairs="all",
+            centring=0.0,
+            tolerance=0.1,
+        )._replace(strategies={"schemes": whole["schemes"]}, words={"rankings": ["memberships"]}),
         of(cj.reward.limit_values, schemes=schemes)._replace(strategies=whole),
         of(cj.reward.wasserstein_to_limit, rewards=np.array([0.0, 1.0]), law=uniform, points=16)._replace(
             strategies=whole

@@ -64,17 +64,21 @@ def finite_law(
     >>> finite_law(UTILITIES["log"], 4)  # doctest: +ELLIPSIS
     FiniteLaw(rewards=[1.    , 0.7236, 0.2764, 0.    ], value=-0.6705991302, gap=...)
     """
-    program = RankingProgram(as_trained(utility, params), n_items, pairs, centring)
-    if pairs == "star":
+    return optimal_rewards(RankingProgram(as_trained(utility, params), n_items, pairs, centring))
+
+
+def optimal_rewards(program: RankingProgram) -> FiniteLaw:
+    """Return the law of a program, as `finite_law` describes it."""
+    if program.pairs == "star":
         # One item at 1 and the others at 0 is best for each pair by itself: gap 1, centred.
         return _two_points(program, ones=1, gap=0.0)
     if not program.trained.choice.shape.concave:
-        law = _two_points(program, ones=n_items // 2, gap=np.nan)
+        law = _two_points(program, ones=program.n_items // 2, gap=np.nan)
         gap = program.two_point_gap_bound(_slacks(law.rewards))
         if gap / program.n_pairs > _TOLERANCE * (1 + abs(law.value)):
             raise ValueError(
-                f"utility {program.trained.choice.label!r} is convex and centring is {centring:g}: two points are then "
-                "not known to be optimal, and nothing else is"
+                f"utility {program.trained.choice.label!r} is convex and centring is {program.centring:g}: two points "
+                "are then not known to be optimal, and nothing else is"
             )
         return law
     optimum = solve(program)
