@@ -1,14 +1,24 @@
 """Reward collapse: utilities, the laws they lead to, and populations of reward models that obey them."""
 
 from collapse_jax.reward import laws
+from collapse_jax.reward.cross_validation import held_out_scores, split_folds
 from collapse_jax.reward.encoders import prefix_encoder, text_encoder
 from collapse_jax.reward.laws.closed_forms import LimitLaw, closed_form
 from collapse_jax.reward.laws.finite_law import FiniteLaw, certified_gap, finite_law, objective
 from collapse_jax.reward.laws.limit_law import limit_law
+from collapse_jax.reward.laws.mixed_types import predict_mixed
 from collapse_jax.reward.laws.prediction import limit_values, predict_rewards, quantile_distance, wasserstein_to_limit
 from collapse_jax.reward.loss import RankingData
 from collapse_jax.reward.metrics import separation, separation_by_pair
 from collapse_jax.reward.models import Model, mlp
+from collapse_jax.reward.openness import (
+    closeness,
+    disagreement,
+    estimate_openness,
+    score_closeness,
+    soft_types,
+    tie_rate,
+)
 from collapse_jax.reward.rankings import Prefixes, Rankings, make_rankings
 from collapse_jax.reward.reading import as_rankings
 from collapse_jax.reward.schemes import Schemes, make_schemes
@@ -34,7 +44,11 @@ __all__ = [
     "certified_gap",
     "choose",
     "closed_form",
+    "closeness",
+    "disagreement",
+    "estimate_openness",
     "finite_law",
+    "held_out_scores",
     "laws",
     "limit_law",
     "limit_values",
@@ -43,13 +57,18 @@ __all__ = [
     "make_training",
     "mlp",
     "objective",
+    "predict_mixed",
     "predict_rewards",
     "prefix_encoder",
     "quantile_distance",
+    "score_closeness",
     "separation",
     "separation_by_pair",
+    "soft_types",
+    "split_folds",
     "summarize_rewards",
     "text_encoder",
+    "tie_rate",
     "utility",
     "wasserstein_to_limit",
 ]

@@ -39,6 +39,7 @@ LEFT_OUT: Mapping[str, str] = {
     "collapse_jax.generative.selections.learned.by_reward": "what curated, best_of and top_share, probed, are made by",
     "collapse_jax.loop.mitigations.compare_mitigations": "compiles sweeps; see tests/test_mitigations.py",
     "collapse_jax.plotting": "draws datasets that only sweeps and laws make",
+    "collapse_jax.reward.cross_validation.held_out_scores": "takes datasets that only sweeps make",
     "collapse_jax.reward.summary.summarize_rewards": "takes datasets that only sweeps and laws make",
     "collapse_jax.reward.utilities.utility": "see tests/fuzz/records.py",
     "collapse_jax.testing": "raises AssertionError for what is wrong; see tests/test_testing.py",

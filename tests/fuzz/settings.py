@@ -18,6 +18,7 @@ from tests.fuzz.values import STRANGE
 
 _FEATURES = np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(4, 3, 2)
 _MASK, _TYPES = np.ones((4, 3), bool), np.array([0, 1, 0, 1])
+_WINS = np.array([[[0.0, 0.7], [0.3, 0.0]], [[0.0, 0.5], [0.5, 0.0]]])
 
 
 def _regime(models: int, name: str) -> cj.generative.Regime:
@@ -143,6 +144,13 @@ def reward() -> Sequence[Probe]:
             cj.reward.prefix_encoder, vocabulary=5, architecture=cj.nets.Architecture(**sizes), link=jax.nn.sigmoid
         )._replace(words={"architecture": tuple(sizes)}),
         of(cj.nets.Architecture, **sizes),
+        of(cj.reward.split_folds, prompts=6, folds=3, seed=0)._replace(words={"folds": ["prompts"]}),
+        # NaN is what they say of a prompt that nobody compared.
+        of(cj.reward.disagreement, wins=_WINS, votes=3)._replace(may_be_nan=True),
+        of(cj.reward.tie_rate, wins=_WINS)._replace(may_be_nan=True),
+        of(cj.reward.closeness, strengths=_WINS)._replace(may_be_nan=True),
+        of(cj.reward.score_closeness, scores=_FEATURES[:, :, 0])._replace(may_be_nan=True),
+        of(cj.reward.estimate_openness, statistic=np.r_[np.linspace(0, 0.1, 8), np.linspace(0.9, 1, 8)]),
     ]
     return [*by_hand, *derived(cj.reward, [*by_hand, *laws.probes()])]
 
