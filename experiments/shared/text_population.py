@@ -49,7 +49,19 @@ def train_on_text(
     config: TextConfig, schemes: cj.reward.Schemes, directory: Path, axes: Mapping[str, Any] | None = None
 ) -> xr.Dataset:
     """Return the records of `schemes` x `axes` x seeds, resumed from `directory` where an earlier call was stopped."""
-    model, train, test = _read(config)
+    return train_on(config, *read_rankings(config), schemes, directory, axes)
+
+
+def train_on(
+    config: TextConfig,
+    model: cj.reward.Model,
+    train: cj.reward.Rankings,
+    test: cj.reward.Rankings,
+    schemes: cj.reward.Schemes,
+    directory: Path,
+    axes: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Return the same of given rankings."""
     process = cj.make_training(
         train,
         model,
@@ -62,7 +74,7 @@ def train_on_text(
     return cj.sweep(process, everything, **watched(config, directory / "sweep"))
 
 
-def _read(config: TextConfig) -> tuple[cj.reward.Model, cj.reward.Rankings, cj.reward.Rankings]:
+def read_rankings(config: TextConfig) -> tuple[cj.reward.Model, cj.reward.Rankings, cj.reward.Rankings]:
     """Return the model, and the rankings to train and to test it on, in the form that it reads."""
     source = read_source(TEXTS, config.source, config.path, config.data_dir)
     splits = cj.data.ranking_sets(source, data_dir=config.data_dir)
