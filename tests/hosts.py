@@ -4,7 +4,7 @@ import os
 import sys
 
 
-def main(port: str, count: str, rank: str, devices: str, directory: str, output: str, end_at: str) -> None:
+def main(port: str, count: str, rank: str, devices: str, directory: str, output: str, end_at: str, way: str) -> None:
     import jax
 
     jax.config.update("jax_num_cpu_devices", int(devices))
@@ -13,7 +13,7 @@ def main(port: str, count: str, rank: str, devices: str, directory: str, output:
 
     import numpy as np
 
-    from collapse_jax.engine import sweep
+    from collapse_jax.engine import sweep, train
     from collapse_jax.engine.checkpoint import Store
     from tests.test_sweep_damage import AXES, OPTIONS, make_wide
 
@@ -30,7 +30,12 @@ def main(port: str, count: str, rank: str, devices: str, directory: str, output:
 
     Store.save = ending
     try:
-        result = sweep(make_wide(), AXES, directory=directory, on_segment=enough, **OPTIONS)
+        options = {"directory": directory, "on_segment": enough, **OPTIONS}
+        if way == "train":
+            result, members = train(make_wide(), AXES, **options)
+            np.save(f"{output}-states-{rank}.npy", members.states)
+        else:
+            result = sweep(make_wide(), AXES, **options)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     np.savez(f"{output}-{rank}.npz", **{name: values.to_numpy() for name, values in result.items()})

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collapse_jax.engine import sweep
+from collapse_jax.engine import sweep, train
 from collapse_jax.io.results import load
 from tests.test_sweep_damage import AXES, OPTIONS, largest, make_wide, truncate
 
@@ -37,12 +37,12 @@ def environment(tmp_path_factory):
 def run(environment, tmp_path):
     """Return a function that runs a sweep over `count` processes and returns exit codes and what they wrote."""
 
-    def start(count, devices, *, end_at=0):
+    def start(count, devices, *, end_at=0, way="sweep"):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         script = Path(__file__).parent / "hosts.py"
-        arguments = [devices, tmp_path / "sweep", tmp_path / "result", end_at]
+        arguments = [devices, tmp_path / "sweep", tmp_path / "result", end_at, way]
         children = [
             subprocess.Popen(
                 [sys.executable, str(script), *map(str, (port, count, rank, *arguments))],
@@ -83,6 +83,23 @@ def test_two_processes_compute_and_return_the_same_each_its_part(run, tmp_path, 
         with np.load(tmp_path / "sweep" / "records" / f"segment-000003.{part}-of-2.npz") as archive:
             assert archive["members"].tolist() == members
             assert archive["record first"].shape == (len(members), 2)
+
+
+@pytest.mark.slow
+def test_two_processes_return_all_states_and_one_reads_what_they_kept(run, tmp_path, expected):
+    codes, told = run(2, 2, way="train")
+    assert codes == [0, 0], told
+    assert_results(tmp_path, expected, 2)
+    states = [np.load(tmp_path / f"result-states-{rank}.npy") for rank in range(2)]
+    np.testing.assert_array_equal(states[0], states[1])
+    np.testing.assert_array_equal(states[0][..., 0], expected["first"].isel(step=-1))
+    np.testing.assert_array_equal(states[0][..., -1], expected["last"].isel(step=-1))
+    kept = sorted((tmp_path / "sweep" / "finals").iterdir())
+    assert [path.name for path in kept] == ["chunk-000001.npz", "chunk-000002.npz"]
+    before = [path.stat().st_mtime_ns for path in kept]
+    found = train(make_wide(), AXES, directory=tmp_path / "sweep", **OPTIONS).members
+    np.testing.assert_array_equal(found.states, states[0])
+    assert [path.stat().st_mtime_ns for path in kept] == before
 
 
 @pytest.mark.slow

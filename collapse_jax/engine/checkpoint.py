@@ -1,7 +1,8 @@
 """The directory of a running sweep: what it computes, the records so far, and states to go on from.
 
 `sweep.json` says what is computed and in which layout; `records/` holds a segment's records, a file for each process,
-written before the segment's checkpoint; `checkpoints/` is Orbax's, in which each process writes the members it holds.
+written before the segment's checkpoint; `checkpoints/` is Orbax's, in which each process writes the members it holds;
+`finals/` holds the final states of a chunk, where they are asked for, written before the records of its last segment.
 A kill at any moment leaves complete files; whatever came after the last complete checkpoint is computed again, to the
 same bits. So is what was damaged: records and states carry checksums.
 """
@@ -18,13 +19,13 @@ from typing import Any
 
 import filelock
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
 from collapse_jax.checks import numbers
 from collapse_jax.engine import hosts
 from collapse_jax.engine.checksum import checksum
+from collapse_jax.engine.keys import as_keys, in_data, is_key
 from collapse_jax.engine.program import Compiled
 from collapse_jax.io.files import make_writable, write_atomically, write_json
 
@@ -42,6 +43,7 @@ class Store:
         """
         self._directory, self._config = directory.absolute(), config
         self._records, self._checkpoints = self._directory / "records", self._directory / "checkpoints"
+        self._finals = self._directory / "finals"
         self._lock = filelock.FileLock(self._directory / ".lock", timeout=0)
         # Imported with the first store, as most sweeps have none and it takes long.
         self._ocp = importlib.import_module("orbax.checkpoint")
@@ -103,7 +105,7 @@ class Store:
             warnings.warn(
                 f"the records {self._path(len(pieces) + 1)} are lost or damaged; they and what follows are computed "
                 "again",
-                stacklevel=5,
+                stacklevel=6,
             )
         return pieces[: hosts.lowest(len(pieces))]
 
@@ -149,6 +151,39 @@ class Store:
                 "it is kept: make room and run the same sweep again"
             ) from error
 
+    def save_final(self, number: int, state: PyTree) -> None:
+        """Keep the final states of chunk `number`, leaves (member, ...) on the host; the first process writes them."""
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                np.savez(file, allow_pickle=False, **_plain(state))
+
+        hosts.in_first(lambda: write_atomically(make_writable(self._finals) / _final_name(number), write))
+
+    def read_finals(self, state: PyTree, sizes: list[int], complete: int) -> list[PyTree]:
+        """Return the final states of each chunk from the first one on, up to the first that is missing or damaged.
+
+        Chunks are of so many members as `sizes` says, whose states are as `state`. Warns if the records of more chunks
+        are `complete`: these were swept without keeping states, or the file was lost, and are computed again.
+        """
+        found: list[PyTree] = []
+        while len(found) < len(sizes) and (final := self._final(len(found), state, sizes[len(found)])) is not None:
+            found.append(final)
+        if len(found) < complete:
+            warnings.warn(
+                f"the final states {self._finals / _final_name(len(found))} are missing or damaged, of a sweep whose "
+                "records are there; they and what follows are computed again",
+                stacklevel=6,
+            )
+        return found[: hosts.lowest(len(found))]
+
+    def _final(self, number: int, state: PyTree, members: int) -> PyTree | None:
+        try:
+            plain = _load(self._finals / _final_name(number))
+            return _of_final(plain, state, members)
+        except _DAMAGE:
+            return None
+
     def restore(self, first: int, last: int, program: Compiled, real: int) -> tuple[int, PyTree | None]:
         """Return the position to go on from and the state there: those of the newest undamaged checkpoint.
 
@@ -191,7 +226,7 @@ class Store:
         warnings.warn(
             f"the checkpoint {self._checkpoints / str(position)} is damaged ({fault or 'in another process'}); "
             "going on from one before it",
-            stacklevel=7,
+            stacklevel=8,
         )
         return None
 
@@ -270,16 +305,6 @@ def _remove_beyond(checkpoints: Path, position: int) -> None:
             shutil.rmtree(entry)
 
 
-def _is_key(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
-
-
-def _key_impl(keys: jax.ShapeDtypeStruct) -> Any:
-    found: list[Any] = []
-    jax.eval_shape(lambda given: found.append(jax.random.key_impl(given)), keys)
-    return found[0]
-
-
 def _name(i: int) -> str:
     return f"leaf-{i:04d}"
 
@@ -287,7 +312,7 @@ def _name(i: int) -> str:
 def _plain(state: PyTree) -> dict[str, Any]:
     """Return the leaves as Orbax takes them: keys as their data, no empty arrays."""
     return {
-        _name(i): jax.random.key_data(leaf) if isinstance(leaf, jax.Array) and _is_key(leaf) else leaf
+        _name(i): jax.random.key_data(leaf) if isinstance(leaf, jax.Array) and is_key(leaf) else leaf
         for i, leaf in enumerate(jax.tree.leaves(state))
         if leaf.size
     }
@@ -295,8 +320,27 @@ def _plain(state: PyTree) -> dict[str, Any]:
 
 def _as_stored(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     """Return the shape and type of a leaf in a checkpoint."""
-    stored = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+    stored = in_data(leaf)
     return jax.ShapeDtypeStruct(stored.shape, stored.dtype, sharding=leaf.sharding)
+
+
+def _final_name(number: int) -> str:
+    return f"chunk-{number + 1:06d}.npz"
+
+
+def _of_final(plain: dict[str, np.ndarray], state: PyTree, members: int) -> PyTree:
+    """Return the final states of so many members from a file's arrays; ValueError or KeyError if these don't fit."""
+
+    def leaf(i: int, one: jax.ShapeDtypeStruct) -> np.ndarray | jax.Array:
+        stored = in_data(one)
+        shape = (members, *stored.shape)
+        values = plain[_name(i)] if one.size else np.zeros(shape, stored.dtype)
+        # NumPy's files hold a type that is not its own, such as bfloat16, as bytes.
+        values = (values if values.dtype == stored.dtype else values.view(stored.dtype)).reshape(shape)
+        return as_keys(values, one) if is_key(one) else values
+
+    leaves, structure = jax.tree.flatten(state)
+    return jax.tree.unflatten(structure, [leaf(i, one) for i, one in enumerate(leaves)])
 
 
 def _forget_unfinished_reads() -> None:
@@ -318,7 +362,7 @@ def _typed(plain: dict[str, jax.Array], like: PyTree) -> PyTree:
     def leaf(i: int, one: jax.ShapeDtypeStruct) -> jax.Array:
         stored = _as_stored(one)
         data = plain[_name(i)] if one.size else hosts.put(np.zeros(stored.shape, stored.dtype), stored.sharding)
-        return jax.random.wrap_key_data(data, impl=_key_impl(one)) if _is_key(one) else data
+        return as_keys(data, one) if is_key(one) else data
 
     leaves, structure = jax.tree.flatten(like)
     return jax.tree.unflatten(structure, [leaf(i, one) for i, one in enumerate(leaves)])

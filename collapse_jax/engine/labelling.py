@@ -66,5 +66,5 @@ def report_diverged(population: Population, dataset: xr.Dataset) -> None:
         shown = "; ".join(f"{population.describe(int(m))} at step {int(diverged[m].argmax())}" for m in bad[:5])
         more = f" and {bad.size - 5} more" if bad.size > 5 else ""
         warnings.warn(
-            f"{bad.size} of {population.size} members are no longer finite, see `diverged`: {shown}{more}", stacklevel=4
+            f"{bad.size} of {population.size} members are no longer finite, see `diverged`: {shown}{more}", stacklevel=5
         )

@@ -30,7 +30,10 @@ class Process(NamedTuple):
     some, e.g. {"rewards": ("prompt", "item")}. `coords` are coordinates of the results along these axes and along
     `time`, the name of the axis of steps. `ranges` holds the lowest and the highest value allowed of hyperparameters
     that have such bounds. `watch(state)` returns the part of a state that is looked at, each step, to tell whether the
-    member has diverged: by default all of it.
+    member has diverged: by default all of it. `learned(state)` returns the part of a state that the member has learned,
+    its model without optimiser, source of randomness and examples: by default all of it. It picks and computes nothing,
+    so that it does the same to a state and to several with leading axes. Both belong to the process because whoever
+    makes the states alone knows what is where in them.
 
     `resolve(hyper)` makes of the hyperparameters that a sweep names those that `init` and `step` are called with, by
     default the same. It runs on the host before anything is compiled, for all members at once (NumPy leaves with a
@@ -49,3 +52,4 @@ class Process(NamedTuple):
     watch: Callable[[State], PyTree] | None = None
     axes: Mapping[str, Axis] = {}
     resolve: Callable[[Hyper], Hyper] | None = None
+    learned: Callable[[State], PyTree] | None = None

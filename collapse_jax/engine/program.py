@@ -58,16 +58,19 @@ class Program(NamedTuple):
     """A traced process: `compile(width)` makes it runnable for chunks of `width` members, `lower(width)` only lowers.
 
     `place_data()` puts the arrays that the process closes over on the devices, where they stay, and returns the bytes
-    that they take on each device. `member_bytes` is the least that a member needs on a device, `record_bytes` what each
-    of its steps adds to the results.
+    that they take on each device. `state` holds the shapes and types of one member's state. `member_bytes` is the least
+    that a member needs on a device, `record_bytes` what each of its steps adds to the results, and `state_bytes` what
+    its final state does, where that is kept.
     """
 
     lower: Callable[[int], Lowered]
     compile: Callable[[int], Compiled]
     place_data: Callable[[], int]
     records: dict[str, jax.ShapeDtypeStruct]
+    state: PyTree
     member_bytes: int
     record_bytes: int
+    state_bytes: int
     digest: str
 
 
@@ -143,8 +146,10 @@ def make_program(
         compile=lambda width: _compile(work, placed(), _lower(work, options, width), width),
         place_data=lambda: _bytes(list(placed().values())),
         records=dict(step.out[1]),
+        state=init.out,
         member_bytes=_state_bytes(work) + _bytes(hyper) + segment * record_bytes,
         record_bytes=record_bytes,
+        state_bytes=_bytes(init.out),
         digest=digest,
     )
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -15,6 +16,7 @@ from tqdm.std import tqdm
 from collapse_jax.engine import hosts
 from collapse_jax.engine.checkpoint import Store
 from collapse_jax.engine.devices import POPULATION
+from collapse_jax.engine.keys import as_keys, is_key
 from collapse_jax.engine.memory import capacity, gibibytes, is_out_of_memory, most_that_fit
 from collapse_jax.engine.program import Compiled, Program
 from collapse_jax.engine.stopping import deferred
@@ -50,6 +52,10 @@ class Layout(NamedTuple):
         """Return the number of segments of all chunks of so many members."""
         return self.segments * -(-self.members // chunk)
 
+    def sizes(self, chunk: int) -> list[int]:
+        """Return the number of members of each chunk of so many; the last one may have fewer."""
+        return [min(chunk, self.members - start) for start in range(0, self.members, chunk)]
+
     def width(self, chunk: int) -> int:
         """Return the number of members of a chunk, padded to the devices."""
         parts: int = self.mesh.shape[POPULATION]
@@ -69,10 +75,11 @@ Report: TypeAlias = Callable[[Place, Piece, bool], None]
 
 
 class Run(NamedTuple):
-    """The records of all segments of all chunks, and what they cost.
+    """The records of all segments of all chunks, what they cost, and their members' final states.
 
     `programs_compiled` and `memory` (bytes of a device) are those of this call; `calls` and the seconds also count the
-    earlier calls that ran to their end in the same directory.
+    earlier calls that ran to their end in the same directory. `finals` holds the states of each chunk, leaves (member,
+    ...) on the host, or is None where they weren't asked for.
     """
 
     pieces: list[Piece]
@@ -82,6 +89,7 @@ class Run(NamedTuple):
     run_seconds: float
     calls: int
     memory: dict[str, int]
+    finals: list[PyTree] | None = None
 
 
 def run_population(
@@ -90,11 +98,14 @@ def run_population(
     store: Store | None,
     *,
     max_members: int | None,
+    finals: bool,
     progress: bool,
     report: Report,
 ) -> Run:
     """Run every member, or what the store's directory doesn't hold yet; `report` is called for every segment.
 
+    With `finals` the final states come back too; they are kept in the directory, and where it has the records of a
+    chunk without them, the chunk goes on from its last checkpoint.
     Without `max_members`, chunks are those that the directory began with, or as large as the devices' memory allows.
     Raises MemoryError, naming `max_members` and what fits, where the memory is too small.
     """
@@ -102,19 +113,23 @@ def run_population(
     if max_members is not None:
         chunk = layout.chunk(max_members)
     pieces: list[Piece] = []
+    states: list[PyTree] | None = [] if finals else None
     if store and chunk:
         store.start(chunk)
         pieces = store.read(layout.total(chunk))
-        if len(pieces) == layout.total(chunk):
+        if finals:
+            states = store.read_finals(program.state, layout.sizes(chunk), len(pieces) // layout.segments)
+        if len(pieces) == layout.total(chunk) and (states is None or len(states) == len(layout.sizes(chunk))):
             _report_restored(layout, chunk, pieces, range(len(pieces)), report)
             compiling, running, calls = store.add_seconds(0.0, 0.0)
-            return Run(pieces, chunk, 0, compiling, running, calls, {})
-    results = layout.members * layout.steps * program.record_bytes
+            return Run(pieces, chunk, 0, compiling, running, calls, {}, states)
+    results = layout.members * (layout.steps * program.record_bytes + finals * program.state_bytes)
+    what = "records and final states" if finals else "records"
     silent = not (progress and hosts.is_first())
     with tqdm(total=layout.segments, unit="segment", disable=silent, desc="compiling") as bar:
         bar.refresh()
         begin = time.perf_counter()
-        chunk, compiled, count, memory = _compile(program, layout, chunk, results)
+        chunk, compiled, count, memory = _compile(program, layout, chunk, results, what)
         compile_seconds = time.perf_counter() - begin
         if store:
             store.start(chunk)
@@ -123,7 +138,7 @@ def run_population(
         bar.set_description(f"{layout.members} members")
         begin = time.perf_counter()
         try:
-            _advance(compiled, layout, chunk, store, pieces, bar, report)
+            _advance(compiled, layout, chunk, store, pieces, states, bar, report)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -132,15 +147,16 @@ def run_population(
     calls = 1
     if store:
         compile_seconds, run_seconds, calls = store.add_seconds(compile_seconds, run_seconds)
-    return Run(pieces, chunk, count, compile_seconds, run_seconds, calls, memory)
+    return Run(pieces, chunk, count, compile_seconds, run_seconds, calls, memory, states)
 
 
 def _compile(
-    program: Program, layout: Layout, chunk: int | None, results: int
+    program: Program, layout: Layout, chunk: int | None, results: int, what: str
 ) -> tuple[int, Compiled, int, dict[str, int]]:
     """Return the chunk, its program, how many programs were compiled, and the memory that the program needs.
 
-    The chunk is the one given, or the largest that fits. `results` are the bytes that all records take on the host.
+    The chunk is the one given, or the largest that fits. `results` are the bytes that all records take on the host, or
+    `what` else is kept there.
     """
     parts = layout.mesh.shape[POPULATION]
     data = _place_data(program)
@@ -148,7 +164,7 @@ def _compile(
     free += data  # what is there already needs no room, and is part of what a program needs
     if total <= 0:
         raise MemoryError(
-            f"the records of {layout.members} members take {gibibytes(results)}, more than the host has: record less, "
+            f"the {what} of {layout.members} members take {gibibytes(results)}, more than the host has: record less, "
             "or fewer steps"
         )
     trials = _Trials(program, parts)
@@ -251,19 +267,23 @@ def _advance(
     chunk: int,
     store: Store | None,
     pieces: list[Piece],
+    finals: list[PyTree] | None,
     bar: tqdm,
     report: Report,
 ) -> None:
-    """Append the records of every segment that is missing to `pieces`, and report all segments in order."""
+    """Append the records of every segment that is missing to `pieces`, and report all segments in order.
+
+    The final states of every chunk that is missing are appended to `finals`, unless it is None.
+    """
     for number, start in enumerate(range(0, layout.members, chunk)):
         first, end = number * layout.segments, (number + 1) * layout.segments
-        if len(pieces) >= end:
+        if len(pieces) >= end and (finals is None or len(finals) > number):
             _report_restored(layout, chunk, pieces, range(first, end), report)
             continue
         members = np.minimum(np.arange(start, start + program.width), layout.members - 1)
         real = min(chunk, layout.members - start)
         hyper, seeds = program.place(members)
-        position, state = store.restore(first, len(pieces), program, real) if store else (first, None)
+        position, state = store.restore(first, min(len(pieces), end), program, real) if store else (first, None)
         if state is None:
             state = program.init(hyper, seeds)
         elif real < program.width:
@@ -271,6 +291,8 @@ def _advance(
             # take: they get states that `init` makes.
             state = _fill(state, program.init(hyper, seeds), real)
         del pieces[position:]
+        if finals is not None:
+            del finals[number:]
         _report_restored(layout, chunk, pieces, range(first, position), report)
         bar.n = position
         bar.refresh()
@@ -279,6 +301,11 @@ def _advance(
                 state, records, finite = program.advance(state, hyper, (done - 1 - first) * layout.segment)
                 piece = {name: hosts.whole(values)[:real] for name, values in records.items()}
                 piece["diverged"] = ~hosts.whole(finite)[:real]
+                if finals is not None and done == end:
+                    finals.append(jax.tree.map(partial(_on_host, real), state))
+                    if store:
+                        # Before the records of the segment: where these are, the states are there too.
+                        store.save_final(number, finals[-1])
                 if store:
                     own = hosts.own_rows(finite)
                     own = own[own < real]
@@ -289,6 +316,13 @@ def _advance(
                 bar.update()
                 report(Place(done, layout.total(chunk), start), piece, False)
                 stop()
+
+
+def _on_host(real: int, leaf: jax.Array) -> np.ndarray | jax.Array:
+    """Return the first `real` rows of an array that is spread over devices, on the host; of keys, as keys."""
+    if is_key(leaf):
+        return as_keys(hosts.whole(jax.random.key_data(leaf))[:real], leaf)
+    return hosts.whole(leaf)[:real]
 
 
 @jax.jit

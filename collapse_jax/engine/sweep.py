@@ -6,16 +6,19 @@ import json
 import platform
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import xarray as xr
 from jax.sharding import Mesh
+from jaxtyping import PyTree
 
 from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
+from collapse_jax.checks.user_functions import call
 from collapse_jax.engine.axes import Population, make_population
 from collapse_jax.engine.checkpoint import Store
 from collapse_jax.engine.compiler import compiler_options
@@ -28,6 +31,26 @@ from collapse_jax.engine.watching import OnSegment, make_report
 
 _SEGMENTS = 20
 _TUNED = ".tuned"  # hidden, as it is there before `sweep.json`
+
+
+class Options(NamedTuple):
+    """The options of `sweep`, which say how it runs."""
+
+    directory: str | Path | None
+    mesh: Mesh | None
+    segment: int | None
+    max_members: int | None
+    vmap_members: int | None
+    progress: bool
+    on_segment: OnSegment | None
+
+
+class Swept(NamedTuple):
+    """What a sweep comes to: labelled records, the population, and the final states of each chunk if asked for."""
+
+    records: xr.Dataset
+    population: Population
+    finals: list[PyTree] | None
 
 
 @checked
@@ -77,6 +100,22 @@ def sweep(
     MemoryError, naming what fits, for a population that the devices can't hold. Warns of members that diverged, and of
     damaged files, whose content is computed again.
     """
+    options = Options(
+        directory=directory,
+        mesh=mesh,
+        segment=segment,
+        max_members=max_members,
+        vmap_members=vmap_members,
+        progress=progress,
+        on_segment=on_segment,
+    )
+    return run_sweep(process, axes, options, finals=False).records
+
+
+def run_sweep(process: Process, axes: Mapping[str, Any], options: Options, *, finals: bool) -> Swept:
+    """Return what a sweep with the options of `sweep` comes to, with its members' final states if `finals`."""
+    directory, mesh, segment = options.directory, options.mesh, options.segment
+    max_members, vmap_members = options.max_members, options.vmap_members
     for name, value in (("segment", segment), ("max_members", max_members), ("vmap_members", vmap_members)):
         if value is not None:
             numbers.whole(name, value, 1)
@@ -90,11 +129,14 @@ def sweep(
     if vmap_members is None and mesh.devices.flat[0].platform == "cpu":
         vmap_members = 1
     tuned = Path(directory).absolute() / _TUNED if directory is not None else None
-    options = compiler_options(mesh.devices.flat[0].platform, tuned)
-    program = make_program(process, population, mesh=mesh, segment=segment, vmap_members=vmap_members, options=options)
+    compiler = compiler_options(mesh.devices.flat[0].platform, tuned)
+    program = make_program(process, population, mesh=mesh, segment=segment, vmap_members=vmap_members, options=compiler)
     check_coords(process, population, program.records)
+    if finals and process.learned is not None:
+        # Before the run: what is wrong with it would else be said when the work is done.
+        jax.eval_shape(partial(call, "learned of the process", process.learned), program.state)
     layout = Layout(population.size, process.num_steps, segment, mesh)
-    report = make_report(process, population, layout, on_segment)
+    report = make_report(process, population, layout, options.on_segment)
     config = {
         "axes": {name: labels.tolist() for name, labels in population.labels.items()},
         "steps": process.num_steps,
@@ -107,7 +149,15 @@ def sweep(
     }
     store = Store(Path(directory), config) if directory is not None else None
     try:
-        run = run_population(program, layout, store, max_members=max_members, progress=progress, report=report)
+        run = run_population(
+            program,
+            layout,
+            store,
+            max_members=max_members,
+            finals=finals,
+            progress=options.progress,
+            report=report,
+        )
     finally:
         if store:
             store.close()
@@ -117,7 +167,7 @@ def sweep(
         "provenance": json.dumps(_provenance(run, layout, vmap_members)),
     }
     report_diverged(population, dataset)
-    return dataset
+    return Swept(dataset, population, run.finals)
 
 
 def _default_segment(steps: int) -> int:

@@ -177,6 +177,7 @@ def make_training(
         ranges=ranges,
         axes=axes,
         resolve=partial(_resolve, schemes, require),
+        learned=lambda state: state.params,
         dims={"rewards": ("prompt", "item"), **dict.fromkeys(("objective", "gap", "accuracy"), ("prompt",))},
         coords={
             "step": setting.steps_a_record * np.arange(1, training.records + 1),

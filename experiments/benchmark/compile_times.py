@@ -21,6 +21,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from collapse_jax.engine import run
 from collapse_jax.engine.program import Compiled
@@ -116,6 +117,7 @@ def _first_segments(
     chunk: int,
     store: object,
     pieces: list[run.Piece],
+    finals: list[PyTree] | None,
     bar: object,
     report: object,
 ) -> None:
@@ -123,10 +125,12 @@ def _first_segments(
     for start in range(0, layout.members, chunk):
         members = np.minimum(np.arange(start, start + program.width), layout.members - 1)
         hyper, seeds = program.place(members)
-        _, records, finite = program.advance(program.init(hyper, seeds), hyper, 0)
+        state, records, finite = program.advance(program.init(hyper, seeds), hyper, 0)
         piece = {name: np.asarray(values) for name, values in (records | {"diverged": ~finite}).items()}
         real = {name: values[: min(chunk, layout.members - start)] for name, values in piece.items()}
         pieces += [real] * layout.segments
+        if finals is not None:
+            finals.append(jax.tree.map(lambda leaf: leaf[: len(real["diverged"])], state))  # noqa: B023 - called here
 
 
 if __name__ == "__main__":

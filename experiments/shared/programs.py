@@ -20,7 +20,9 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
+from collapse_jax.engine.keys import as_keys, in_data, is_key
 from collapse_jax.engine.program import Program
 from collapse_jax.engine.run import Layout, Run
 
@@ -33,7 +35,18 @@ def zeros(program: Program, layout: Layout) -> Run:
     """Return the records of a sweep that did not run: zeros in the right shapes."""
     shapes = program.records | {"diverged": jax.ShapeDtypeStruct((), np.bool_)}
     piece = {n: np.zeros((layout.members, layout.segment, *s.shape), s.dtype) for n, s in shapes.items()}
-    return Run([piece] * layout.segments, layout.members, 0, 0.0, 0.0, 1, {})
+    return Run([piece] * layout.segments, layout.members, 0, 0.0, 0.0, 1, {}, [_states(program, layout.members)])
+
+
+def _states(program: Program, members: int) -> PyTree:
+    """Return states of zeros, (member, ...), in the right shapes."""
+
+    def leaf(one: jax.ShapeDtypeStruct) -> np.ndarray | jax.Array:
+        held = in_data(one)
+        values = np.zeros((members, *held.shape), held.dtype)
+        return as_keys(values, one) if is_key(one) else values
+
+    return jax.tree.map(leaf, program.state)
 
 
 @contextlib.contextmanager

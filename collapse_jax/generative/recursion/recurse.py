@@ -118,7 +118,13 @@ def make_recursion(
         process = _process_by_examples(setting, hyper, measure, inspect, dims)
     generations = {"generation": np.arange(1, plan.generations + 1)}
     return process._replace(
-        hyper=hyper, coords={**generations, **(coords or {})}, axes=axes, time="generation", ranges=ranges
+        hyper=hyper,
+        coords={**generations, **(coords or {})},
+        axes=axes,
+        time="generation",
+        ranges=ranges,
+        # The models of the last generation, before decoding; both kinds of lineage have them under this name.
+        learned=lambda state: state.params,
     )
 
 
