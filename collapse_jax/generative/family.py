@@ -230,6 +230,8 @@ class Family(NamedTuple):
     What else a family can do is None where it can't: `log_prob`, `moments`, `respond` and `embed`; `tokens`, for
     sequences of tokens; `statistics`, for the recursion without examples; `matching`, where a fit has the moments of
     its examples, whatever the parameters it starts from, so that recursions have the law of `predict_moments`.
+
+    `config` is JSON by which a saved model's family is made again, see `rebuildable`: None for one of your own.
     """
 
     name: str
@@ -248,6 +250,7 @@ class Family(NamedTuple):
     truth: Params | Draw | None = None
     source: str = ""
     matching: MomentMatching | None = None
+    config: Mapping[str, Any] | None = None
 
 
 def exact_family(family: Family) -> Family:

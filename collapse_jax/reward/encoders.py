@@ -1,5 +1,8 @@
 """Reward models that read text: transformers with a scalar head, in the place of an MLP on features."""
 
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
@@ -8,7 +11,7 @@ from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.nets.transformer import Architecture, make_transformer
 from collapse_jax.numerics.indexing import lookup
-from collapse_jax.reward.models import Link, Model, linked
+from collapse_jax.reward.models import Link, Model, link_config, linked
 from collapse_jax.reward.rankings import Prefixes
 
 _SIZES = Architecture(positions="learned")
@@ -37,7 +40,8 @@ def text_encoder(vocabulary: int, *, architecture: Architecture = _SIZES, link: 
         mean = (hidden * there[:, :, None]).sum(axis=1) / jnp.maximum(there.sum(axis=1), 1)[:, None]
         return linked(link, _head(params, mean)).reshape(features.shape[:-1])
 
-    return Model(init, apply, vocabulary, bounded=link is not None)
+    config = _config("text_encoder", vocabulary, architecture, link)
+    return Model(init, apply, vocabulary, bounded=link is not None, config=config)
 
 
 @checked
@@ -71,7 +75,13 @@ def prefix_encoder(
         ends = jax.vmap(lookup)(hidden, last)
         return linked(link, _head(params, ends)).reshape(features.last.shape)
 
-    return Model(init, apply, vocabulary, bounded=link is not None)
+    config = _config("prefix_encoder", vocabulary, architecture, link)
+    return Model(init, apply, vocabulary, bounded=link is not None, config=config)
+
+
+def _config(kind: str, vocabulary: int, architecture: Architecture, link: Link | None) -> dict[str, Any]:
+    sizes = dataclasses.asdict(architecture)
+    return {"kind": kind, "vocabulary": int(vocabulary), "architecture": sizes, "link": link_config(link)}
 
 
 def _init(key: Key[Array, ""], architecture: Architecture, vocabulary: int, length: int) -> PyTree:

@@ -1,7 +1,7 @@
 """Reward models: pure functions from the features of completions to rewards in [0, 1]."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol, cast, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -44,12 +44,32 @@ class Model(NamedTuple):
 
     A model that is not `bounded` gives raw logits, any numbers, as Bradley-Terry trainers have them. Utilities that are
     two-sided are then taken as they are, at any gap, and centring draws (better + worse) to 0 instead of to 1.
+
+    `config` is JSON, kind and sizes, by which a saved model of this library is built again: None for one of your own.
     """
 
     init: Init
     apply: Apply
     vocabulary: int | None = None
     bounded: bool = True
+    config: Mapping[str, Any] | None = None
+
+
+LINKS: Mapping[str, Link] = {"sigmoid": jax.nn.sigmoid}
+"""The links that a saved model is built with again, by name."""
+
+
+def link_config(link: Link | None) -> str | dict[str, str] | None:
+    """Return a link as JSON: its name where it is one of `LINKS`, None for none, else its own, under "function".
+
+    >>> link_config(jax.nn.sigmoid)
+    'sigmoid'
+    """
+    if link is None:
+        return None
+    known = next((name for name, one in LINKS.items() if one is link), None)
+    called = getattr(link, "__qualname__", type(link).__qualname__)
+    return known or {"function": f"{getattr(link, '__module__', '?')}.{called}"}
 
 
 @checked
@@ -75,7 +95,8 @@ def mlp(hidden: Sequence[int] = (128,), *, link: Link | None = jax.nn.sigmoid) -
     def apply(params: PyTree, features: Array) -> Array:
         return cast(Array, module.apply(params, features))
 
-    return Model(module.init, apply, bounded=link is not None)
+    config = {"kind": "mlp", "hidden": [int(width) for width in hidden], "link": link_config(link)}
+    return Model(module.init, apply, bounded=link is not None, config=config)
 
 
 def linked(link: Link | None, scores: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

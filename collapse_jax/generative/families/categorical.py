@@ -9,6 +9,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.draws.multinomial import draw_frequencies
 from collapse_jax.generative.family import FAMILIES, Family, MomentMatching, Moments, Statistics, Tokens, exact_family
+from collapse_jax.generative.rebuilding import rebuildable
 from collapse_jax.numerics.indexing import segment_sum
 
 __all__ = ["categorical", "zipf"]
@@ -17,6 +18,7 @@ _UNITS = 2**30
 
 
 @checked
+@rebuildable
 def categorical(vocabulary: int = 100, *, exponent: float = 1.5) -> Family:
     """Return the family of categorical distributions over `vocabulary` tokens; examples are (n,) whole numbers.
 

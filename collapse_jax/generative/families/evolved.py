@@ -16,6 +16,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.family import Draw, Examples, Family, Params
+from collapse_jax.generative.rebuilding import rebuildable
 
 __all__ = ["evolved"]
 
@@ -33,6 +34,7 @@ class Pool(NamedTuple):
 
 
 @checked
+@rebuildable
 def evolved(
     deepen: Operator,
     broaden: Operator,

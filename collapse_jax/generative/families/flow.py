@@ -25,6 +25,7 @@ from collapse_jax.generative.families.image_classes import (
 )
 from collapse_jax.generative.family import Draw, Family, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
+from collapse_jax.generative.rebuilding import rebuildable
 from collapse_jax.nets.accumulation import Total
 
 __all__ = ["Flow", "flow"]
@@ -45,6 +46,7 @@ class Flow(NamedTuple):
 
 
 @checked
+@rebuildable
 def flow(
     shape: Sequence[int] = (8, 8, 1),
     classes: int = 10,

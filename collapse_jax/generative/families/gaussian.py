@@ -11,6 +11,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.draws.chi_square import draw_chi_square
 from collapse_jax.generative.family import FAMILIES, Family, MomentMatching, Moments, Statistics, exact_family
+from collapse_jax.generative.rebuilding import rebuildable
 
 __all__ = ["gaussian"]
 
@@ -33,6 +34,7 @@ class GaussianStatistics(NamedTuple):
 
 
 @checked
+@rebuildable
 def gaussian(d: int = 1, *, unbiased: bool = False) -> Family:
     """Return the family of Gaussians in d dimensions, with full covariance.
 

@@ -12,6 +12,7 @@ from collapse_jax.generative.decoding import of_probabilities
 from collapse_jax.generative.draws.multinomial import draw_frequencies
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.family import FAMILIES, Family, MomentMatching, Moments, Statistics, exact_family
+from collapse_jax.generative.rebuilding import rebuildable
 from collapse_jax.numerics.indexing import segment_sum
 
 _EDGE = 8.0 * float(np.finfo(np.float32).eps)
@@ -19,6 +20,7 @@ _NARROWEST = 1e-4
 
 
 @checked
+@rebuildable
 def histogram(low: float = -4.0, high: float = 4.0, bins: int = 64) -> Family:
     """Return the family of histograms with equal bins from `low` to `high`; examples are (n, 1).
 

@@ -13,6 +13,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Scalar
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.family import FAMILIES, Family, MomentMatching, Moments, exact_family
+from collapse_jax.generative.rebuilding import rebuildable
 
 __all__ = ["ecdf", "kde"]
 
@@ -38,6 +39,7 @@ class KDE(NamedTuple):
 
 
 @checked
+@rebuildable
 def kde(d: int = 1, *, bandwidth: str | float = "scott", kernel: str = "gaussian") -> Family:
     """Return the family of kernel density estimates in d dimensions; examples are (n, d).
 
@@ -123,6 +125,7 @@ def _of_known_variance(family: Family, variance: float) -> Family:
 
 
 @checked
+@rebuildable
 def ecdf(d: int = 1) -> Family:
     """Return the family of empirical distributions in d dimensions: what it emits is a bootstrap sample.
 

@@ -14,6 +14,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.family import Draw, Family, Fit, Params, Tokens
 from collapse_jax.generative.fitting import Fitting, make_fit
+from collapse_jax.generative.rebuilding import rebuildable
 from collapse_jax.generative.text.reading import Reader, make_reader
 from collapse_jax.generative.text.writing import Rules, beam_search, in_batches, write
 from collapse_jax.nets.accumulation import Total
@@ -28,6 +29,7 @@ class LanguageModel(NamedTuple):
 
 
 @checked
+@rebuildable
 def language_model(
     vocabulary: int = 257,
     length: int = 64,

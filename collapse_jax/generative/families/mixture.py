@@ -13,6 +13,7 @@ from collapse_jax.generative.decoding import Decoding
 from collapse_jax.generative.families.categorical import draw_tokens
 from collapse_jax.generative.families.gaussian import root
 from collapse_jax.generative.family import FAMILIES, Family, MomentMatching, Moments, exact_family
+from collapse_jax.generative.rebuilding import rebuildable
 
 __all__ = ["mixture"]
 
@@ -29,6 +30,7 @@ class Mixture(NamedTuple):
 
 
 @checked
+@rebuildable
 def mixture(components: int = 3, d: int = 2, *, steps: int = 20, floor: float = 1e-6) -> Family:
     """Return the family of mixtures of Gaussians in d dimensions; examples are (n, d).
 

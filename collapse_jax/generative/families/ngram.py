@@ -13,6 +13,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding, of_probabilities
 from collapse_jax.generative.families.categorical import draw_tokens, zipf
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Tokens, exact_family
+from collapse_jax.generative.rebuilding import rebuildable
 from collapse_jax.numerics.indexing import segment_sum
 
 __all__ = ["ngram"]
@@ -32,6 +33,7 @@ class NGram(NamedTuple):
 
 
 @checked
+@rebuildable
 def ngram(
     vocabulary: int = 16, order: int = 2, *, length: int = 32, exponent: float = 1.0, prompt: int | None = None
 ) -> Family:

@@ -11,6 +11,7 @@ from collapse_jax.checks import numbers
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.families.gaussian import bartlett
 from collapse_jax.generative.family import FAMILIES, Family, Moments, Statistics, exact_family
+from collapse_jax.generative.rebuilding import rebuildable
 
 __all__ = ["logistic", "regression"]
 
@@ -26,6 +27,7 @@ class RegressionStatistics(NamedTuple):
 
 
 @checked
+@rebuildable
 def regression(d: int = 10, *, noise: float = 1.0, ridge: float = 0.0) -> Family:
     """Return the family of linear models y = x·w + noise ε in d dimensions, ε and what it emits for x standard normal.
 
@@ -94,6 +96,7 @@ def regression(d: int = 10, *, noise: float = 1.0, ridge: float = 0.0) -> Family
 
 
 @checked
+@rebuildable
 def logistic(d: int = 10, *, steps: int = 10, ridge: float = 1e-4) -> Family:
     """Return the family of logistic models P(y = 1) = 1/(1 + exp(-x·w)) in d dimensions, emitted x standard normal.
 

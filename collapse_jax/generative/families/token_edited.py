@@ -9,6 +9,7 @@ from jaxtyping import Array, Int, Key
 from collapse_jax.checks.annotations import checked
 from collapse_jax.generative.decoding import Decoding, Scalar
 from collapse_jax.generative.family import Family, Params
+from collapse_jax.generative.rebuilding import rebuildable
 
 _BATCH = 64
 
@@ -21,6 +22,7 @@ class Edited(NamedTuple):
 
 
 @checked
+@rebuildable
 def token_edited(family: Family, *, threshold: float = 0.99) -> Family:
     """Return a family of sequences of tokens as it is, but one that answers given sequences by editing them.
 

@@ -25,6 +25,7 @@ from collapse_jax.generative.families.image_classes import (
 )
 from collapse_jax.generative.family import Draw, Family, Params
 from collapse_jax.generative.fitting import Fitting, make_fit
+from collapse_jax.generative.rebuilding import rebuildable
 from collapse_jax.nets.accumulation import Total
 
 # Draws of the latent variable behind each number that `log_prob` returns.
@@ -42,6 +43,7 @@ class VAE(NamedTuple):
 
 
 @checked
+@rebuildable
 def vae(
     shape: Sequence[int] = (8, 8, 1),
     classes: int = 10,
