@@ -21,7 +21,9 @@ from collapse_jax.reward.openness import (
 )
 from collapse_jax.reward.rankings import Prefixes, Rankings, make_rankings
 from collapse_jax.reward.reading import as_rankings
+from collapse_jax.reward.saving import load_reward_model, save_reward_model
 from collapse_jax.reward.schemes import Schemes, make_schemes
+from collapse_jax.reward.scoring import EnsembleRewards, RewardModel, make_reward_model
 from collapse_jax.reward.summary import summarize_rewards
 from collapse_jax.reward.training import ADAMW_HYPER, Training, adamw, make_training
 from collapse_jax.reward.utilities import UTILITIES, Choice, Utility, choose, utility
@@ -30,12 +32,14 @@ __all__ = [
     "ADAMW_HYPER",
     "UTILITIES",
     "Choice",
+    "EnsembleRewards",
     "FiniteLaw",
     "LimitLaw",
     "Model",
     "Prefixes",
     "RankingData",
     "Rankings",
+    "RewardModel",
     "Schemes",
     "Training",
     "Utility",
@@ -52,7 +56,9 @@ __all__ = [
     "laws",
     "limit_law",
     "limit_values",
+    "load_reward_model",
     "make_rankings",
+    "make_reward_model",
     "make_schemes",
     "make_training",
     "mlp",
@@ -61,6 +67,7 @@ __all__ = [
     "predict_rewards",
     "prefix_encoder",
     "quantile_distance",
+    "save_reward_model",
     "score_closeness",
     "separation",
     "separation_by_pair",
