@@ -21,6 +21,7 @@ from collapse_jax.generative.recursion.regimes import (
     with_share,
 )
 from collapse_jax.generative.recursion.resolving import resample
+from collapse_jax.generative.saving import Generator, load_generator, make_generator, save_generator
 from collapse_jax.generative.selection import Candidates, Selection
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Decoding",
     "Family",
     "Fitting",
+    "Generator",
     "MomentLaw",
     "MomentMatching",
     "Moments",
@@ -44,13 +46,16 @@ __all__ = [
     "ecosystem",
     "families",
     "laws",
+    "load_generator",
     "make_fit",
+    "make_generator",
     "make_plan",
     "make_recursion",
     "moment_law",
     "predict_moments",
     "regime",
     "resample",
+    "save_generator",
     "selections",
     "sliding_window",
     "weighted",

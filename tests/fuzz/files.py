@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from hypothesis import strategies as st
 
 import collapse_jax as cj
 from collapse_jax.io import results
+from collapse_jax.reward.saving import build_model
+from collapse_jax.reward.scoring import expected_params
 from tests.fuzz.arguments import functions_of, is_reader
 from tests.fuzz.refusals import Attempt, attempt
 
@@ -77,6 +80,7 @@ def readers() -> list[Reader]:
         Reader(
             "mnist", "train-images-idx3-ubyte.gz", _mnist({"train-labels-idx1-ubyte": labels}), gzip.compress(images)
         ),
+        *_saved_models(),
         Reader("results.load", "results.nc", lambda file: results.load(file.parent), _netcdf()),
     ]
     known = {reader.name for reader in by_hand}
@@ -149,6 +153,37 @@ def _mnist(others: Mapping[str, bytes]) -> Callable[[Path], Any]:
         for name, content in others.items():
             (file.parent / name).write_bytes(content)
         return cj.data.image_sources.mnist_source(file.parent, None, "http://127.0.0.1:9/")
+
+    return read
+
+
+def _saved_models() -> list[Reader]:
+    """Return a reader for each file of a saved reward model and generator, beside the other, which is right."""
+    config = {"kind": "mlp", "hidden": [2], "link": "sigmoid"}
+    reader = cj.data.ngram_reader(2, 2, (1,))
+    model = build_model(config, Path("here"))
+    shapes = expected_params(model, reader)
+    reward = cj.reward.make_reward_model(model, jax.tree.map(lambda leaf: np.ones(leaf.shape, "f4"), shapes), reader)
+    family = cj.families.gaussian()
+    generator = cj.generative.make_generator(family, family.truth)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        cj.reward.save_reward_model(reward, Path(folder) / "load_reward_model")
+        cj.generative.save_generator(generator, Path(folder) / "load_generator")
+        for load in (cj.reward.load_reward_model, cj.generative.load_generator):
+            files = {path.name: path.read_bytes() for path in (Path(folder) / load.__name__).iterdir()}
+            found += [Reader(load.__name__, name, _beside(files, load), files[name]) for name in files]
+    return found
+
+
+def _beside(files: Mapping[str, bytes], load: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """Return a reader of a file in a folder that also has the other files."""
+
+    def read(file: Path) -> Any:
+        for name, content in files.items():
+            if name != file.name:
+                (file.parent / name).write_bytes(content)
+        return load(file.parent)
 
     return read
 

@@ -53,6 +53,11 @@ def generative() -> Sequence[Probe]:
             samples=[4, 8],
             ratios=[0.5],
         )._replace(words={"regimes": ["regime"], "samples": ["regime"], "ratios": ["ratio"]}),
+        of(
+            cj.generative.make_generator,
+            family=families.categorical(3),
+            members=np.array([0.5, 0.3, 0.2], np.float32),
+        )._replace(words={"members": ["family"]}, strategies={"family": st.sampled_from(STRANGE)}),
         Probe("plan.rows", plan.rows, {"regime": "replace", "samples": 4, "ratio": 0.5}),
         Probe("regime", _regime, {"models": 1, "name": "fuzzed"}),
         of(cj.loop.data_spent, mitigation=cj.Mitigation(), generations=3, samples=10)._replace(
@@ -115,6 +120,9 @@ def reward() -> Sequence[Probe]:
         "positions": "rotary",
         "dtype": "float32",
     }
+    reader = cj.data.ngram_reader(2, 2, (1,))
+    mean = cj.reward.Model(lambda key, features: {"weight": jnp.ones(2)}, lambda p, x: x[..., :2] @ p["weight"])
+    scorer = cj.reward.make_reward_model(mean, {"weight": np.ones(2, np.float32)}, reader)
     by_hand = [
         of(cj.choose, utility=log, offset=0.1, min_gap=0.01),
         of(cj.make_schemes, schemes={"a": choice}, type_names=("open", "closed"))._replace(
@@ -137,6 +145,10 @@ def reward() -> Sequence[Probe]:
             hyper={"clip": 1.0},
         )._replace(strategies=whole, words={"training": ["pairs", "steps", "records", "batch_size"]}),
         of(cj.mlp, hidden=(2, 2), link=jax.nn.sigmoid),
+        of(cj.reward.make_reward_model, model=mean, members={"weight": np.ones(2, np.float32)}, reader=reader)._replace(
+            strategies=dict.fromkeys(("model", "reader"), st.sampled_from(STRANGE))
+        ),
+        Probe("RewardModel.score", scorer.score, {"prompts": ["a", "b"], "answers": [["c"], ["d", "e"]]}),
         of(
             cj.reward.text_encoder, vocabulary=5, architecture=cj.nets.Architecture(**sizes), link=jax.nn.sigmoid
         )._replace(words={"architecture": tuple(sizes)}),
