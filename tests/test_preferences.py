@@ -398,7 +398,18 @@ def test_rows_that_say_nothing_are_left_out_by_reason():
 
 
 def test_an_answer_twice_in_a_row_is_one_that_wins_and_loses():
-    assert said(read_preferences([{"prompt": "p", "responses": ["a", "b", "a"]}])) == {"p": over(("a", "b", 0.5))}
+    found = read_preferences([{"prompt": "p", "responses": ["a", "b", "a"]}])
+    assert said(found) == {"p": over(("a", "b", 0.5))}
+    assert found.report.pairs == 1
+
+
+def test_strengths_of_a_pair_that_rows_have_in_both_orders_are_averaged():
+    rows = [
+        {"prompt": "p", "answers": ["a", "b"], "scores": [3, 1]},
+        {"prompt": "p", "answers": ["b", "a"], "scores": [2, 5]},
+    ]
+    (strengths,) = read_preferences(rows).strengths
+    np.testing.assert_array_equal(strengths, [[np.nan, 2.5], [-2.5, np.nan]])
 
 
 def test_the_report_is_one_line_and_logged_once(caplog):

@@ -46,7 +46,11 @@ def ngram_reader(prompt_size: int = 256, completion_size: int = 512, orders: Seq
     """
     require_size("prompt_size", prompt_size, orders)
     require_size("completion_size", completion_size, orders)
-    sizes: dict[str, Any] = {"prompt_size": int(prompt_size), "completion_size": int(completion_size), "orders": [*map(int, orders)]}
+    sizes: dict[str, Any] = {
+        "prompt_size": int(prompt_size),
+        "completion_size": int(completion_size),
+        "orders": [*map(int, orders)],
+    }
     return _reader("ngrams", partial(ngram_features, **sizes), sizes)
 
 
@@ -81,7 +85,9 @@ def load_reader(config: Mapping[str, Any]) -> Reader:
     if not isinstance(kind, str) or kind not in _ENTRIES:
         raise ValueError(f"config has the kind {kind!r}; known kinds are {', '.join(_ENTRIES)}")
     if {*given} != {*_ENTRIES[kind]}:
-        raise ValueError(f"config of {kind} has {', '.join(given) or 'nothing'}; it must have {', '.join(_ENTRIES[kind])}")
+        raise ValueError(
+            f"config of {kind} has {', '.join(given) or 'nothing'}; it must have {', '.join(_ENTRIES[kind])}"
+        )
     if kind == "ngrams":
         return ngram_reader(**given)
     make = token_reader if kind == "tokens" else prefix_reader
