@@ -43,9 +43,10 @@ def _label(dataset: xr.Dataset, predicted: xr.Dataset) -> str:
 def require_settings(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
     """Raise ValueError for a law, called `name`, without a value that the sweep has of what both record.
 
-    That is the labels of the schemes and what they stand for, the pairs of items, the centring and the utilities'
-    parameters.
+    That is what the labels of pairs say, the labels of the schemes and what they stand for, the pairs of items, the
+    centring and the utilities' parameters.
     """
+    _require_labels(name, law, dataset)
     if "trained_pairs" in dataset.coords:
         dataset = dataset.assign_coords(pairs=dataset["trained_pairs"])
     if "trained_centring" in dataset.coords and "centring" not in dataset.coords:
@@ -74,6 +75,20 @@ def _require_types(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
         raise ValueError(
             f"{name} is for types = {known}; the sweep has {run}: "
             + ("its laws are predict_mixed(rankings, schemes)" if run != "told" else "predict_rewards has its laws")
+        )
+
+
+def _require_labels(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
+    """Raise ValueError for the laws of orders beside a sweep of labels that say more, and the reverse."""
+    known, run = (
+        side.coords[setting].item() if setting in side.coords else "orders"
+        for side, setting in ((law, "labels"), (dataset, "trained_labels"))
+    )
+    if known != run:
+        instead = "predict_rewards(schemes, n_items)" if run == "orders" else "predict_labelled(rankings, schemes)"
+        own = "" if run == "orders" else ", by which each prompt has a law of its own"
+        raise ValueError(
+            f"{name} is for {known} labels; the sweep was trained on {run} labels{own}: its law is {instead}"
         )
 
 

@@ -20,7 +20,7 @@ from collapse_jax.generative.selection import Candidates
 from collapse_jax.generative.selections.learned import LearnedReward
 from collapse_jax.reward.loss import RankingData, draw_batch, ranking_loss
 from collapse_jax.reward.models import Model
-from collapse_jax.reward.rankings import Labels, Rankings
+from collapse_jax.reward.rankings import Labels, Rankings, labels_of
 from collapse_jax.reward.schemes import Schemes
 from collapse_jax.reward.training import (
     ADAMW_HYPER,
@@ -31,7 +31,6 @@ from collapse_jax.reward.training import (
     on_device,
     prompts_a_step,
     require_tokens,
-    strongest,
 )
 from collapse_jax.reward.two_sided import require_for_labels
 
@@ -100,7 +99,7 @@ def learned_reward(
     if isinstance(rankings, Rankings):
         require_tokens(model, rankings)
         prompts_a_step(training, len(rankings.types))
-    labels: Labels = strongest([rankings]) if isinstance(rankings, Rankings) else "orders"
+    labels: Labels = labels_of(rankings) if isinstance(rankings, Rankings) else "orders"
     deepest = largest_margin(rankings) if isinstance(rankings, Rankings) else 0.0
     for choices in schemes.choices.values():
         require_for_labels(choices, labels, training.pairs, deepest)

@@ -3,8 +3,10 @@
 from collapse_jax.reward import laws
 from collapse_jax.reward.cross_validation import held_out_scores, split_folds
 from collapse_jax.reward.encoders import prefix_encoder, text_encoder
+from collapse_jax.reward.labelled_summary import summarize_labelled
 from collapse_jax.reward.laws.closed_forms import LimitLaw, closed_form
 from collapse_jax.reward.laws.finite_law import FiniteLaw, certified_gap, finite_law, objective
+from collapse_jax.reward.laws.labelled_prediction import predict_labelled
 from collapse_jax.reward.laws.limit_law import limit_law
 from collapse_jax.reward.laws.mixed_types import predict_mixed
 from collapse_jax.reward.laws.prediction import limit_values, predict_rewards, quantile_distance, wasserstein_to_limit
@@ -63,6 +65,7 @@ __all__ = [
     "make_training",
     "mlp",
     "objective",
+    "predict_labelled",
     "predict_mixed",
     "predict_rewards",
     "prefix_encoder",
@@ -73,6 +76,7 @@ __all__ = [
     "separation_by_pair",
     "soft_types",
     "split_folds",
+    "summarize_labelled",
     "summarize_rewards",
     "text_encoder",
     "tie_rate",

@@ -1,5 +1,6 @@
 """Ranked completions of prompts, best first, what labels say of them, and the pairs that an objective compares."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -194,6 +195,12 @@ def _checked(features: Any) -> tuple[Features, tuple[int, int]]:
     if not np.isfinite(features).all():
         raise ValueError(f"features of prompt {int(np.argwhere(~np.isfinite(features))[0][0])} are not finite")
     return features, (len(features), features.shape[1])
+
+
+def strongest_labels(parts: Sequence[Rankings]) -> Labels:
+    """Return what the labels of all rankings say together: graded if any are, and orders only if all are."""
+    order: tuple[Labels, ...] = get_args(Labels)
+    return max((labels_of(part) for part in parts), key=order.index)
 
 
 def pair_indices(n_items: int, pairs: Pairs) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:

@@ -6,7 +6,7 @@ Every completion is encoded once; the pairs of a prompt are formed from its rewa
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,11 +31,11 @@ from collapse_jax.reward.rankings import (
     Pairs,
     Prefixes,
     Rankings,
-    labels_of,
     order_wins,
     pair_indices,
     require_memberships,
     shares_of_types,
+    strongest_labels,
 )
 from collapse_jax.reward.schemes import Schemes, resolve_rows, schemes_text
 from collapse_jax.reward.two_sided import require_for_labels
@@ -150,7 +150,7 @@ def make_training(
         raise ValueError(f"hyper has {', '.join(twice)}, which is a parameter of the schemes' utilities too; rename it")
     if taken := sorted({"memberships", "fold"} & set(hyper)):
         raise ValueError(f"hyper has {taken[0]}, which rankings with memberships and folds bring; rename it")
-    labels = strongest(all_rankings)
+    labels = strongest_labels(all_rankings)
     require = partial(
         require_for_labels, labels=labels, pairs=training.pairs, deepest=max(map(largest_margin, all_rankings))
     )
@@ -315,12 +315,6 @@ def _named(model: Model, items: int) -> Model:
         return rewards
 
     return Model(init, apply, bounded=model.bounded)
-
-
-def strongest(parts: Sequence[Rankings]) -> Labels:
-    """Return what the labels of all rankings say together: graded if any are, and orders only if all are."""
-    order: tuple[Labels, ...] = get_args(Labels)
-    return max((labels_of(part) for part in parts), key=order.index)
 
 
 def largest_margin(rankings: Rankings) -> float:

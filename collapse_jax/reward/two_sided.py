@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from collapse_jax.reward.calculus import HostFunction, on_host
 from collapse_jax.reward.rankings import Labels, Pairs
-from collapse_jax.reward.utilities import UTILITIES, Choice, UtilityFn
+from collapse_jax.reward.utilities import COMMON, UTILITIES, Choice, UtilityFn
 
 _POINTS = 4001
 _NEAR_ZERO = np.geomspace(1e-8, 1e-2, 49)
@@ -82,7 +82,14 @@ def require_log_probability(choice: Choice) -> None:
 
 def on_both_sides(choice: Choice) -> HostFunction:
     """Return U with its offset as it is, in float64, for any gaps."""
-    return on_host(choice.fn, choice.params["offset"])
+    return _on_host(choice.utility.fn, tuple(choice.params.items()))
+
+
+# To compile a utility takes longer than the law of a few items, of which there is one for each prompt.
+@functools.lru_cache(maxsize=64)
+def _on_host(fn: UtilityFn, params: tuple[tuple[str, float], ...]) -> HostFunction:
+    own = {name: value for name, value in params if name not in COMMON}
+    return on_host(lambda gap: fn(gap, **own), dict(params)["offset"])
 
 
 def _grid(deepest: float) -> Float[np.ndarray, " gap"]:
@@ -92,8 +99,7 @@ def _grid(deepest: float) -> Float[np.ndarray, " gap"]:
 @functools.lru_cache(maxsize=1024)
 def _problem(fn: UtilityFn, params: tuple[tuple[str, float], ...], deepest: float) -> str:
     """Return what a function is not on [-1 - deepest, 1], with the gap where, or nothing."""
-    own = {name: value for name, value in params if name not in ("offset", "min_gap")}
-    function = on_host(lambda gap: fn(gap, **own), dict(params)["offset"])
+    function = _on_host(fn, params)
     gaps = _grid(deepest)
     with np.errstate(all="ignore"):
         value, slope = function.value(gaps), function.slope(gaps)

@@ -27,7 +27,7 @@ COMMON = {"offset": 0.0, "min_gap": 0.0}
 # Of the laws that take parameters, and of the axes beside which parameters are swept.
 _RESERVED = (
     *("utility", "schemes", "n_items", "pairs", "centring", "closed_form", "rewards", "type", "item", "seed"),
-    *("test", "tolerance", "memberships", "fold"),
+    *("weights", "margins", "bounded", "rankings", "test", "prompt", "labels", "tolerance", "memberships", "fold"),
 )
 
 Law = Callable[..., Any]

@@ -4,8 +4,10 @@ A reward model that can fit every prompt by itself gives all of them the same re
 
     S(r) = mean of U(r_i - r_j) - centring · (r_i + r_j - 1)²    over pairs, i better than j, 1 >= r_1 >= … >= r_n >= 0,
 
-with U as trained: `offset` included, and continued by its tangent below `min_gap`. Source: Song, Cai, Lee, Su, Reward
-Collapse in Aligning Large Language Models, arXiv 2305.17608, theorem 1.
+with U as trained: `offset` included, and continued by its tangent below `min_gap`. Labels that say more than an order
+have a law for each prompt, of their own weights, and may not collapse at all: `labelled_law`.
+
+Source: Song, Cai, Lee, Su, Reward Collapse in Aligning Large Language Models, arXiv 2305.17608, theorem 1.
 """
 
 from typing import NamedTuple
@@ -16,9 +18,16 @@ from jaxtyping import Float
 from collapse_jax.checks.annotations import checked
 from collapse_jax.checks.unit_interval import require_inside
 from collapse_jax.reward.laws.exact_optimum import solve
+from collapse_jax.reward.laws.labelled_law import (
+    order_weights,
+    plackett_luce_law,
+    plackett_luce_program,
+    weighted_law,
+)
 from collapse_jax.reward.laws.ranking_program import RankingProgram, Slacks, as_trained
-from collapse_jax.reward.rankings import Pairs
-from collapse_jax.reward.utilities import Choice, Utility
+from collapse_jax.reward.laws.weighted_optimum import box_bound
+from collapse_jax.reward.rankings import Pairs, Weights
+from collapse_jax.reward.utilities import Choice, Utility, as_choice
 
 Rewards = Float[np.ndarray, " item"]
 
@@ -43,13 +52,31 @@ class FiniteLaw(NamedTuple):
 
 @checked
 def finite_law(
-    utility: Utility | Choice, n_items: int, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
+    utility: Utility | Choice,
+    n_items: int,
+    *,
+    pairs: Pairs = "all",
+    centring: float = 0.0,
+    weights: Weights | None = None,
+    margins: Weights | None = None,
+    bounded: bool = True,
+    **params: float,
 ) -> FiniteLaw:
     """Return the optimal rewards of n items in [0, 1], best item first.
 
-    `pairs`: "all", "chain" (neighbours) or "star" (the best against each of the rest). `centring` >= 0 weights a
-    penalty that draws the centre of each pair to ½. `params` are the utility's, `offset` and `min_gap`; a `Choice` has
-    them already.
+    `pairs`: "all", "chain" (neighbours), "star" (the best against each of the rest) or "plackett_luce" (in stages, the
+    best against all others, the next against those that are left, ...). `centring` >= 0 weights a penalty that draws
+    the centre of each pair to ½. `params` are the utility's, `offset` and `min_gap`; a `Choice` has them already.
+
+    `weights` are those of one prompt's labels: at [i, j] >= 0 that of "i beats j", a probability and its complement for
+    instance, 0 both ways for a pair that was not compared. `margins`, at [i, j], are taken from the gaps r_i - r_j.
+    Rewards are then those of these items, in the order of the weights. Where a pair has weight on both sides U is taken
+    on both sides of gap 0 as it is, and must be two-sided, as log σ is: within reach of [0, 1], the rewards for log
+    σ(t/s) and the probabilities σ(θ_i - θ_j) are s θ but for a shift. Of many optima the law is the nearest to ½.
+
+    Not `bounded`, it is the law of raw logits, of mean 0 where nothing depends on the shift, and with the penalty
+    centring · (r_i + r_j)². Orders alone have none, since they drive logits to infinity: they need centring, and more
+    than two items. Or labels are graded, so that wins lead from every item to every other.
 
     Rewards are right to about 1e-12 where U is strictly concave, and ties are exact. Where optima are many, as for
     U = t and odd n, they are symmetric about ½ (middle reward ½). A convex U has two points, ⌊n/2⌋ ones and the rest
@@ -57,13 +84,18 @@ def finite_law(
     to rounding, some 1e-14 of S; it is that of rewards before they are rounded to float64. Takes O(n³) time: a few
     seconds for n = 512.
 
-    Raises ValueError for `n_items` below 2, unknown `pairs`, a negative `centring`, as `choose` does, and for a convex
-    U with centring where two points aren't known to be optimal.
+    Raises ValueError for `n_items` below 2, unknown `pairs`, a negative `centring`, as `choose` does, for a convex U
+    with centring where two points aren't known to be optimal, for weights and margins of another shape, with `pairs`
+    other than "all", or that a utility has no law for (one-sided, kinked, convex, or of infinite slope at gap 0), and
+    where logits have no optimum, with what to give.
 
     >>> from collapse_jax.reward.utilities import UTILITIES
     >>> finite_law(UTILITIES["log"], 4)  # doctest: +ELLIPSIS
     FiniteLaw(rewards=[1.    , 0.7236, 0.2764, 0.    ], value=-0.6705991302, gap=...)
     """
+    labelled = _labelled(as_choice(utility, params), n_items, pairs, centring, weights, margins, bounded)
+    if labelled is not None:
+        return labelled
     return optimal_rewards(RankingProgram(as_trained(utility, params), n_items, pairs, centring))
 
 
@@ -88,6 +120,30 @@ def optimal_rewards(program: RankingProgram) -> FiniteLaw:
     return FiniteLaw(_symmetric(slacks), value / program.n_pairs, gap / program.n_pairs)
 
 
+def _labelled(
+    choice: Choice,
+    n_items: int,
+    pairs: Pairs,
+    centring: float,
+    weights: Weights | None,
+    margins: Weights | None,
+    bounded: bool,
+) -> FiniteLaw | None:
+    """Return the law of one prompt's labels, of stages or of logits; None for the orders of rewards in [0, 1]."""
+    for name, given in (("weights", weights), ("margins", margins)):
+        if given is not None and (np.shape(given) != (n_items, n_items) or pairs != "all"):
+            raise ValueError(
+                f"{name} have the shape {np.shape(given)} beside n_items = {n_items} and pairs = {pairs!r}; they need "
+                "(n_items, n_items), and pairs 'all', since they say which pairs count"
+            )
+    if pairs == "plackett_luce":
+        return FiniteLaw(*plackett_luce_law(choice, n_items, centring=centring, bounded=bounded))
+    if weights is None and margins is None and bounded:
+        return None
+    weights = order_weights(n_items, pairs) if weights is None else weights
+    return FiniteLaw(*weighted_law(choice, weights, margins, centring=centring, bounded=bounded))
+
+
 @checked
 def objective(
     utility: Utility | Choice, rewards: Rewards, *, pairs: Pairs = "all", centring: float = 0.0, **params: float
@@ -99,6 +155,9 @@ def objective(
 
     Raises ValueError as `finite_law` does, and for rewards that aren't numbers in [0, 1].
     """
+    if pairs == "plackett_luce":
+        rewards = _inside(rewards)
+        return plackett_luce_program(as_choice(utility, params), len(rewards), centring=centring).value(rewards)
     program = _program(utility, rewards, pairs, centring, params)
     return program.objective(_slacks(rewards)) / program.n_pairs
 
@@ -113,24 +172,31 @@ def certified_gap(
     g a supergradient of S: no optimum is searched for, and at the optimum it is zero, up to the resolution of float64
     rewards near 1 (for √t at n = 512, 1e-5 of S). Where g doesn't exist or isn't unique (ties with an infinite slope,
     kinks) it is the value of `finite_law` plus its own gap, less S. The bound is inf if S is -inf, and nan for a convex
-    U. Raises ValueError as `objective` and `finite_law` do.
+    U. For "plackett_luce" the bound is Σ_i max(g_i (1 - r_i), -g_i r_i), over all rewards in [0, 1]. Raises ValueError
+    as `objective` and `finite_law` do.
     """
+    if pairs == "plackett_luce":
+        rewards = _inside(rewards)
+        return box_bound(plackett_luce_program(as_choice(utility, params), len(rewards), centring=centring), rewards)
     program = _program(utility, rewards, pairs, centring, params)
     slacks = _slacks(rewards)
     if program.trained.choice.shape.concave and not program.kinks.size:
         bound = program.gap_bound(slacks, np.zeros((0, len(program.ends[0]))))
         if np.isfinite(bound):
             return bound / program.n_pairs
-    law = finite_law(utility, len(rewards), pairs=pairs, centring=centring, **params)
+    law = finite_law(as_choice(utility, params), len(rewards), pairs=pairs, centring=centring)
     return float(np.maximum(0.0, law.value + law.gap - program.objective(slacks) / program.n_pairs))
 
 
 def _program(
     utility: Utility | Choice, rewards: Rewards, pairs: Pairs, centring: float, params: dict[str, float]
 ) -> RankingProgram:
-    rewards = np.asarray(rewards)
-    require_inside("rewards", rewards)
-    return RankingProgram(as_trained(utility, params), len(rewards), pairs, centring)
+    return RankingProgram(as_trained(utility, params), len(_inside(rewards)), pairs, centring)
+
+
+def _inside(rewards: Rewards) -> Rewards:
+    require_inside("rewards", np.asarray(rewards))
+    return np.asarray(rewards, np.float64)
 
 
 def _slacks(rewards: Rewards) -> Slacks:

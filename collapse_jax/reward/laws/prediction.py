@@ -50,7 +50,7 @@ def predict_rewards(
         each = [_finite_laws(schemes, one, pairs, centring) for one in counts]
         return xr.concat(each, "n_items", join="outer") if np.ndim(n_items) else each[0]
 
-    every = _over({**schemes.parameters, **parameters, "centring": centring}, schemes, laws)
+    every = over_values({**schemes.parameters, **parameters, "centring": centring}, schemes, laws)
     return every.assign_coords(schemes=schemes_text(schemes, values=False))
 
 
@@ -92,12 +92,17 @@ def limit_values(schemes: Schemes, **parameters: Values) -> xr.Dataset:
         }
         return xr.Dataset({"limit_value": (over, np.array(laws)), "value_at_zero": (over, np.array(zeros))}, coords)
 
-    every = _over({**schemes.parameters, **parameters, "centring": 0.0}, schemes, limits)
+    every = over_values({**schemes.parameters, **parameters, "centring": 0.0}, schemes, limits)
     return every.assign_coords(schemes=schemes_text(schemes, values=False))
 
 
-def _over(values: Mapping[str, Values], schemes: Schemes, law: Callable[[Schemes, float], xr.Dataset]) -> xr.Dataset:
-    """Return law(schemes, centring) at every combination of values, those of several along axes of their names."""
+def over_values(
+    values: Mapping[str, Values], schemes: Schemes, law: Callable[[Schemes, float], xr.Dataset]
+) -> xr.Dataset:
+    """Return law(schemes, centring) at every combination of values, those of several along axes of their names.
+
+    `values` are those of `schemes.parameters` and of "centring".
+    """
     name = next((name for name, given in values.items() if np.ndim(given)), None)
     if name is None:
         centring = float(values["centring"])  # type: ignore[arg-type]
@@ -105,7 +110,7 @@ def _over(values: Mapping[str, Values], schemes: Schemes, law: Callable[[Schemes
         return law(set_parameters(schemes, own), centring).assign_coords(values)
     given = np.asarray(values[name])
     _require_distinct(name, given.tolist())
-    return xr.concat([_over({**values, name: float(one)}, schemes, law) for one in given], name)
+    return xr.concat([over_values({**values, name: float(one)}, schemes, law) for one in given], name)
 
 
 def _require_distinct(name: str, given: Sequence[float]) -> None:

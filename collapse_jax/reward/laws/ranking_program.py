@@ -27,7 +27,8 @@ Gaps = Float[np.ndarray, " pair"]
 Shares = Float[np.ndarray, "kink pair"]
 
 # From 1e18 on the equations for two items hold infinities; long before it the penalty alone decides.
-_MOST_CENTRING = 1e12
+MOST_CENTRING = 1e12
+_OF_PAIRS = ("all", "chain", "star")  # Plackett-Luce's stages are another program.
 _TINY = 1e-300
 _MOST_ITEMS = 10_000
 _OFF_KINK = 4e-13  # a kink is known to half of the 13th decimal
@@ -78,10 +79,10 @@ class RankingProgram:
 
     def __post_init__(self) -> None:
         require_items(self.n_items)
-        if self.pairs not in get_args(Pairs):
+        if self.pairs not in _OF_PAIRS:
             raise ValueError(f"unknown pairs {self.pairs!r}; allowed: {', '.join(get_args(Pairs))}")
-        if not 0.0 <= self.centring <= _MOST_CENTRING:
-            raise ValueError(f"centring is {self.centring}; it must be a number from 0 to {_MOST_CENTRING:.0e}")
+        if not 0.0 <= self.centring <= MOST_CENTRING:
+            raise ValueError(f"centring is {self.centring}; it must be a number from 0 to {MOST_CENTRING:.0e}")
 
     @cached_property
     def ends(self) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]:
