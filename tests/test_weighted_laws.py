@@ -17,6 +17,10 @@ LOG_SIGMOID = cj.choose(cj.UTILITIES["log_sigmoid"])
 EIGHT = np.linspace(1.0, -1.0, 8)
 
 
+def slow(*params):
+    return pytest.param(*params, marks=pytest.mark.slow)
+
+
 def probabilities(strengths):
     """Return the wins of Bradley and Terry's model."""
     strengths = np.asarray(strengths)
@@ -77,7 +81,10 @@ def test_strengths_out_of_reach_are_clipped_and_wide_ones_tend_to_the_law_of_ord
     assert distances[-1] < 1e-5 < distances[0]
 
 
-@pytest.mark.parametrize("name", ["log_sigmoid", "exponential", "quadratic", "smoothed_log_sigmoid", "linear"])
+@pytest.mark.parametrize(
+    "name",
+    ["log_sigmoid", "linear", *(slow(one) for one in ("exponential", "quadratic", "smoothed_log_sigmoid"))],
+)
 def test_steps_are_bounded_by_slope_and_curvature(name):
     choice = cj.choose(cj.UTILITIES[name])
     function = on_both_sides(choice)
@@ -93,7 +100,7 @@ def test_steps_are_bounded_by_slope_and_curvature(name):
 
 @pytest.mark.parametrize("centring", [0.0, 0.4])
 @pytest.mark.parametrize("margins", [False, True])
-@pytest.mark.parametrize("n", [3, 6])
+@pytest.mark.parametrize("n", [3, slow(6)])
 def test_the_law_is_what_another_solver_finds(n, margins, centring):
     for scale in (0.1, 0.5):
         weights = random_wins(n)
@@ -133,10 +140,10 @@ def test_margins_one_way_take_the_tangent_below_gap_zero_as_they_are_trained():
     ("name", "params"),
     [
         ("log_sigmoid", {}),
-        ("exponential", {"scale": 0.1}),
-        ("inverse_power", {"offset": 0.1}),
-        ("log", {"min_gap": 0.05}),
-        ("quadratic", {"b": 2.5}),
+        slow("inverse_power", {"offset": 0.1}),
+        slow("exponential", {"scale": 0.1}),
+        slow("log", {"min_gap": 0.05}),
+        slow("quadratic", {"b": 2.5}),
     ],
 )
 def test_the_weights_of_orders_have_the_law_of_orders(name, params, centring):
@@ -173,6 +180,7 @@ def test_plackett_luce_has_one_skewed_law():
         assert 0 <= law.value - value <= bound
 
 
+@pytest.mark.slow
 def test_plackett_luce_of_another_utility_is_what_another_solver_finds():
     def value(r):
         odds = [np.expm1(np.exp(-(a - r[k + 1 :]) / 0.5)) for k, a in enumerate(r[:-1])]
@@ -210,7 +218,7 @@ def test_graded_logits_are_the_strengths_however_wide():
     assert 0 <= law.gap < 1e-12
 
 
-@pytest.mark.parametrize("scale", [0.3, 0.6])
+@pytest.mark.parametrize("scale", [0.3, slow(0.6)])
 def test_logits_with_centring_are_the_law_of_the_box_where_that_does_not_bind(scale):
     box = cj.finite_law(cj.UTILITIES["log_sigmoid"], 6, scale=scale, centring=4.0)
     assert 0 < box.rewards[-1] < box.rewards[0] < 1

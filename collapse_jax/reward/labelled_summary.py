@@ -14,8 +14,8 @@ def summarize_labelled(dataset: xr.Dataset, laws: xr.Dataset) -> xr.Dataset:
     `laws` is `predict_labelled(...)` for the rankings, test ones included, and the schemes of the sweep. Means are over
     the prompts of a split:
 
-    - `law_distance`: the mean over items of |reward - law|, each prompt beside its own law, which is shifted towards the
-      rewards as far as nothing depends on it;
+    - `law_distance`: the mean over items of |reward - law|, each prompt beside its own law, shifted towards the rewards
+      as far as nothing depends on it;
     - `prompt_spread`: the mean over ranks of the standard deviation between prompts of their rewards, best first and
       less their mean, among prompts of one number of answers; 0 where rewards collapsed. `law_prompt_spread` is that of
       the laws;

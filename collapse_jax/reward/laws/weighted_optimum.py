@@ -72,6 +72,8 @@ def _climb(program: Program, rewards: Rewards, ridge: float, low: float, high: f
         hessian = program.hessian(rewards)[np.ix_(free, free)] + ridge * np.eye(int(free.sum()))
         step[free] = scipy.linalg.solve(hessian, gradient[free], assume_a="pos")
         length = 1.0
+        if float(gradient @ step) <= 16 * np.finfo(float).eps * abs(now):
+            return np.clip(rewards + step, low, high)  # what is left to gain is less than values can tell
         while True:
             trial = np.clip(rewards + length * step, low, high)
             then, turned = value(trial), slope(trial)
