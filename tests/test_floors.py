@@ -30,7 +30,7 @@ EXPERIMENTS = [{"shared"}, {"testbeds"}, {"benchmark"}]
 # The laws of a recursion read its plan, tables of integers, and what its records declare: data, not code that recurses.
 READS_RECORDS = "collapse_jax.generative.laws.prediction"
 RECORDS = [f"collapse_jax.generative.{name}" for name in ("recursion.plan", "family", "selection")]
-TRAINS = ("encoders", "loss", "metrics", "models", "prompt_objective", "summary", "training")
+TRAINS = ("encoders", "labelled_summary", "loss", "metrics", "models", "prompt_objective", "summary", "training")
 USES_FLAX = {
     "collapse_jax.reward.models",
     "collapse_jax.generative.families.vae",

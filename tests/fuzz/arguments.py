@@ -42,6 +42,7 @@ LEFT_OUT: Mapping[str, str] = {
     "collapse_jax.loop.mitigations.compare_mitigations": "compiles sweeps; see tests/test_mitigations.py",
     "collapse_jax.plotting": "draws datasets that only sweeps and laws make",
     "collapse_jax.reward.cross_validation.held_out_scores": "takes datasets that only sweeps make",
+    "collapse_jax.reward.labelled_summary.summarize_labelled": "takes datasets that only sweeps and laws make",
     "collapse_jax.reward.saving.save_reward_model": "writes a folder wherever it is told to",
     "collapse_jax.reward.summary.summarize_rewards": "takes datasets that only sweeps and laws make",
     "collapse_jax.reward.utilities.utility": "see tests/fuzz/records.py",

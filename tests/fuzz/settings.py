@@ -136,6 +136,31 @@ def reward() -> Sequence[Probe]:
             words={"features": ["mask", "types"], "mask": ["prompt"], "types": ["prompt"]}
         ),
         of(
+            cj.make_rankings,
+            features=_FEATURES,
+            mask=_MASK,
+            types=_TYPES,
+            type_names=("open", "closed"),
+            wins=np.tile(np.triu(np.ones((3, 3)), 1), (4, 1, 1)),
+            margins=np.full((4, 3, 3), 0.1),
+        )._replace(
+            words={
+                "features": ["mask", "prompt"],
+                "mask": ["prompt"],
+                "types": ["prompt"],
+                "type_names": ["types"],
+                "wins": ["weights"],
+            }
+        ),
+        of(
+            cj.reward.predict_labelled,
+            rankings=rankings,
+            schemes=schemes,
+            test=rankings,
+            centring=0.5,
+            bounded=True,
+        )._replace(strategies=dict.fromkeys(("rankings", "schemes", "test"), st.sampled_from(STRANGE))),
+        of(
             cj.make_training,
             rankings=rankings,
             model=cj.mlp((2,)),
