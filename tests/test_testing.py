@@ -80,6 +80,11 @@ def test_an_error_in_a_utility_is_told(record, found):
         check_utility(record)
 
 
+def test_a_utility_that_is_not_two_sided_after_all_is_told():
+    with pytest.raises(ValueError, match=r"a two-sided utility is taken as it is .* own is not finite at gap -1"):
+        check_utility(utility(jnp.sqrt)._replace(two_sided=True))
+
+
 def test_an_error_in_a_regime_is_told(monkeypatch):
     later = []
 

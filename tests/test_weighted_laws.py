@@ -337,6 +337,11 @@ def test_laws_of_labels_and_of_orders_are_not_taken_for_each_other(graded):
         cj.reward.summarize_labelled(plain, laws)
     with pytest.raises(ValueError, match="laws are for other prompts than those of the sweep"):
         cj.reward.summarize_labelled(dataset, laws.isel(prompt=[0, 1]))
+    logits = cj.reward.predict_labelled(labelled(wins=WINS), SCHEMES, bounded=False)
+    with pytest.raises(ValueError, match=r"laws has bounded = False; the sweep is of rewards in \[0, 1\]"):
+        cj.reward.summarize_labelled(dataset, logits)
+    with pytest.raises(ValueError, match="the sweep is of raw logits: give predict_labelled bounded=False"):
+        cj.reward.summarize_labelled(dataset.assign_coords(trained_bounded=False), laws)
     other = cj.reward.predict_labelled(labelled(wins=WINS), SCHEMES, scale=0.5)
     with pytest.raises(ValueError, match=r"with scale = 0\.5 in 'one'"):
         cj.reward.summarize_labelled(dataset, other)
@@ -354,6 +359,8 @@ def test_predicted_prompts_have_their_own_numbers_splits_and_parameters():
     one = cj.make_schemes({"it": {"open": LOG_SIGMOID, "closed": cj.choose(cj.UTILITIES["log"], offset=0.1)}})
     with pytest.raises(ValueError, match=r"prompt 1: .*log.* is for gaps above 0 alone"):
         cj.reward.predict_labelled(labelled(wins=WINS), one)
+    with pytest.raises(ValueError, match="rankings have memberships, whose laws are predict_mixed's"):
+        cj.reward.predict_labelled(labelled(memberships=np.full((3, 2), 0.5)), SCHEMES)
     with pytest.raises(ValueError, match="rankings have the types"):
         cj.reward.predict_labelled(labelled(), cj.make_schemes({"it": LOG_SIGMOID}))
 
@@ -371,6 +378,7 @@ def test_trained_orders_end_on_the_laws_of_stages_and_of_centred_logits(pairs):
         law = cj.finite_law(schemes.choices["it"][0], 4, pairs=pairs, centring=0.5, bounded=bounded)
         np.testing.assert_allclose(np.squeeze(last["rewards"]), law.rewards, atol=5e-3)
         assert float(last["objective"].squeeze()) == pytest.approx(law.value, abs=5e-4)
+        assert ("trained_bounded" in last.coords) == (not bounded)
         gap = float(last["gap"].squeeze())
         assert (
             np.isnan(gap)

@@ -79,7 +79,7 @@ def _require_types(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
 
 
 def _require_labels(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
-    """Raise ValueError for the laws of orders beside a sweep of labels that say more, and the reverse."""
+    """Raise ValueError for laws of orders beside labels that say more, of rewards beside logits, and the reverse."""
     known, run = (
         side.coords[setting].item() if setting in side.coords else "orders"
         for side, setting in ((law, "labels"), (dataset, "trained_labels"))
@@ -89,6 +89,12 @@ def _require_labels(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
         own = "" if run == "orders" else ", by which each prompt has a law of its own"
         raise ValueError(
             f"{name} is for {known} labels; the sweep was trained on {run} labels{own}: its law is {instead}"
+        )
+    bounded = bool(dataset.coords.get("trained_bounded", True))
+    if "bounded" in law.coords and bool(law["bounded"]) != bounded:
+        raise ValueError(
+            f"{name} has bounded = {not bounded}; the sweep is of {'rewards in [0, 1]' if bounded else 'raw logits'}: "
+            f"give predict_labelled bounded={bounded}"
         )
 
 

@@ -122,8 +122,8 @@ def make_training(
     prompt `objective` and its certified `gap` (means over pairs; the gap NaN for a utility that isn't concave, and for
     rewards outside [0, 1] or of a model that isn't bounded, where no certificate holds) and `accuracy`, the share of
     pairs in order. The coordinates `trained_pairs`, `trained_schemes` (as text), `trained_centring` (unless swept),
-    `trained_labels` (unless they are orders) and `trained_types` (where they are memberships) say what laws must be
-    for.
+    `trained_labels` (unless they are orders), `trained_types` (where they are memberships) and `trained_bounded` (where
+    rewards are raw logits) say what laws must be for.
 
     Where rankings have wins or margins the objective is the mean of U(r_i - r_j - margin), weighted by the wins of i
     over j, and `accuracy` the share of wins that go to the larger reward. They are graded where a pair has wins both
@@ -190,6 +190,7 @@ def make_training(
             "trained_centring": float(hyper["centring"]),
             **({} if labels == "orders" else {"trained_labels": labels}),
             **({} if everything.memberships is None else {"trained_types": "memberships"}),
+            **({} if model.bounded else {"trained_bounded": False}),
         },
     )
 

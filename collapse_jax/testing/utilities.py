@@ -14,6 +14,7 @@ from collapse_jax.reward.models import Model
 from collapse_jax.reward.rankings import make_rankings
 from collapse_jax.reward.schemes import make_schemes
 from collapse_jax.reward.training import Training, make_training
+from collapse_jax.reward.two_sided import require_two_sided
 from collapse_jax.reward.utilities import Choice, Utility, as_choice
 from collapse_jax.testing.claims import claim, counted, runs_in_one_program
 
@@ -28,6 +29,7 @@ def check_utility(utility: Utility | Choice, **params: float) -> None:
     Its function is examined as `choose` does. The exact optimum for a few items must be certified where U is concave. A
     closed form that it declares must be the law that the solver finds. Where its slope at gap 0 is finite, gradients
     must be finite at all gaps from -1 to 1, and a population must train in one program; else `min_gap` above 0 lets it.
+    One that is declared to be two-sided must be finite, increasing and concave on [-1, 1] by itself.
 
     Raises ValueError as `choose` does, and AssertionError for what does not hold.
     """
@@ -39,6 +41,8 @@ def check_utility(utility: Utility | Choice, **params: float) -> None:
             f"the exact optimum of {choice.label} for {_ITEMS} items is certified to {exact.gap:g} only",
         )
     _check_closed_form(choice)
+    if choice.utility.two_sided and not choice.params["min_gap"]:
+        require_two_sided(choice, "a two-sided utility is taken as it is on [-1, 1]")
     if choice.shape.bounded:
         _check_gradients(choice)
         _check_training(choice)

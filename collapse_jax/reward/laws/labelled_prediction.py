@@ -41,13 +41,15 @@ def predict_labelled(
     Rewards are NaN where there is no item. Where nothing depends on their shift, rewards are those nearest to 1/2, and
     logits have mean 0: they might as well be shifted by anything from `shift_low` to `shift_high`, both 0 elsewhere.
 
-    Raises ValueError for types of prompts that aren't those of the schemes, and as `finite_law` does, with the number
-    of the prompt: for utilities that the labels have no law for, and where logits have no optimum.
+    Raises ValueError for types of prompts that are memberships or not those of the schemes, and as `finite_law` does,
+    with the number of the prompt: for utilities that the labels have no law for, and where logits have no optimum.
     """
     parts = [rankings, *([test] if test else [])]
     for part in parts:
         if part.type_names != schemes.type_names:
             raise ValueError(f"rankings have the types {part.type_names}, the schemes are for {schemes.type_names}")
+        if part.memberships is not None:
+            raise ValueError("rankings have memberships, whose laws are predict_mixed's, for labels that are orders")
     labels = strongest_labels(parts)
 
     def laws(schemes: Schemes, centring: float) -> xr.Dataset:

@@ -73,7 +73,7 @@ def _climb(program: Program, rewards: Rewards, ridge: float, low: float, high: f
         step[free] = scipy.linalg.solve(hessian, gradient[free], assume_a="pos")
         length = 1.0
         if float(gradient @ step) <= 16 * np.finfo(float).eps * abs(now):
-            return np.clip(rewards + step, low, high)  # what is left to gain is less than values can tell
+            return np.asarray(np.clip(rewards + step, low, high))  # values can't tell what is left to gain
         while True:
             trial = np.clip(rewards + length * step, low, high)
             then, turned = value(trial), slope(trial)
@@ -95,7 +95,8 @@ def _polished(program: Program, rewards: Rewards, low: float, high: float) -> Re
 
     def pull(rewards: Rewards) -> Rewards:
         gradient = program.gradient(rewards)
-        return np.where(_held(rewards, gradient, low, high), 0.0, gradient)
+        pulled: Rewards = np.where(_held(rewards, gradient, low, high), 0.0, gradient)
+        return pulled
 
     now = pull(rewards)
     for _ in range(8):
