@@ -1,6 +1,7 @@
 """What README says is so: its snippets run, the names in it exist, and its links lead somewhere."""
 
 import functools
+import json
 import os
 import re
 import subprocess
@@ -61,6 +62,8 @@ def test_the_snippets_run_one_after_the_other(tmp_path):
     # Each section goes on from the first, whatever those between them called by the same names.
     again = "globals().update({name: began[name] for name in ('process', 'schemes')})"
     parts = [code[first], "began = dict(globals())", *(f"{again}\n{code[title]}" for title in others)]
+    rows = [{"prompt": f"What is {n}?", "chosen": f"It is {n + 1}.", "rejected": f"No {n}."} for n in range(20)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
     told = run_script(tmp_path, "\n".join([*parts, "print(dict(lineages['risk'].sizes))"]))
     assert told[-1] == "{'regime': 2, 'seed': 2, 'generation': 2}"
     assert list((tmp_path / "results" / "large").iterdir())

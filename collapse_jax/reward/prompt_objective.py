@@ -25,8 +25,8 @@ def make_objective(
 
     Pairs with an item outside `mask` don't count. With `wins`, [i, j] the weight of "i beats j", the mean is over both
     sides of all pairs, with these weights; `margins` are taken from the gaps. With `pairs` "plackett_luce" the mean of
-    utilities is that over stages, `_plackett_luce`. Where rewards are raw logits, not `bounded`, the penalty is centring
-    (better + worse)².
+    utilities is that over stages, `_plackett_luce`. Where rewards are raw logits, not `bounded`, the penalty is
+    centring (better + worse)².
     """
     centre = 1.0 if bounded else 0.0
     if pairs == "plackett_luce":
