@@ -132,6 +132,7 @@ def test_openness_is_the_probability_of_the_group_in_which_the_statistic_is_larg
     assert np.abs(openness - truth).mean() < 0.02
     assert (np.diff(openness[np.argsort(statistic)]) >= 0).all()
     np.testing.assert_allclose(cj.reward.estimate_openness(5e3 * statistic - 7e4), openness, atol=1e-6)
+    np.testing.assert_allclose(cj.reward.estimate_openness(-statistic), 1 - openness, atol=1e-3)
     assert cj.reward.soft_types(openness).sum(1) == pytest.approx(1.0)
     np.testing.assert_array_equal(cj.reward.soft_types(openness)[:, 0], openness)
     unknown = cj.reward.estimate_openness(np.r_[np.nan, statistic])
@@ -145,7 +146,7 @@ def test_one_group_is_said_to_be_one():
 
 
 def test_many_equal_values_leave_room_for_doubt():
-    openness = cj.reward.estimate_openness(np.r_[np.zeros(30), np.full(30, 0.5), 0.25])
+    openness = cj.reward.estimate_openness(np.r_[np.zeros(400), np.full(400, 0.5), 0.251])
     assert openness[0] < 0.01
     assert openness[-2] > 0.99
     assert 0.2 < openness[-1] < 0.8

@@ -92,6 +92,11 @@ def test_a_mixture_has_a_certificate_where_all_that_it_mixes_is_concave():
 
 BY_HAND = {
     "smooth": ((OPEN, CLOSED), (0.3, 0.7), lambda t: -0.3 / (t + 0.1) + 0.7 * cj.UTILITIES["log_sigmoid"].fn(t / 2)),
+    "ties": (
+        (OPEN, cj.choose(cj.UTILITIES["linear"], offset=0.1)),
+        (0.002, 0.998),
+        lambda t: -0.002 / (t + 0.1) + 0.998 * (t + 0.1),
+    ),
     "kinks": (
         (cj.choose(cj.UTILITIES["hinge"], width=0.3), cj.choose(cj.UTILITIES["quadratic"])),
         (0.4, 0.6),
