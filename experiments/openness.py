@@ -123,7 +123,7 @@ def estimate(
         "divided orders": divided,
         "certain orders": certain,
     }
-    estimated = {name: cj.reward.estimate_openness(statistic) for name, statistic in found.items()}
+    estimated = {name: told_by(statistic) for name, statistic in found.items()}
     random = np.random.default_rng(0)
     wrong = random.permuted(np.linspace(0, 1, len(truth), endpoint=False))
     return {
@@ -134,6 +134,11 @@ def estimate(
         "half wrong": np.where(wrong < 0.5, 1 - truth, truth),
         "one utility": np.ones(len(truth)),
     }
+
+
+def told_by(statistic: Float[np.ndarray, " prompt"]) -> Float[np.ndarray, " prompt"]:
+    """Return the openness that a statistic tells, a half for all prompts where a collapsed model tells none apart."""
+    return np.full(len(statistic), 0.5) if np.ptp(statistic) == 0 else cj.reward.estimate_openness(statistic)
 
 
 def run(config: Config, directory: Path) -> xr.Dataset:
