@@ -48,9 +48,12 @@ COLUMNS = {
     "minority_risk": "min. risk",
 }
 """What is measured, each with its head in the table; shares of minorities are in units of their true share."""
+_ANY = (-np.inf, np.inf)
 SUPPORTS = {
-    **dict.fromkeys(COLUMNS, plotting.POSITIVE),
+    **dict.fromkeys(("diversity", "drift", "minority_share"), plotting.POSITIVE),
     **dict.fromkeys(("tail", "minority_coverage"), plotting.SHARE),
+    # Minus the logarithm of a density, as images have it, can be below 0.
+    **dict.fromkeys(("risk", "minority_risk"), _ANY),
 }
 # A loss against the control is at most all that the control has, and may be a gain.
 LOSSES = {

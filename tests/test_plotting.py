@@ -148,6 +148,17 @@ def test_ticks_are_at_whole_generations_and_numbers():
             assert all(tick == round(tick) for tick in ax.get_xticks())
 
 
+def test_a_support_that_leaves_a_mean_out_is_refused():
+    # Where it was taken for the support's end, the band of a risk below 0 went to 1e23.
+    with pytest.raises(ValueError, match=r"support is \(0.0, inf\); there is a mean of -4"):
+        plotting.curves(
+            {"risk": curve(seeds(-5, -3))._replace(support=plotting.POSITIVE)}, x="generation", hue="regime"
+        )
+    with pytest.raises(ValueError, match=r"a mean of 1\.5, which it leaves out"):
+        interval(seeds(1.0, 2.0), support=plotting.SHARE)
+    assert interval(seeds(1.0, 1.0 + 1e-9), support=plotting.SHARE) == "1.000 +0.000 -0.000"
+
+
 def test_printed_intervals_of_shares_stay_shares():
     share = seeds(0.0, 0.0, 0.03)
     assert interval(share) == "0.010 ± 0.020"

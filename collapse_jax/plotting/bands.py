@@ -18,6 +18,7 @@ Support = tuple[float, float]
 """The least and the largest value that a quantity can take, infinite where there is none."""
 
 ANY: Support = (-np.inf, np.inf)
+_ROUNDING = 1e-6
 POSITIVE: Support = (0.0, np.inf)
 SHARE: Support = (0.0, 1.0)
 
@@ -43,12 +44,16 @@ def mean_band(values: xr.DataArray, support: Support = ANY) -> Band:
 def around(mean: xr.DataArray, error: xr.DataArray, support: Support) -> tuple[xr.DataArray, xr.DataArray]:
     """Return the ends of an interval that is `mean` ± `error` to first order, and within the support.
 
-    A mean at the end of its support, or beyond it by rounding, has an interval of that one point.
+    A mean at the end of its support, or beyond it by rounding, has an interval of that one point. Raises ValueError for
+    a mean beyond that: the support is then none.
     """
     if support == ANY:
         return mean - error, mean + error
     low, high = support
     inside = mean.clip(low, high)
+    if (abs(mean - inside) > _ROUNDING * (1.0 + abs(mean))).any():
+        worst = float(mean.max() if (mean > inside).any() else mean.min())
+        raise ValueError(f"support is {support}; there is a mean of {worst:.4g}, which it leaves out")
     below, above = inside - low, high - inside
     # The slope of the logit, that of the logarithm where one of the two is infinite.
     scaled = error * (1 / below + 1 / above)

@@ -21,7 +21,9 @@ def interval(
     if support == ANY:
         return f"{float(middle):{mean}} ± {float(spread):{error}}"
     low, high = around(middle, spread, support)
-    return f"{float(middle):{mean}} +{float(high - middle):{error}} -{float(middle - low):{error}}"
+    # Rounding can put a mean beyond its own interval.
+    above, below = (float(arm.clip(0)) for arm in (high - middle, middle - low))
+    return f"{float(middle):{mean}} +{above:{error}} -{below:{error}}"
 
 
 def deviation(values: xr.DataArray, law: xr.DataArray) -> xr.DataArray:

@@ -179,7 +179,9 @@ def _true_lines(text: xr.Dataset) -> list[str]:
     ]
     for arm in text["arm"].to_numpy():
         row = text.sel(arm=arm).isel(generation=-1)
-        cells = [_share(row[name].sel(type=kind)) for name in ("offered", "quality") for kind in TYPES]
+        cells = [_share(row["offered"].sel(type=kind)) for kind in TYPES]
+        # Of open-ended prompts quality is in standard deviations of the real answers', of the others the share right.
+        cells += [interval(row["quality"].sel(type="open")), _share(row["quality"].sel(type="closed"))]
         cells += [interval(row["drift"].sel(type=kind), support=plotting.POSITIVE) for kind in TYPES]
         cells.append(interval(row["risk"]))
         lines.append(f"{arm:<22}" + "".join(f"{cell:>22}" for cell in cells))
