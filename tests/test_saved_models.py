@@ -100,13 +100,14 @@ def test_what_is_no_tree_is_named(case):
 
 
 def rewrite(folder, tensors=None, **entries):
-    """Write a folder as whoever knows the format might: the digest fits."""
+    """Write a folder as whoever knows the format might: the digests fit."""
     config = json.loads((folder / "config.json").read_text())
     if tensors is not None:
         content = tensors if isinstance(tensors, bytes) else safetensors.numpy.save(tensors)
         (folder / "model.safetensors").write_bytes(content)
         config["file"] |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (folder / "config.json").write_text(json.dumps(config | entries))
+    changed = config | entries
+    (folder / "config.json").write_text(json.dumps(changed | {"digest": saved_models.digest(changed)}))
 
 
 def truncate(folder, name="model.safetensors"):
@@ -135,6 +136,12 @@ DAMAGE = {
     "no tensors": (lambda folder: (folder / "model.safetensors").unlink(), r"model\.safetensors is missing"),
     "no configuration": (lambda folder: (folder / "config.json").unlink(), r"holds no saved model.*config\.json"),
     "half a configuration": (lambda folder: truncate(folder, "config.json"), r"config\.json is not readable as JSON"),
+    "a changed entry": (
+        lambda folder: (folder / "config.json").write_text(
+            (folder / "config.json").read_text().replace("float32", "float64", 1)
+        ),
+        r"config\.json has changed since it was saved",
+    ),
     "no UTF-8": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe"), "is not readable as JSON"),
     "nested without end": (
         lambda folder: (folder / "config.json").write_text("[" * 100_000),
@@ -142,6 +149,7 @@ DAMAGE = {
     ),
     "another JSON": (lambda folder: (folder / "config.json").write_text("[]"), "describes no model that this library"),
     "another version": (lambda folder: rewrite(folder, version=99), "is of version 99; this library reads version 1"),
+    "a version that only equals": (lambda folder: rewrite(folder, version=True), "is of version True; this library"),
     "another kind": (lambda folder: rewrite(folder, kind="generator"), "describes a 'generator', not a 'thing'"),
     "no table": (lambda folder: rewrite(folder, tensors_=0, **{"file": 3}), "damaged: it has no table of tensors"),
     "no safetensors": (lambda folder: rewrite(folder, b"a zip, or a pickle"), r"is no safetensors file"),

@@ -1,7 +1,8 @@
 """Trained models on disk: a folder with the tensors in a safetensors file and everything else in a JSON beside it.
 
-Reading runs no code and unpickles nothing. The JSON holds the digest of the other file, so that whatever changed since
-the model was saved is told, and a table of the tensors, so that what is missing or misshapen is told by name.
+Reading runs no code and unpickles nothing. The JSON holds its own digest and that of the other file, so that whatever
+changed since the model was saved is told, and a table of the tensors, so that what is missing or misshapen is told by
+name.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from collapse_jax.checks import numbers
 from collapse_jax.io.files import make_writable
 from collapse_jax.io.tensors import TYPES
 
@@ -59,7 +61,8 @@ def save_folder(
         "file": {"name": TENSORS, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()},
     }
     try:
-        text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+        plain = json.loads(json.dumps(described, allow_nan=False, default=_plain))
+        text = json.dumps(plain | {"digest": digest(plain)}, indent=1, ensure_ascii=False) + "\n"
     except (TypeError, ValueError) as error:
         raise ValueError(f"the configuration can't be written as JSON: {error}") from error
     make_writable(target.parent)
@@ -89,6 +92,12 @@ def load_folder(folder: str | os.PathLike[str], kind: str) -> Saved:
     config = _read_config(path, kind)
     tensors = _read_tensors(path / TENSORS, config)
     return Saved(config, tensors)
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """Return the sha256 of all entries of a configuration but its own digest, however they are laid out."""
+    content = {name: value for name, value in config.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def holds_model(folder: Path) -> bool:
@@ -124,13 +133,14 @@ def _put_in_place(temporary: Path, target: Path) -> None:
     aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:80]}-old-"))
     try:
         target.rename(aside)
-        try:
-            temporary.rename(target)
-        except OSError:
+        temporary.rename(target)
+    except OSError:
+        if not target.exists():
             aside.rename(target)
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rmdir()  # still empty
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -153,11 +163,13 @@ def _read_config(folder: Path, kind: str) -> dict[str, Any]:
         raise ValueError(f"{path} is not readable as JSON ({error or type(error).__name__})") from None
     if not isinstance(config, dict) or config.get("format") != _FORMAT:
         raise ValueError(f"{path} describes no model that this library saved")
-    if config.get("version") != _VERSION:
+    if not numbers.is_whole(config.get("version")) or config["version"] != _VERSION:
         raise ValueError(
             f"{path} is of version {config.get('version')!r:.20}; this library reads version {_VERSION}: load it with "
             f"the library that wrote it, {config.get('library')!r:.20}"
         )
+    if config.get("digest") != digest(config):
+        raise ValueError(f"{path} has changed since it was saved: its digest is that of other entries")
     if config.get("kind") != kind:
         raise ValueError(f"{path} describes a {config.get('kind')!r:.40}, not a {kind!r}")
     table, file = config.get("tensors"), config.get("file")
