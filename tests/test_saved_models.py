@@ -300,10 +300,52 @@ def test_a_model_of_ones_own_is_given_at_loading(tmp_path):
     np.testing.assert_array_equal(found.score(["a b", "c"]), given.score(["a b", "c"]))
 
 
+def test_a_model_with_a_function_replaced_is_not_taken_for_the_librarys(tmp_path):
+    own = cj.mlp((3,))._replace(apply=lambda params, features: jnp.zeros(features.shape[:-1]))
+    with pytest.warns(UserWarning, match=r"not one of the library's.*need model="):
+        save_reward_model(made(own, READER), tmp_path / "m")
+    with pytest.raises(ValueError, match="give it as model="):
+        load_reward_model(tmp_path / "m")
+    assert load_reward_model(tmp_path / "m", model=own).score("a") == 0
+
+
+def lengths(prompts, completions, width):
+    mask = np.array([np.arange(width) < len(own) for own in completions])
+    rows = [[[len(prompt), len(text)] for text in own] for prompt, own in zip(prompts, completions, strict=True)]
+    return np.array([own + [[0, 0]] * (width - len(own)) for own in rows], np.float32), mask
+
+
+OWN_READERS = {
+    "of one's own": cj.data.Reader("lengths", lengths, {}),
+    "under the name of another": READER._replace(read=lengths),
+}
+
+
+@pytest.mark.parametrize("reader", OWN_READERS)
+def test_a_reader_of_ones_own_is_given_at_loading(tmp_path, reader):
+    reader = OWN_READERS[reader]
+    given = made(cj.mlp((3,)), reader)
+    with pytest.warns(UserWarning, match=r"the reader '\w+' is not one of the library's.*need reader="):
+        folder = save_reward_model(given, tmp_path / "m")
+    with pytest.raises(ValueError, match=r"config\.json: the reader is not one of the library's; give it as reader="):
+        load_reward_model(folder)
+    assert load_reward_model(folder, reader=reader).score("a", "bc") == given.score("a", "bc")
+    with pytest.raises(ValueError, match=r"safetensors has 'params\.Dense_0\.kernel' of shape"):
+        load_reward_model(folder, reader=READER)
+
+
 ENTRIES = {
     "no members": ({"members": []}, r"its members are \[\]"),
     "no reader": ({"reader": 3}, "its reader is 3"),
     "an unknown reader": ({"reader": {"kind": "pickle"}}, "describes a reader that can't be made"),
+    "a reader of another model": (
+        {"reader": {"kind": "prefixes", "tokenizer": {"name": "bytes"}, "length": 9}},
+        r"config\.json: the model can't read what the reader 'prefixes' makes",
+    ),
+    "a reader of vectors without end": (
+        {"reader": {"kind": "ngrams", "prompt_size": 2**50, "completion_size": 2**50, "orders": [1]}},
+        r"config\.json: the model can't read what the reader 'ngrams' makes",
+    ),
     "an unknown model": ({"model": {"kind": "oracle"}}, "the model is of the kind 'oracle'; the library has mlp"),
     "a size that is none": (
         {"model": {"kind": "mlp", "hidden": [-3], "link": "sigmoid"}},
@@ -433,6 +475,16 @@ def test_a_family_that_was_renamed_is_not_taken_for_the_librarys(tmp_path):
     family, params = of_family("gaussian")
     with pytest.warns(UserWarning, match="how to make the family 'mine'"):
         save_generator(make_generator(family._replace(name="mine"), params), tmp_path / "m")
+
+
+def test_a_family_with_a_function_replaced_is_not_taken_for_the_librarys(tmp_path):
+    own = cj.FAMILIES["kde"]._replace(sample=lambda key, params, n: jnp.zeros((n, 2)))
+    given = make_generator(own, of_family("kde")[1])
+    with pytest.warns(UserWarning, match=r"nothing says how to make the family 'kde', so that it will need family="):
+        save_generator(given, tmp_path / "m")
+    with pytest.raises(ValueError, match="give it as family="):
+        load_generator(tmp_path / "m")
+    np.testing.assert_array_equal(load_generator(tmp_path / "m", family=own).sample(jax.random.key(0), 2), 0)
 
 
 def test_parameters_in_records_of_ones_own_need_like(tmp_path):

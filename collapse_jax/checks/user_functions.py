@@ -3,8 +3,9 @@
 What such a function raises by itself comes through as it is.
 """
 
+import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -74,3 +75,23 @@ def require_examples(what: str, found: PyTree, n: int) -> None:
         raise ValueError(
             f"{what} returns arrays of the shapes {shapes}; it must return {n} examples, along a first axis"
         )
+
+
+def same_functions(one: Any, other: Any) -> bool:
+    """Return whether two records, of whatever nested tuples and mappings, hold functions of the same names throughout.
+
+    The names are those by which modules define them, so that a function that a user put in another's place is told.
+    """
+    return bool(_names(one) == _names(other))
+
+
+def _names(value: Any) -> Any:
+    if isinstance(value, functools.partial):
+        return _names(value.func)
+    if isinstance(value, Mapping):
+        return {key: _names(held) for key, held in value.items()}
+    if isinstance(value, tuple):
+        return [_names(held) for held in value]
+    if callable(value):
+        return getattr(value, "__module__", None), getattr(value, "__qualname__", type(value).__qualname__)
+    return None

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
 from collapse_jax.checks.annotations import checked
+from collapse_jax.checks.user_functions import same_functions
 from collapse_jax.engine.members import Members
 from collapse_jax.generative.family import Examples, Family, Params
 from collapse_jax.generative.rebuilding import rebuild
@@ -61,14 +62,14 @@ def make_generator(family: Family, members: Members | PyTree) -> Generator:
 def save_generator(generator: Generator, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a generator to a folder, whole or not at all: `model.safetensors` and `config.json`; return the folder.
 
-    Warns where loading will need `family=`, for a family that is not the library's, was renamed or was given a
-    function, and `like=`, for parameters in records of your own. Raises ValueError for a folder that holds anything,
+    Warns where loading will need `family=`, for a family that is not the library's, was renamed, was given a
+    function or has one replaced, and `like=`, for parameters in records of your own. Raises ValueError for a folder that holds anything,
     unless it is a saved model and `overwrite`; OSError if it can't be written.
     """
     family, structure, missing = generator.family, None, []
     known = family.config
-    # A family of your own that was made from one of the library's by `_replace` has its `config`, under another name.
-    if known is not None and rebuild(known).name != family.name:
+    # A family of your own that was made from one of the library's by `_replace` has its `config`.
+    if known is not None and not _same(rebuild(known), family):
         known = None
     if known is None:
         missing.append(f"nothing says how to make the family {family.name!r}, so that it will need family=")
@@ -112,6 +113,12 @@ def load_generator(folder: str | os.PathLike[str], *, family: Family | None = No
     else:
         like = jax.eval_shape(lambda: like)
     return Generator(family, in_tree(str(Path(folder) / TENSORS), saved.tensors, like), labels)
+
+
+def _same(one: Family, other: Family) -> bool:
+    """Return whether two families have one name and functions of the same names, whatever they learn from."""
+    left_out = {"truth": None, "matching": None}
+    return one.name == other.name and same_functions(one._replace(**left_out), other._replace(**left_out))
 
 
 def _named(where: Path, make: Any, given: Any) -> Any:
