@@ -86,6 +86,10 @@ def test_members_are_chosen_by_label(trained):
         {"rate": "middle", "seed": 2},
     ]
     assert sum(len(each) for each in members) == 9
+    # Labels are those of the axes, whatever equal number chose them.
+    chosen = members.sel(rate=np.str_("fast"), seed=jnp.float32(1))
+    assert [type(label) for label in chosen.labels.values()] == [str, int]
+    assert list(members.sel(seed=jnp.array([2, 1])).axes["seed"]) == [2, 1]
     assert repr(members.sel(seed=1)) == "<3 members: rate slow, middle, fast; seed=1>"
 
 
@@ -98,6 +102,8 @@ def test_members_are_chosen_by_label(trained):
             "axis 'rate' has no label 'swift'; it has 'slow', 'middle', 'fast'",
         ),
         (lambda members: members.sel(seed=[0, 7]), "axis 'seed' has no label 7; it has 0, 1, 2"),
+        (lambda members: members.sel(rate=["slow", 0]), "axis 'rate' has no label 0; it has 'slow'"),
+        (lambda members: members.sel(seed=[]), "no label of the axis 'seed' is given; it has 0, 1, 2"),
         (lambda members: members.sel(seed=0).sel(seed=0), "no axis 'seed'.*these members have rate"),
         (lambda members: members.sel(seed=0).state, "there are 3 members, rate slow, middle, fast; seed=0: choose one"),
     ],

@@ -1,7 +1,7 @@
 """What a sweep leaves behind beside its records: every member's final state, by its labels."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ class Members:
     def sel(self, **labels: Any) -> "Members":
         """Return the members of these labels: one label leaves its axis out, a sequence of them keeps it.
 
-        Raises ValueError for an axis or a label that there is not, naming those that there are.
+        Raises ValueError for an axis or a label that there is not, naming those that there are, and for no label.
         """
         chosen = self
         for name, label in labels.items():
@@ -77,19 +77,22 @@ class Members:
             known = ", ".join(self.axes) or "none left"
             raise ValueError(f"there is no axis {name!r} to choose from; these members have {known}")
         known = self.axes[name].tolist()
-        wanted = np.asarray(label).tolist()
-        for one in wanted if isinstance(wanted, list) else [wanted]:
+        several = not isinstance(label, str) and (isinstance(label, Sequence) or getattr(label, "ndim", 0) > 0)
+        wanted = [np.asarray(one).tolist() for one in (label if several else [label])]
+        for one in wanted:
             if one not in known:
                 raise ValueError(f"axis {name!r} has no label {one!r}; it has {', '.join(map(repr, known))}")
-        several = isinstance(wanted, list)
-        index: Any = np.array([known.index(one) for one in wanted], int) if several else known.index(wanted)
+        if not wanted:
+            raise ValueError(f"no label of the axis {name!r} is given; it has {', '.join(map(repr, known))}")
+        places = [known.index(one) for one in wanted]
+        index: Any = np.array(places) if several else places[0]
         place = (slice(None),) * list(self.axes).index(name)
 
         others = {axis: labels for axis, labels in self.axes.items() if axis != name}
         return dataclasses.replace(
             self,
             axes={axis: own[index] if axis == name else own for axis, own in self.axes.items()} if several else others,
-            labels=self.labels if several else {**self.labels, name: wanted},
+            labels=self.labels if several else {**self.labels, name: known[index]},
             states=jax.tree.map(partial(_in_numpy, lambda leaf: np.asarray(leaf[(*place, index)])), self.states),
         )
 

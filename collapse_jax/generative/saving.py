@@ -28,6 +28,10 @@ class Generator(NamedTuple):
     params: Params
     labels: Mapping[str, Any] = {}
 
+    def __repr__(self) -> str:
+        labels = "".join(f", {name}={label}" for name, label in self.labels.items())
+        return f"<Generator: {self.family.name}{labels}>"
+
     def sample(self, key: Key[Array, ""], n: int) -> Examples:
         """Return n independent examples: equal draws for equal keys, before and after saving."""
         return self.family.sample(key, self.params, n)
@@ -62,9 +66,9 @@ def make_generator(family: Family, members: Members | PyTree) -> Generator:
 def save_generator(generator: Generator, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a generator to a folder, whole or not at all: `model.safetensors` and `config.json`; return the folder.
 
-    Warns where loading will need `family=`, for a family that is not the library's, was renamed, was given a
-    function or has one replaced, and `like=`, for parameters in records of your own. Raises ValueError for a folder that holds anything,
-    unless it is a saved model and `overwrite`; OSError if it can't be written.
+    Warns where loading will need `family=`, for a family that is not the library's, was renamed, was given a function
+    or has one replaced, and `like=`, for parameters in records of your own. Raises ValueError for a folder that holds
+    anything, unless it is a saved model and `overwrite`; OSError if it can't be written.
     """
     family, structure, missing = generator.family, None, []
     known = family.config
