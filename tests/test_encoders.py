@@ -161,7 +161,7 @@ def ranked(prompts=("p",), completions=(("a b", "a"),)):
     ("texts", "length", "message"),
     [
         (ranked(completions=(("a b", "b"),)), 9, "completion 1 of prompt 0, 'p', is not a prefix of the longest one"),
-        (ranked(completions=(("a b", ""),)), 9, "completion 1 of prompt 0, 'p', is not a prefix"),
+        (ranked(completions=(("a b", ""),)), 9, "completion 1 of prompt 0, 'p', is empty"),
         (ranked(), 4, "prompt 0, 'p', has 5 tokens with its longest completion; length is 4"),
         (ranked((), ()), 4, "there is no prompt to tokenize"),
         (ranked(completions=((),)), 4, "prompt 0 has no completion"),

@@ -40,8 +40,8 @@ def tokenize_prefixes(
     """Return int32 rows of tokens, where completions start, the place of each one's last token, and which items exist.
 
     A row is the prompt, the end token, the longest completion, then -1; the first three results are the fields of
-    `Prefixes`. Raises ValueError, naming the prompt, for a completion whose tokens aren't the first ones of the
-    longest, for a text that is longer than `length`, with the length needed, and if there is no prompt or one has no
+    `Prefixes`. Raises ValueError, naming the prompt, for an empty completion, for one whose tokens aren't the first ones
+    of the longest, for a text that is longer than `length`, with the length needed, and if there is no prompt or one has no
     completion.
     """
     require_completions(ranked.prompts, ranked.completions, "tokenize")
@@ -63,7 +63,12 @@ def prefix_rows(
         items = [tokenizer.encode(text) for text in texts]
         longest = max(items, key=len)
         for item, tokens in enumerate(items):
-            if not len(tokens) or (tokens != longest[: len(tokens)]).any():
+            if not len(tokens):
+                raise ValueError(
+                    f"completion {item} of prompt {number}, {prompt!r:.60}, is empty: it has no last token to read; "
+                    "use tokenize and a text_encoder"
+                )
+            if (tokens != longest[: len(tokens)]).any():
                 raise ValueError(
                     f"completion {item} of prompt {number}, {prompt!r:.60}, is not a prefix of the longest one; "
                     "use tokenize and a text_encoder"
