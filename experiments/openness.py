@@ -10,7 +10,7 @@ predicted for its shares.
 Expected: on train every separation is near its law: .186 for types that are told; two thirds of that or more for types
 that are estimated from votes, grades, ties, or the held-out scores of a first model of one annotator's orders; 0 where
 half of the types are wrong or all prompts have one utility. A first model of certain orders has collapsed: what its
-held-out scores still say is no estimate of the types.
+held-out scores still say is no estimate of the types, and separates them by little or the wrong way round (below 0).
 """
 
 from dataclasses import dataclass
@@ -165,14 +165,17 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     laws = predicted["rewards"].to_numpy().reshape(*own.shape[:2], items)
     law = xr.DataArray(laws, dims=("memberships", "prompt", "item"))
     law = law.assign_coords(prompt_type=("prompt", np.asarray(train.type_names)[train.types]))
-    trained = dataset["rewards"].isel(step=-1)
+    trained, right = dataset["rewards"].isel(step=-1), law.sel(memberships="told")
     return dataset.assign(
         openness=(("memberships", "prompt"), np.stack(list(openness.values()))),
         law=curves(law),
         law_gap=float(predicted["gap"].max()),
-        law_separation=separation(law),
+        law_separation=separation(law, right),
         separation=xr.concat(
-            [separation(trained.isel(prompt=dataset["prompt_split"].to_numpy() == one)) for one in ("train", "test")],
+            [
+                separation(trained.isel(prompt=dataset["prompt_split"].to_numpy() == one), right)
+                for one in ("train", "test")
+            ],
             xr.Variable("split", ["train", "test"]),
         ),
     )
@@ -185,11 +188,14 @@ def curves(rewards: xr.DataArray) -> xr.DataArray:
     return xr.concat(means, xr.Variable("type", kinds), coords="minimal", compat="override")
 
 
-def separation(rewards: xr.DataArray) -> xr.DataArray:
-    """Return the mean over items of |open - closed|."""
-    means = curves(rewards)
-    apart: xr.DataArray = abs(means.sel(type="open") - means.sel(type="closed")).mean("item")
-    return apart
+def separation(rewards: xr.DataArray, right: xr.DataArray) -> xr.DataArray:
+    """Return the mean over items of open - closed, counted in the direction of the rewards that are `right`.
+
+    For those it is the mean of |open - closed|; below 0, open prompts are rewarded as closed ones should be.
+    """
+    apart, direction = (one.sel(type="open") - one.sel(type="closed") for one in map(curves, (rewards, right)))
+    found: xr.DataArray = (apart * np.sign(direction).drop_vars("memberships")).mean("item")
+    return found
 
 
 def correlation(dataset: xr.Dataset) -> xr.DataArray:
@@ -214,7 +220,8 @@ def table(dataset: xr.Dataset) -> str:
     """Return, by arm, how near its types are to the truth, and the separation predicted and measured."""
     near = correlation(dataset)
     lines = [
-        "separation is mean |open - closed| over the items, the mean over seeds ± two standard errors\n",
+        "separation is mean open - closed over the items, in the direction of the law of types that are told: below 0",
+        "the two are taken for one another; the mean over seeds ± two standard errors\n",
         f"{'types from':<22} {'correlation':>11} {'separation':>11} {'train':>14} {'test':>14}",
         f"{'':<22} {'with truth':>11} {'(predicted)':>11} {'(measured)':>14} {'(measured)':>14}",
     ]

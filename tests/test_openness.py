@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy
+import xarray as xr
 
 import collapse_jax as cj
+from experiments.openness import separation
 from tests.test_soft_types import rankings, train
 from tests.test_training import SHORT
 
@@ -133,6 +135,8 @@ def test_openness_is_the_probability_of_the_group_in_which_the_statistic_is_larg
     assert (np.diff(openness[np.argsort(statistic)]) >= 0).all()
     np.testing.assert_allclose(cj.reward.estimate_openness(5e3 * statistic - 7e4), openness, atol=1e-6)
     np.testing.assert_allclose(cj.reward.estimate_openness(-statistic), 1 - openness, atol=1e-3)
+    for scale in (1e-250, 1e250):
+        np.testing.assert_allclose(cj.reward.estimate_openness(scale * statistic), openness, atol=1e-6)
     assert cj.reward.soft_types(openness).sum(1) == pytest.approx(1.0)
     np.testing.assert_array_equal(cj.reward.soft_types(openness)[:, 0], openness)
     unknown = cj.reward.estimate_openness(np.r_[np.nan, statistic])
@@ -150,3 +154,11 @@ def test_many_equal_values_leave_room_for_doubt():
     assert openness[0] < 0.01
     assert openness[-2] > 0.99
     assert 0.2 < openness[-1] < 0.8
+
+
+def test_the_experiment_tells_prompts_taken_for_one_another_from_prompts_kept_apart():
+    law = xr.DataArray([[0.9, 0.5, 0.1], [1.0, 1.0, 0.0]], dims=("prompt", "item"))
+    law = law.assign_coords(prompt_type=("prompt", ["open", "closed"]), memberships="told")
+    swapped = law.isel(prompt=[1, 0]).assign_coords(prompt_type=("prompt", ["open", "closed"]))
+    mean = (0.1 + 0.5 + 0.1) / 3
+    assert [float(separation(one, law)) for one in (law, swapped)] == pytest.approx([mean, -mean])

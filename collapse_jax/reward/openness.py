@@ -133,6 +133,7 @@ def estimate_openness(statistic: Float[np.ndarray, " prompt"]) -> Float[np.ndarr
             f"statistic is {values[0]:g} for all {len(values)} prompts: it tells none from another, as scores of a "
             "reward model that has collapsed, or votes of one annotator, do"
         )
+    values = values / np.abs(values).max()  # so that no square overflows, nor vanishes
     standard = ((values - values.mean()) / values.std())[:, None]
     one, two = (
         GaussianMixture(number, covariance_type="tied", reg_covar=_LEAST_DEVIATION**2, random_state=0, n_init=3)
