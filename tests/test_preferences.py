@@ -494,14 +494,22 @@ def test_the_text_held_has_a_bound_that_kept_prompts_stay_below(monkeypatch):
     assert len(read_preferences(rows, prompts=5).prompts) == 5
 
 
-# Without the tests' type checker, which looks at every call.
+# Without the tests' type checker, which looks at every call. The system's own peak is that of this process, too.
 MILLION = """
-import resource, time
+import time
 import psutil
 from collapse_jax.data import read_preferences
 
+def held():
+    return psutil.Process().memory_info().rss / 2**20
+
+peak = 0.0
+
 def rows():
+    global peak
     for i in range(10**6):
+        if i % 1000 == 0:
+            peak = max(peak, held())
         yield {
             "prompt": f"Tell me about number {i % 500_000}, please",
             "chosen": f"A long answer, {i} " * 12,
@@ -509,15 +517,14 @@ def rows():
         }
 
 read_preferences([{"prompt": "p", "chosen": "a", "rejected": "b"}])
-before, start = psutil.Process().memory_info().rss / 2**20, time.perf_counter()
+before, start = held(), time.perf_counter()
 found = read_preferences(rows(), prompts=1000)
-seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+seconds, peak = time.perf_counter() - start, max(peak, held())
 print(len(found.prompts), found.report.rows, found.report.used, peak - before, seconds)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="the peak of memory is asked of a Unix")
 def test_a_million_rows_take_the_memory_of_those_kept():
     done = subprocess.run([sys.executable, "-c", MILLION], capture_output=True, text=True, cwd=ROOT, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
