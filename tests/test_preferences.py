@@ -199,6 +199,21 @@ ROWS = {
         "p",
         over(("b", "a", 1.0)),
     ),
+    "numbered answers with scores": (
+        {"question": "p", "answer_0": "a", "answer_1": "b", "score_0": -1, "score_1": 1},
+        "p",
+        over(("b", "a", 1.0)),
+    ),
+    "lettered answers with numbered scores": (
+        {"question": "p", "answer_a": "a", "answer_b": "b", "score_1": 1, "score_2": 0},
+        "p",
+        over(("a", "b", 1.0)),
+    ),
+    "answers in arrays, as those of a frame read from Parquet": (
+        {"prompt": "p", "completions": np.array([{"text": "a", "score": 1}, {"text": "b", "score": 2}])},
+        "p",
+        over(("b", "a", 1.0)),
+    ),
     "answers with ranks": (
         {"prompt": "p", "answers": [{"answer": "a", "rank": 2.0}, {"answer": "b", "rank": 1.0}]},
         "p",
@@ -379,8 +394,10 @@ def test_rows_that_say_nothing_are_left_out_by_reason():
             pair("p", "a", "a "),
             pair(" ", "a", "b"),
             {"prompt": "p", "responses": ["a"]},
+            {"prompt": "p", "completions": None},
             {"prompt": "p", "responses": ["a", "", "c"]},
             {"prompt": "q", "responses": ["a", "b"], "scores": [1, None]},
+            {"prompt": "q", "responses": ["a", "b"], "scores": None},
             {"prompt": "q", "response_1": "a", "response_2": "b", "winner": None},
         ]
     )
@@ -388,8 +405,8 @@ def test_rows_that_say_nothing_are_left_out_by_reason():
         "empty answers": 2,
         "identical answers": 1,
         "no prompt": 1,
-        "fewer than two answers": 1,
-        "no scores": 1,
+        "fewer than two answers": 2,
+        "no scores": 2,
         "no verdict": 1,
     }
     assert found.report.left_out == expected
@@ -607,7 +624,11 @@ GOOD = pair("p", "a", "b")
         ([GOOD, "x"], {}, "row 1 of path_or_rows is 'x'"),
         ({"train": [GOOD]}, {}, "path_or_rows is a mapping of 'train'; it must be rows"),
         ([{1: "a"}], {}, "row 0 of path_or_rows has the column 1; names of columns must be strings"),
-        ([{"prompt": "p", "chosn": "a", "rejected": "b"}], {}, r"row 0.*no answers.*'chosn'.*did you mean 'chosen'"),
+        (
+            [{"prompt": "p", "chosn": "a", "rejected": "b"}],
+            {},
+            r"row 0.*no column for 'chosen'.*'chosn'.*did you mean 'chosen'",
+        ),
         (
             [{"promt": "p", "chosen": "a", "rejected": "b"}],
             {},
@@ -618,7 +639,21 @@ GOOD = pair("p", "a", "b")
             {"columns": {"prompt": "promt"}},
             r"columns\['prompt'\] is 'promt', which is no column \(did you mean 'prompt'",
         ),
-        ([GOOD, {"prompt": "p", "chosen": "a"}], {}, "row 1 of path_or_rows: no answers"),
+        (
+            [GOOD, {"prompt": "p", "chosen": "a"}],
+            {},
+            "row 1 of path_or_rows: no column for 'rejected' among the columns 'prompt', 'chosen'; known",
+        ),
+        (
+            [{"prompt": "p", "left": "a", "right": "b", "points": 1}],
+            {"columns": {"response_1": "left", "response_2": "right", "score_1": "points"}},
+            "columns names 'score_1' and not 'score_2'",
+        ),
+        (
+            [{"out": [{"text": "a", "mark": 1}]}],
+            {"columns": {"answers": "out.text", "scores": "out.marks"}},
+            r"'out.marks', read as 'scores', is not in every entry \(did you mean 'mark'\?\); there are 'text', 'mark'",
+        ),
         ([GOOD], {"columns": {"choosen": "chosen"}}, r"columns has the role 'choosen' \(did you mean 'chosen'\?\)"),
         ([GOOD], {"columns": {"scores": "prompt"}}, "no column for 'answers'"),
         (
@@ -658,7 +693,7 @@ GOOD = pair("p", "a", "b")
         (
             [{"prompt": "p", "completions": [{"text": "a", "score": 1}, {"text": "b"}]}],
             {},
-            "'completions.score' is not in every entry",
+            "'completions.score', read as 'scores', is not in every entry; there are 'text'",
         ),
         (
             [{"prompt": "p", "response_1": "a", "response_2": "b"}],

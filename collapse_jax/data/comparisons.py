@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from collapse_jax.data.conventions import LIST, PAIR, TWO, VERDICTS, Columns, value_at
+from collapse_jax.data.conventions import LIST, PAIR, TWO, VERDICTS, Columns, listed, nearest, value_at
 from collapse_jax.data.dialogues import key_of, require_whole, split
 
 __all__ = ()
@@ -42,8 +42,12 @@ def comparison(place: str, row: Mapping[str, Any], columns: Columns) -> Comparis
     for role, column in columns.items():
         try:
             values[role] = value_at(row, column)
-        except KeyError:
-            raise ValueError(f"{place}: {column!r} is not in every entry; columns has it for {role!r}") from None
+        except KeyError as error:
+            key, there = error.args
+            raise ValueError(
+                f"{place}: {column!r}, read as {role!r}, is not in every entry{nearest(key, there)}; there are "
+                f"{listed(there)}"
+            ) from None
     group = next(group for group in (PAIR, TWO, LIST) if group[0] in columns)
     raw, names = _raw(place, columns, group, values)
     prompt, answers = split(place, names, raw, columns.get("prompt"), values.get("prompt"))
@@ -80,6 +84,7 @@ def _raw(
     if group != LIST:
         return [values[role] for role in group], [columns[role] for role in group]
     raw, column = values["answers"], columns["answers"]
+    raw = [] if raw is None else raw
     if not isinstance(raw, list | tuple | np.ndarray):
         raise ValueError(f"{place}: {column} is {raw!r:.60}; it must be a list of answers")
     if len(raw) > MOST_ANSWERS:
@@ -172,6 +177,7 @@ def _list_pairs(place: str, columns: Columns, values: Mapping[str, Any], n: int)
     if role is None:
         return [Pair(i, j, 1.0) for i in range(n) for j in range(i + 1, n)]
     raw, column = values[role], columns[role]
+    raw = [None] * n if raw is None else raw
     if not isinstance(raw, list | tuple | np.ndarray) or len(raw) != n:
         raise ValueError(f"{place}: {column} is {raw!r:.60}; it must be a list of {n} numbers, one for each answer")
     scores = [number(place, column, one) for one in raw]

@@ -40,8 +40,9 @@ VERDICTS = {
     TWO: ("strength", "strength_of_second", "probability", "winner", "score_1"),
     LIST: ("scores", "ranks"),
 }
+_PAIR_SCORES, _TWO_SCORES = ("score_chosen", "score_rejected"), ("score_1", "score_2")
 _EXTRAS = {
-    PAIR: ("score_chosen", "score_rejected", "strength", "margin"),
+    PAIR: (*_PAIR_SCORES, "strength", "margin"),
     TWO: ("score_2", "margin"),
     LIST: (),
 }
@@ -55,9 +56,10 @@ _KNOWN: Mapping[str, Sequence[str]] = {
     "ranks": ("ranks",),
     "strength_of_second": ("preference_strength", "overall_preference"),
     "winner": ("winner", "better_response_id"),
-    "score_1": ("score_1", "score_a", "score_A"),
-    "score_2": ("score_2", "score_b", "score_B"),
     "type": ("type", "prompt_type"),
+    # These are told by their endings.
+    "score_1": (),
+    "score_2": (),
 }
 # What stands in an entry of `answers`: its text, its score, its rank.
 _TEXTS = ("response", "text", "answer", "completion", "output", "content", "generated_text")
@@ -91,17 +93,24 @@ def recognise(place: str, row: Mapping[str, Any], named: Mapping[str, str | None
         if column is not None and not has(row, column):
             raise ValueError(
                 f"{place}: columns[{role!r}] is {column!r}, which is no column{nearest(column, row)}; there are "
-                f"{_listed(row)}"
+                f"{listed(row)}"
             )
     found: Found = {role: column for role, column in named.items() if column is not None}
     group = _group(place, row, found)
     _add(found, row, named, ["prompt", "type", *VERDICTS[group], *_EXTRAS[group]])
     if group == LIST and "." not in found["answers"]:
         _look_into(place, row, found)
+    if group == TWO and not set(named) & set(_TWO_SCORES):
+        _add_scores(row, found)
+    for one, other in (_TWO_SCORES, _PAIR_SCORES, _TWO_SCORES[::-1], _PAIR_SCORES[::-1]):
+        if named.get(one) is not None and other not in found:
+            raise ValueError(
+                f"{place}: columns names {one!r} and not {other!r}, and scores are compared; there are {listed(row)}"
+            )
     if group == TWO and not set(found) & set(VERDICTS[TWO]):
         raise ValueError(
             f"{place}: nothing says which of {found['response_1']!r} and {found['response_2']!r} is better; name a "
-            f"column for one of {', '.join(VERDICTS[TWO])} by columns=; there are {_listed(row)}"
+            f"column for one of {', '.join(VERDICTS[TWO])} by columns=; there are {listed(row)}"
         )
     used = {"prompt", "type", *group, *VERDICTS[group], *_EXTRAS[group]}
     if unused := [role for role in named if role not in used and named[role] is not None]:
@@ -120,11 +129,13 @@ def _group(place: str, row: Mapping[str, Any], found: Found) -> tuple[str, ...]:
             if all(has(row, column) for column in wanted.values()):
                 found.update(wanted)
                 return group
-    near = next((near for one in row for near in [nearest(one, [*PAIR, *TWO, *_KNOWN["answers"]])] if near), "")
-    missing = [role for group in groups[:1] for role in group if role not in found]
+    known = [*PAIR, *TWO, *_KNOWN["answers"]]
+    near = next((near for one in row if one not in known for near in [nearest(one, known)] if near), "")
+    groups = groups or [group for group in (PAIR, TWO) if any(role in row for role in group)]
+    missing = [role for group in groups[:1] for role in group if role not in found and role not in row]
     what = f"no column for {' and '.join(map(repr, missing))}" if missing else "no answers"
     raise ValueError(
-        f"{place}: {what} among the columns {_listed(row)}{near}; known are chosen and rejected, response_1 and "
+        f"{place}: {what} among the columns {listed(row)}{near}; known are chosen and rejected, response_1 and "
         "response_2 with a verdict, and responses or completions; name others, as in "
         'columns={"prompt": "question", "chosen": "good", "rejected": "bad"}'
     )
@@ -144,17 +155,27 @@ def _add(found: Found, row: Mapping[str, Any], named: Mapping[str, Any], roles: 
                 found[role] = column
 
 
+def _add_scores(row: Mapping[str, Any], found: Found) -> None:
+    """Enter the scores of two answers, of columns that end alike: those that end as the answers do before others."""
+    first, second = found["response_1"], found["response_2"]
+    own = [one for one in _ENDINGS if first.endswith(one[0]) and second.endswith(one[1])]
+    columns = [("score" + one, "score" + other) for one, other in [*own, *_ENDINGS]]
+    known = next((pair for pair in columns if all(has(row, column) for column in pair)), None)
+    if known is not None:
+        found.update(zip(_TWO_SCORES, known, strict=True))
+
+
 def _look_into(place: str, row: Mapping[str, Any], found: Found) -> None:
     """Enter what stands for text, score and rank in answers that are mappings; raises ValueError where nothing does."""
     entries = value_at(row, found["answers"])
-    first = entries[0] if isinstance(entries, list | tuple) and entries else None
+    first = entries[0] if isinstance(entries, list | tuple | np.ndarray) and len(entries) else None
     if not isinstance(first, Mapping) or is_messages(entries):
         return
     column = found["answers"]
     text = next((name for name in _TEXTS if name in first), None)
     if text is None:
         raise ValueError(
-            f"{place}: {column} has entries of {_listed(first)}, none of which is known as the text; name it, as in "
+            f"{place}: {column} has entries of {listed(first)}, none of which is known as the text; name it, as in "
             f'columns={{"answers": "{column}.{next(iter(first), "text")}"}}'
         )
     found["answers"] = f"{column}.{text}"
@@ -163,12 +184,13 @@ def _look_into(place: str, row: Mapping[str, Any], found: Found) -> None:
             found[role] = f"{column}.{name}"
     if not set(found) & set(VERDICTS[LIST]):
         raise ValueError(
-            f"{place}: {column} has entries of {_listed(first)}, none of which is known as the score; name it, as in "
+            f"{place}: {column} has entries of {listed(first)}, none of which is known as the score; name it, as in "
             f'columns={{"scores": "{column}.quality"}}, or, if the best comes first, {{"answers": "{column}.{text}"}}'
         )
 
 
-def _listed(row: Mapping[str, Any]) -> str:
+def listed(row: Iterable[str]) -> str:
+    """Return the first names of columns."""
     names = [repr(name) for name in row]
     return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") if names else "(none)"
 
@@ -181,18 +203,19 @@ def has(row: Mapping[str, Any], column: str) -> bool:
 def value_at(row: Mapping[str, Any], column: str) -> Any:
     """Return what a row has in a column; `a.b` is `b` of what is in `a`, or of each of its entries.
 
-    Raises KeyError for a key that isn't there.
+    What is None has None in it. Raises KeyError for a key that isn't there, with the keys that are.
     """
     if column in row:
         return row[column]
-    head, dot, rest = column.partition(".")
-    if not dot:
-        raise KeyError(column)
+    head, _, rest = column.partition(".")
+    if not rest or head not in row:
+        raise KeyError(head, [key for key in row if isinstance(key, str)])
     inside = row[head]
-    if isinstance(inside, list | tuple | np.ndarray):
-        if not all(isinstance(one, Mapping) for one in inside):
-            raise KeyError(column)
-        return [value_at(one, rest) for one in inside]
-    if not isinstance(inside, Mapping):
-        raise KeyError(column)
-    return value_at(inside, rest)
+    if inside is None:
+        return None
+    several = isinstance(inside, list | tuple | np.ndarray)
+    entries = inside if several else [inside]
+    if not all(isinstance(one, Mapping) for one in entries):
+        raise KeyError(rest, [])
+    values = [value_at(one, rest) for one in entries]
+    return values if several else values[0]
