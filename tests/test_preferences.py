@@ -445,6 +445,18 @@ def test_the_report_is_one_line_and_logged_once(caplog):
     assert [record.getMessage() for record in caplog.records] == [str(found.report)]
 
 
+def test_the_report_tells_of_ties_alone_and_of_strengths_that_say_the_reverse():
+    tie = {"prompt": "p", "response_1": "a", "response_2": "b", "winner": "tie"}
+    assert "; nothing is decided; " in str(read_preferences([tie]).report)
+    sure = [pair("p", "a", "b", score_chosen=2, score_rejected=1), pair("p", "b", "d", strength=0)]
+    assert read_preferences(sure).report.against == 0
+    assert "against" not in str(read_preferences(sure).report)
+    # By the scores the rejected ones are better, whether they come first or not.
+    reverse = [pair("p", "a", "b", score_chosen=1, score_rejected=2), pair("p", "c", "b", strength=-1)]
+    assert read_preferences([*sure[1:], *reverse]).report.against == 2
+    assert "0 contradicting, 2 won against their strength; " in str(read_preferences(reverse).report)
+
+
 def test_texts_of_all_scripts_come_through_whole():
     texts = [
         "東京は何県ですか",
@@ -620,6 +632,7 @@ GOOD = pair("p", "a", "b")
     ("rows", "options", "message"),
     [
         ([], {}, "path_or_rows has no rows"),
+        (5, {}, "path_or_rows is 5; read_preferences needs a string or a path or a sequence, such as a list$"),
         ([1], {}, "row 0 of path_or_rows is 1; it must be a mapping"),
         ([GOOD, "x"], {}, "row 1 of path_or_rows is 'x'"),
         ({"train": [GOOD]}, {}, "path_or_rows is a mapping of 'train'; it must be rows"),
@@ -627,7 +640,7 @@ GOOD = pair("p", "a", "b")
         (
             [{"prompt": "p", "chosn": "a", "rejected": "b"}],
             {},
-            r"row 0.*no column for 'chosen'.*'chosn'.*did you mean 'chosen'",
+            "row 0.*'chosen' among.*'chosn'.*did you mean 'chosen'",
         ),
         (
             [{"promt": "p", "chosen": "a", "rejected": "b"}],

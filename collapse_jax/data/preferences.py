@@ -45,6 +45,7 @@ class PreferenceReport(NamedTuple):
     rows compare only what earlier rows compared, and `other_type` rows give a prompt another type than its first one.
     `cycles` is the number of prompts whose majorities run in a cycle, and no reward agrees with more than the share
     `most_accuracy` of what rows decided (NaN where they decided nothing): some reward does so if `is_exact`.
+    `against` is the number of pairs that were won by the one whose strength is below 0.
     """
 
     columns: tuple[Mapping[str, str], ...]
@@ -64,6 +65,7 @@ class PreferenceReport(NamedTuple):
     cycles: int
     most_accuracy: float
     is_exact: bool
+    against: int
 
     def __str__(self) -> str:
         fewest, most = self.answers
@@ -76,14 +78,21 @@ class PreferenceReport(NamedTuple):
             f"{fewest} answers each" if fewest == most else f"{fewest} to {most} answers each",
             f"types: {types}",
             f"{self.pairs} pairs: {self.ties} ties, {self.graded} graded, {self.margins} with a margin, "
-            f"{self.contradicting} contradicting",
+            f"{self.contradicting} contradicting"
+            + (f", {self.against} won against their strength" if self.against else ""),
             f"{self.repeated} rows repeated",
             f"{self.cycles} prompts with a cycle",
-            f"{'the best' if self.is_exact else 'no'} reward is right on {'' if self.is_exact else 'more than '}"
-            f"{self.most_accuracy:.1%} of decisions",
+            self._accuracy,
             f"rows left out: {left_out or 'none'}",
         ]
         return "; ".join(parts)
+
+    @property
+    def _accuracy(self) -> str:
+        if self.most_accuracy != self.most_accuracy:
+            return "nothing is decided"
+        who, bound = ("the best", "") if self.is_exact else ("no", "more than ")
+        return f"{who} reward is right on {bound}{self.most_accuracy:.1%} of decisions"
 
 
 class Preferences(NamedTuple):
@@ -312,4 +321,5 @@ def _report(read: _Reading, gathered: list[Gathered], parts: list[Merged], label
         cycles=sum(one.cycle for one in agreements),
         most_accuracy=most / decided if decided else float("nan"),
         is_exact=all(one.exact for one in agreements),
+        against=sum((tally.wins - 0.5 * tally.rows) * tally.strengths < 0 for tally in tallies),
     )
