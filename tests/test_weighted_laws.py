@@ -332,6 +332,9 @@ def test_laws_of_labels_and_of_orders_are_not_taken_for_each_other(graded):
         cj.summarize_rewards(dataset, orders)
     with pytest.raises(ValueError, match=message):
         plotting.reward_curves(dataset, orders)
+    for take in (cj.summarize_rewards, plotting.reward_curves):
+        with pytest.raises(ValueError, match="predicted has a law for each prompt, .*: give it to summarize_labelled"):
+            take(dataset, laws)
     plain = dataset.drop_vars("trained_labels")
     with pytest.raises(ValueError, match="laws is for graded labels; the sweep was trained on orders labels"):
         cj.reward.summarize_labelled(plain, laws)

@@ -40,6 +40,12 @@ def _label(dataset: xr.Dataset, predicted: xr.Dataset) -> str:
     return str(predicted["utility"].item())
 
 
+def require_laws_of_orders(name: str, law: xr.Dataset) -> None:
+    """Raise ValueError for laws, called `name`, that are of each prompt's own labels."""
+    if "prompt" in law["rewards"].dims:
+        raise ValueError(f"{name} has a law for each prompt, of its own labels: give it to summarize_labelled")
+
+
 def require_settings(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
     """Raise ValueError for a law, called `name`, without a value that the sweep has of what both record.
 

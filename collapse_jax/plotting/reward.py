@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse_jax.checks.law_of_sweep import along_utilities, require_settings
+from collapse_jax.checks.law_of_sweep import along_utilities, require_laws_of_orders, require_settings
 from collapse_jax.checks.unit_interval import outside, require_inside, sentence
 from collapse_jax.plotting.style import COLOURS, line_look, panels, whole_ticks, with_legend
 
@@ -105,6 +105,7 @@ def _require_drawn(dataset: xr.Dataset, predicted: xr.Dataset) -> None:
     """Raise ValueError for axes over which curves would be averaged, and for a law of other values than the curves."""
     if other := sorted({*map(str, dataset["rewards"].dims)} - {"utility", "seed", "step", "prompt", "item"}):
         raise ValueError(f"dataset varies along {', '.join(other)}; draw one value, dataset.sel({other[0]}=...)")
+    require_laws_of_orders("predicted", predicted)
     if other := sorted({*map(str, predicted["rewards"].dims)} - {"utility", "n_items", "type", "item"}):
         raise ValueError(f"predicted varies along {', '.join(other)}; draw one value, predicted.sel({other[0]}=...)")
     require_settings("predicted", predicted, dataset)

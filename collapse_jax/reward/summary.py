@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from collapse_jax.checks.annotations import checked
-from collapse_jax.checks.law_of_sweep import OWN, along_utilities, require_settings
+from collapse_jax.checks.law_of_sweep import OWN, along_utilities, require_laws_of_orders, require_settings
 from collapse_jax.checks.unit_interval import outside, sentence
 from collapse_jax.metrics import kolmogorov_smirnov, wasserstein
 from collapse_jax.reward.metrics import (
@@ -58,6 +58,7 @@ def summarize_rewards(dataset: xr.Dataset, predicted: xr.Dataset, limits: xr.Dat
     sweep, and for `limits`, which are those of all pairs, beside a sweep of others. Schemes are told apart by their
     labels, the names of their utilities and the parameters: two utilities of one name with other code can't be.
     """
+    require_laws_of_orders("predicted", predicted)
     one_scheme, labelled = "utility" not in dataset["rewards"].dims, "utility" in dataset.coords
     if one_scheme:
         dataset, predicted = along_utilities(dataset, predicted)
