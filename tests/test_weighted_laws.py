@@ -324,6 +324,27 @@ def test_trained_rewards_follow_each_prompts_own_law(graded):
     np.testing.assert_allclose(found["accuracy"], np.mean(right), atol=1e-6)
 
 
+def test_items_that_no_comparison_leads_between_are_shifted_by_themselves():
+    wins = np.zeros((1, 4, 4))
+    for i, j in ((0, 2), (1, 3)):  # two pairs of other answers to one prompt
+        wins[0, i, j], wins[0, j, i] = 0.7, 0.3
+    rankings = cj.make_rankings(np.eye(4)[None], np.ones((1, 4), bool), np.zeros(1, int), wins=wins)
+    schemes = cj.make_schemes({"one": cj.choose(cj.UTILITIES["log_sigmoid"], scale=0.25)})
+    laws = cj.reward.predict_labelled(rankings, schemes)
+    process = cj.make_training(rankings, cj.mlp(()), schemes, training=cj.reward.Training(steps=2, records=1))
+    trained = cj.sweep(process, {"seed": [0]}, progress=False)
+    law = laws["rewards"].to_numpy()[0, 0]
+    assert laws["group"].to_numpy().tolist() == [[0, 1, 0, 1]]
+    # An optimum, of which the second pair lies higher than it can: by 0.5, where the box ends at less.
+    at = np.array([0.1, 0.5, 0.1, 0.5])
+    most = np.array([0.1, 1 - law[1], 0.1, 1 - law[1]])
+    for moved, left in ((most, 0.0), (at, float(np.abs(at - most).mean()))):
+        found = cj.reward.summarize_labelled(trained.assign(rewards=0 * trained["rewards"] + law + moved), laws)
+        np.testing.assert_allclose(found["law_distance"], left, atol=1e-6)
+    centred = cj.reward.predict_labelled(rankings, schemes, centring=0.1)
+    assert not centred["shift_low"].any() and not centred["shift_high"].any()
+
+
 def test_laws_of_labels_and_of_orders_are_not_taken_for_each_other(graded):
     dataset, laws = graded
     orders = cj.predict_rewards(SCHEMES, [2, 3])

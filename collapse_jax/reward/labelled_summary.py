@@ -15,7 +15,7 @@ def summarize_labelled(dataset: xr.Dataset, laws: xr.Dataset) -> xr.Dataset:
     the prompts of a split:
 
     - `law_distance`: the mean over items of |reward - law|, each prompt beside its own law, shifted towards the rewards
-      as far as nothing depends on it;
+      as far as nothing depends on it, each group of compared items by itself;
     - `prompt_spread`: the mean over ranks of the standard deviation between prompts of their rewards, best first and
       less their mean, among prompts of one number of answers; 0 where rewards collapsed. `law_prompt_spread` is that of
       the laws;
@@ -54,10 +54,10 @@ def _of_split(part: xr.Dataset, laws: xr.Dataset) -> xr.Dataset:
     rewards, law = part["rewards"], laws["rewards"]
     # NaN where there is no item; elsewhere it is a member that diverged.
     there = part["prompt_items"] >= part["item"]
-    shift = ((rewards - law).where(there, 0.0).sum("item", skipna=False) / part["prompt_items"]).clip(
-        laws["shift_low"], laws["shift_high"]
+    distance = (
+        abs(rewards - law - _shift(rewards - law, laws)).where(there, 0.0).sum("item", skipna=False)
+        / part["prompt_items"]
     )
-    distance = abs(rewards - law - shift).where(there, 0.0).sum("item", skipna=False) / part["prompt_items"]
     return xr.Dataset(
         {
             "law_distance": distance.mean("prompt", skipna=False),
@@ -67,6 +67,16 @@ def _of_split(part: xr.Dataset, laws: xr.Dataset) -> xr.Dataset:
             "gap": part["gap"].mean("prompt", skipna=False),
         }
     )
+
+
+def _shift(above: xr.DataArray, laws: xr.Dataset) -> xr.DataArray:
+    """Return how far the law may go towards rewards that are so far `above` it: one shift for each group of items."""
+    shift: xr.DataArray | float = 0.0
+    for group in range(int(laws["group"].max()) + 1):
+        own = laws["group"] == group
+        mean = above.where(own, 0.0).sum("item", skipna=False) / own.sum("item").clip(1)
+        shift = shift + mean.clip(laws["shift_low"], laws["shift_high"]).where(own, 0.0)
+    return shift  # type: ignore[return-value]
 
 
 def _spread(rewards: xr.DataArray, items: xr.DataArray) -> xr.DataArray:

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import scipy
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from collapse_jax.reward.calculus import HostFunction, extend, on_host
 from collapse_jax.reward.laws.ranking_program import MOST_CENTRING, require_items
@@ -139,9 +139,9 @@ def _require_maximum(program: WeightedProgram, choice: Choice) -> None:
             raise ValueError(_no_maximum(choice, why))
 
 
-def connected(weights: Weights) -> bool:
-    """Return whether comparisons lead from every item to every other, whoever wins."""
-    return bool(scipy.sparse.csgraph.connected_components(weights > 0, directed=False)[0] == 1)
+def groups_of(weights: Weights) -> Int[np.ndarray, " item"]:
+    """Return the number of each item's group, between whose items comparisons lead, whoever wins."""
+    return np.asarray(scipy.sparse.csgraph.connected_components(weights > 0, directed=False)[1])
 
 
 def _strongly_connected(wins: Bool[np.ndarray, "item item"]) -> bool:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from collapse_jax.checks.annotations import checked
 from collapse_jax.reward.laws.finite_law import finite_law
-from collapse_jax.reward.laws.labelled_law import Optimum, connected, weighted_law
+from collapse_jax.reward.laws.labelled_law import Optimum, groups_of, weighted_law
 from collapse_jax.reward.laws.prediction import Values, over_values
 from collapse_jax.reward.rankings import Labels, Rankings, Weights, order_wins, strongest_labels
 from collapse_jax.reward.schemes import Schemes, schemes_text
@@ -39,7 +39,8 @@ def predict_labelled(
     what was trained: the rankings, `test` if there was one, and `bounded=False` for a model of raw logits; `centring`
     and `parameters` as in `predict_rewards`, one value or several. Prompts of equal labels share one law, found once.
     Rewards are NaN where there is no item. Where nothing depends on their shift, rewards are those nearest to 1/2, and
-    logits have mean 0: they might as well be shifted by anything from `shift_low` to `shift_high`, both 0 elsewhere.
+    logits have mean 0: they might as well be shifted by anything from `shift_low` to `shift_high`, both 0 elsewhere, all
+    items of a `group` by the same: groups, numbered from 0 in each prompt, are of items that comparisons lead between.
 
     Raises ValueError for types of prompts that are memberships or not those of the schemes, and as `finite_law` does,
     with the number of the prompt: for utilities that the labels have no law for, and where logits have no optimum.
@@ -76,22 +77,27 @@ def _laws(parts: Sequence[Rankings], labels: Labels, schemes: Schemes, centring:
 
     shape = len(schemes.choices), len(prompts)
     rewards = np.full((*shape, max(part.mask.shape[1] for part in parts)), np.nan)
-    value, gap, shift = np.empty(shape), np.empty(shape), np.zeros((2, *shape))
+    value, gap, shift = np.empty(shape), np.empty(shape), np.zeros((2, *rewards.shape))
+    groups = np.full(rewards.shape[1:], -1)
+    for number, prompt in enumerate(prompts):
+        groups[number, : len(prompt.weights)] = groups_of(prompt.weights)
     for row, choices in enumerate(schemes.choices.values()):
         for number, prompt in enumerate(prompts):
             best, value[row, number], gap[row, number] = law(number, choices[prompt.kind])
             rewards[row, number, : len(best)] = best
-            if not centring and connected(prompts[number].weights):
-                ends = (-best.min(), 1.0 - best.max()) if bounded else (-np.inf, np.inf)
-                shift[:, row, number] = ends
+            for group in () if centring else np.unique(groups[number, : len(best)]):
+                own = groups[number] == group
+                ends = (-rewards[row, number, own].min(), 1.0 - rewards[row, number, own].max())
+                shift[:, row, number, own] = np.reshape(ends if bounded else (-np.inf, np.inf), (2, 1))
     over, trained = ("utility", "prompt"), len(parts[0].types)
     return xr.Dataset(
         {
             "rewards": ((*over, "item"), rewards),
             "value": (over, value),
             "gap": (over, gap),
-            "shift_low": (over, shift[0]),
-            "shift_high": (over, shift[1]),
+            "shift_low": ((*over, "item"), shift[0]),
+            "shift_high": ((*over, "item"), shift[1]),
+            "group": (("prompt", "item"), groups),
         },
         {
             "utility": list(schemes.choices),
