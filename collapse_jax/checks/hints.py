@@ -253,8 +253,8 @@ def _described(option: Any) -> str:
         return f"a list, each {problem(object(), typing.get_args(option)[0])}"
     if typing.get_origin(option) in (Sequence, Iterable, tuple):
         member = typing.get_args(option)[0]
-        such_as, each = "a list or range(20)" if member is int else "a list", problem(object(), member)
-        return f"a sequence, such as {such_as}" + (f", each {each}" if each else "")
+        such_as, needed = "a list or range(20)" if member is int else "a list", problem(object(), member)
+        return f"a sequence, such as {such_as}" + (f", each {needed}" if needed else "")
     if typing.get_origin(option) is typing.Literal:
         return f"one of {', '.join(map(str, typing.get_args(option)))}"
     if typing.get_origin(option) is Mapping:
