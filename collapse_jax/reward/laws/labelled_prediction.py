@@ -39,8 +39,8 @@ def predict_labelled(
     what was trained: the rankings, `test` if there was one, and `bounded=False` for a model of raw logits; `centring`
     and `parameters` as in `predict_rewards`, one value or several. Prompts of equal labels share one law, found once.
     Rewards are NaN where there is no item. Where nothing depends on their shift, rewards are those nearest to 1/2, and
-    logits have mean 0: they might as well be shifted by anything from `shift_low` to `shift_high`, both 0 elsewhere, all
-    items of a `group` by the same: groups, numbered from 0 in each prompt, are of items that comparisons lead between.
+    logits have mean 0: they might as well be shifted by anything from `shift_low` to `shift_high`, both 0 elsewhere,
+    all items of a `group` alike: groups, numbered from 0 in each prompt, are of items that comparisons lead between.
 
     Raises ValueError for types of prompts that are memberships or not those of the schemes, and as `finite_law` does,
     with the number of the prompt: for utilities that the labels have no law for, and where logits have no optimum.
