@@ -40,9 +40,9 @@ def tokenize_prefixes(
     """Return int32 rows of tokens, where completions start, the place of each one's last token, and which items exist.
 
     A row is the prompt, the end token, the longest completion, then -1; the first three results are the fields of
-    `Prefixes`. Raises ValueError, naming the prompt, for an empty completion, for one whose tokens aren't the first ones
-    of the longest, for a text that is longer than `length`, with the length needed, and if there is no prompt or one has no
-    completion.
+    `Prefixes`. Raises ValueError, naming the prompt, for an empty completion, for one whose tokens aren't the first of
+    the longest, for a text that is longer than `length`, with the length needed, and if there is no prompt or one has
+    no completion.
     """
     require_completions(ranked.prompts, ranked.completions, "tokenize")
     return prefix_rows(ranked.prompts, ranked.completions, width_of(ranked), tokenizer, length)

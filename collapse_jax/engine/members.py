@@ -128,8 +128,9 @@ def train(
     saved as a model is `members.sel(...).learned`.
 
     With a `directory` the final states are kept there as well: called again, a finished training returns them without
-    running. In a directory in which `sweep` ran, they are missing: this warns, and runs again from the last checkpoint
-    of each chunk, or from its start where there is none, to the same bits. Raises what `sweep` raises.
+    running. In a directory in which `sweep` ran, they are missing: this warns, and runs again to the same bits, from
+    the last checkpoint if the members ran in one chunk, and all of them where they ran in several. Raises what `sweep`
+    raises.
     """
     options = Options(
         directory=directory,
