@@ -71,6 +71,12 @@ def test_laws_of_told_types_are_not_for_memberships_nor_the_reverse(soft):
     assert cj.summarize_rewards(told, law)["law_rmse"].size
     with pytest.raises(ValueError, match="predicted is for types = memberships; the sweep has told"):
         cj.summarize_rewards(told, law.assign_coords(types="memberships"))
+    each = cj.reward.predict_mixed(np.eye(2), SCHEMES, n_items=N)
+    for given in (each, each.sel(prompt=0)):
+        with pytest.raises(ValueError, match="predicted has each prompt's own law"):
+            cj.summarize_rewards(one, given)
+    with pytest.raises(ValueError, match="laws have rewards, value, gap; give those that predict_labelled returns"):
+        cj.reward.summarize_labelled(one, each)
 
 
 def test_prompts_without_memberships_are_all_of_their_type_and_cost_nothing():

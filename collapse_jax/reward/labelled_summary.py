@@ -24,6 +24,8 @@ def summarize_labelled(dataset: xr.Dataset, laws: xr.Dataset) -> xr.Dataset:
     A member's prompt without finite rewards makes its means NaN. Raises ValueError for laws of other prompts, labels,
     schemes, parameters or centring than those of the sweep.
     """
+    if not {"shift_low", "shift_high"} <= set(laws):
+        raise ValueError(f"laws have {', '.join(map(str, laws))}; give those that predict_labelled returns")
     one_scheme = "utility" not in dataset["rewards"].dims
     if one_scheme:
         dataset, laws = along_utilities(dataset, laws)
