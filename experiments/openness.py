@@ -193,8 +193,9 @@ def separation(rewards: xr.DataArray, right: xr.DataArray) -> xr.DataArray:
 
     For those it is the mean of |open - closed|; below 0, open prompts are rewarded as closed ones should be.
     """
-    apart, direction = (one.sel(type="open") - one.sel(type="closed") for one in map(curves, (rewards, right)))
-    found: xr.DataArray = (apart * np.sign(direction).drop_vars("memberships")).mean("item")
+    apart, told = (one.sel(type="open") - one.sel(type="closed") for one in map(curves, (rewards, right)))
+    direction = ((told > 0).astype(float) - (told < 0)).drop_vars("memberships")
+    found: xr.DataArray = (apart * direction).mean("item")
     return found
 
 

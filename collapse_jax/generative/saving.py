@@ -121,8 +121,8 @@ def load_generator(folder: str | os.PathLike[str], *, family: Family | None = No
 
 def _same(one: Family, other: Family) -> bool:
     """Return whether two families have one name and functions of the same names, whatever they learn from."""
-    left_out = {"truth": None, "matching": None}
-    return one.name == other.name and same_functions(one._replace(**left_out), other._replace(**left_out))
+    ours, theirs = (family._replace(truth=None, matching=None) for family in (one, other))
+    return ours.name == theirs.name and same_functions(ours, theirs)
 
 
 def _named(where: Path, make: Any, given: Any) -> Any:
