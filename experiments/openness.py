@@ -163,9 +163,9 @@ def run(config: Config, directory: Path) -> xr.Dataset:
     items = dataset.sizes["item"]
     predicted = cj.reward.predict_mixed(own.reshape(-1, 2), schemes, n_items=items, tolerance=1e-3)
     laws = predicted["rewards"].to_numpy().reshape(*own.shape[:2], items)
-    law = xr.DataArray(laws, dims=("memberships", "prompt", "item"))
+    law = xr.DataArray(laws, {"memberships": list(openness)}, ("memberships", "prompt", "item"))
     law = law.assign_coords(prompt_type=("prompt", np.asarray(train.type_names)[train.types]))
-    trained, right = dataset["rewards"].isel(step=-1), law.sel(memberships="told")
+    trained, right = dataset["rewards"].isel(step=-1), law.sel(memberships="told", drop=True)
     return dataset.assign(
         openness=(("memberships", "prompt"), np.stack(list(openness.values()))),
         law=curves(law),
@@ -193,9 +193,8 @@ def separation(rewards: xr.DataArray, right: xr.DataArray) -> xr.DataArray:
 
     For those it is the mean of |open - closed|; below 0, open prompts are rewarded as closed ones should be.
     """
-    apart, told = (one.sel(type="open") - one.sel(type="closed") for one in map(curves, (rewards, right)))
-    direction = ((told > 0).astype(float) - (told < 0)).drop_vars("memberships")
-    found: xr.DataArray = (apart * direction).mean("item")
+    apart, direction = (one.sel(type="open") - one.sel(type="closed") for one in map(curves, (rewards, right)))
+    found: xr.DataArray = (apart * xr.apply_ufunc(np.sign, direction)).mean("item")
     return found
 
 

@@ -355,7 +355,7 @@ def test_laws_of_labels_and_of_orders_are_not_taken_for_each_other(graded):
     with pytest.raises(ValueError, match=message):
         plotting.reward_curves(dataset, orders)
     for take in (cj.summarize_rewards, plotting.reward_curves):
-        with pytest.raises(ValueError, match="predicted has a law for each prompt, of its own labels: give it to"):
+        with pytest.raises(ValueError, match="predicted has each prompt's own law"):
             take(dataset, laws)
     plain = dataset.drop_vars("trained_labels")
     with pytest.raises(ValueError, match="laws is for graded labels; the sweep was trained on orders labels"):

@@ -41,9 +41,12 @@ def _label(dataset: xr.Dataset, predicted: xr.Dataset) -> str:
 
 
 def require_laws_of_orders(name: str, law: xr.Dataset) -> None:
-    """Raise ValueError for laws, called `name`, that are of each prompt's own labels."""
-    if "prompt" in law["rewards"].dims:
-        raise ValueError(f"{name} has a law for each prompt, of its own labels: give it to summarize_labelled")
+    """Raise ValueError for laws, called `name`, that are each prompt's own."""
+    if "prompt" in law["rewards"].dims or "prompt_items" in law.coords:
+        raise ValueError(
+            f"{name} has each prompt's own law, as predict_labelled and predict_mixed return them; give those of "
+            "types, predict_rewards(schemes, n_items), or summarize_labelled those of predict_labelled"
+        )
 
 
 def require_settings(name: str, law: xr.Dataset, dataset: xr.Dataset) -> None:
