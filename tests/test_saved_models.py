@@ -233,6 +233,28 @@ def test_nothing_is_half_written_wherever_it_fails(tmp_path, monkeypatch, overwr
     assert contents(tmp_path) == before
 
 
+def test_a_kill_between_the_two_renames_says_where_the_model_lies(tmp_path, monkeypatch):
+    tensors = named_tensors("it", jnp.arange(3.0))
+    folder = save_folder(tmp_path / "m [1]", "thing", {}, tensors, False)
+    before, rename, done = load_folder(folder, "thing"), Path.rename, []
+
+    def killed(self, target):
+        done.append(self)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_folder(folder, "thing", {"other": 1}, tensors, True)
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError, match="that was to be replaced when saving was killed") as told:
+        load_folder(folder, "thing")
+    aside = str(told.value).partition("rename ")[2].partition(" to ")[0]
+    Path(aside).rename(folder)
+    assert load_folder(folder, "thing").config == before.config
+
+
 def test_what_json_does_not_hold_is_told_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="can't be written as JSON"):
         save_folder(tmp_path / "m", "thing", {"link": print}, {"a": A}, False)

@@ -5,6 +5,7 @@ changed since the model was saved is told, and a table of the tensors, so that w
 name.
 """
 
+import glob
 import hashlib
 import importlib.metadata
 import json
@@ -130,7 +131,7 @@ def _put_in_place(temporary: Path, target: Path) -> None:
     if not target.exists():
         temporary.rename(target)
         return
-    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:80]}-old-"))
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=_aside_prefix(target)))
     try:
         target.rename(aside)
         temporary.rename(target)
@@ -141,6 +142,19 @@ def _put_in_place(temporary: Path, target: Path) -> None:
             aside.rmdir()  # still empty
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_aside(folder: Path) -> str:
+    """Return where the model lies whose replacing was stopped between the two renames, empty if there is none."""
+    target = folder.absolute()
+    for aside in sorted(target.parent.glob(f"{glob.escape(_aside_prefix(target))}*")) if not target.exists() else ():
+        if holds_model(aside):
+            return f"; the one that was to be replaced when saving was killed is whole: rename {aside} to {target}"
+    return ""
+
+
+def _aside_prefix(target: Path) -> str:
+    return f".{target.name[:80]}-old-"
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -154,7 +168,7 @@ def _write(path: Path, content: bytes) -> None:
 def _read_config(folder: Path, kind: str) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no saved model: there is no {CONFIG} in it")
+        raise FileNotFoundError(f"{folder} holds no saved model: there is no {CONFIG} in it{_put_aside(folder)}")
     if path.stat().st_size > _LARGEST_CONFIG:
         raise ValueError(f"{path} is damaged: {path.stat().st_size} bytes are more than any saved model's")
     try:
