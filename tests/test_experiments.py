@@ -37,6 +37,8 @@ def call(monkeypatch, tmp_path, capsys):
     return run
 
 
+# The first one is the main job, which `make demo` runs; the others are run by `make small`, too.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAST)
 def test_a_script_runs_prints_draws_and_redraws(name, call, tmp_path):
     arguments = FAST[name]

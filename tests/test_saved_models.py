@@ -404,6 +404,7 @@ np.savez(f"{folder}/found.npz", scores=scores, images=written.images, labels=wri
 """
 
 
+@pytest.mark.slow
 def test_another_process_scores_and_writes_the_same(tmp_path, ensemble):  # noqa: F811
     save_reward_model(ensemble, tmp_path / "an ensemble ä")
     family, params = of_family("vae")

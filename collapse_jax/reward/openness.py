@@ -18,7 +18,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.mixture import GaussianMixture
 
 from collapse_jax.checks.annotations import checked
 
@@ -133,6 +132,9 @@ def estimate_openness(statistic: Float[np.ndarray, " prompt"]) -> Float[np.ndarr
             f"statistic is {values[0]:g} for all {len(values)} prompts: it tells none from another, as scores of a "
             "reward model that has collapsed, or votes of one annotator, do"
         )
+    # Imported here, because it takes longer than the rest of the library.
+    from sklearn.mixture import GaussianMixture
+
     values = values / np.abs(values).max()  # so that no square overflows, nor vanishes
     standard = ((values - values.mean()) / values.std())[:, None]
     one, two = (
