@@ -42,6 +42,7 @@ def generative() -> Sequence[Probe]:
             defaults={}, weigh=lambda key, c, pool, memory: c.weights
         ),
     }
+    by_selection = dict.fromkeys(("curate", "reweigh"), ("selection",))
     by_statistics = {name: options[name] for name in ("initial", "decoding", "measure", "dims", "coords")}
     by_statistics["by"] = "statistics"
     process = cj.engine.Process(lambda key, hyper: hyper["a"], lambda state, hyper, index: (state, {}), 2, {"a": 1.0})
@@ -64,7 +65,8 @@ def generative() -> Sequence[Probe]:
             words={"mitigation": ["regime"]}
         ),
         of(cj.make_recursion, **recursion, **options)._replace(
-            strategies=whole, words={"initial": ["init", "truth"], "dims": ["dims", "record"]}
+            strategies=whole,
+            words={"initial": ["init", "truth"], "dims": ["dims", "record"], **by_selection},
         ),
         Probe("make_recursion by statistics", cj.make_recursion, {**recursion, **by_statistics}, strategies=whole),
         of(cj.resample, examples=np.arange(6.0)),
@@ -189,7 +191,10 @@ def reward() -> Sequence[Probe]:
         of(cj.reward.score_closeness, scores=_FEATURES[:, :, 0])._replace(may_be_nan=True),
         of(cj.reward.estimate_openness, statistic=np.r_[np.linspace(0, 0.1, 8), np.linspace(0.9, 1, 8)]),
     ]
-    return [*by_hand, *derived(cj.reward, [*by_hand, *laws.probes()])]
+    others = derived(cj.reward, [*by_hand, *laws.probes()])
+    # NaN is what tells two curves apart that don't exist.
+    measures = ("separation", "separation_by_pair")
+    return [*by_hand, *(one._replace(may_be_nan=one.may_be_nan or one.name in measures) for one in others)]
 
 
 def _learned() -> Sequence[Probe]:
