@@ -134,6 +134,7 @@ def test_a_fit_obeys_its_steps_and_learning_rate(name):
     assert moved[1] == pytest.approx(100 * moved[0], rel=0.02)
 
 
+@pytest.mark.slow
 @named
 def test_images_are_of_their_class(name):
     params, _ = fitted(name)

@@ -150,6 +150,7 @@ def test_a_selection_by_group_is_that_of_a_simulation_with_its_minorities():
         training = np.where(first, pairs[..., 0], pairs[..., 1])
 
 
+@pytest.mark.slow
 def test_mitigations_of_a_categorical_model_follow_their_laws():
     seeds, truth = 400, np.array([0.55, 0.35, 0.1])
     family = cj.families.categorical(3, exponent=0.0)

@@ -200,6 +200,7 @@ def test_every_family_takes_selections(family):
     assert not found["diverged"].any()
 
 
+@pytest.mark.slow
 def test_a_selection_that_keeps_nothing_is_flagged_in_a_network_too():
     architecture = cj.nets.Architecture(layers=1, width=8, heads=1)
     family = cj.families.language_model(5, 4, architecture=architecture, fitting=cj.generative.Fitting(2, 4))

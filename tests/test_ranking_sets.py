@@ -179,6 +179,7 @@ def run(code, data_dir, hash_seed="1"):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_another_process_prepares_the_same_and_needs_no_tensorflow(docs, tmp_path):
     code = """
 from tests.test_ranking_sets import digest

@@ -52,6 +52,7 @@ def test_growing_compute_repeats_the_fit_in_proportion_to_the_examples():
     assert fits(growing_compute=True)["fits"].to_numpy().tolist() == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_warm_expectation_maximisation_goes_on_where_it_was():
     plan = cj.make_plan(cj.REGIMES["real_fraction_replayed"], 8, samples=200, ratios=1.0)
     family = families.mixture(2, 1, steps=1)

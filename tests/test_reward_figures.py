@@ -134,6 +134,7 @@ def of_steps(laws, types, counts, **options):
     return cj.summarize_rewards(on_law(laws, types, counts, **options), laws)
 
 
+@pytest.mark.slow
 def test_steps_of_three_types_and_of_one_are_drawn():
     three = cj.predict_rewards(cj.make_schemes({"aware": {"a": SPREAD, "b": BINARY, "c": SPREAD}}), 5)
     figure = plotting.over_steps(of_steps(three, [0, 1, 2] * 2, [5] * 6, splits=[0, 0, 0, 1, 1, 1]))

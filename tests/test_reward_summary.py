@@ -78,6 +78,7 @@ def test_a_number_of_answers_without_a_law_is_refused_by_name(mixed, numbers, mi
         cj.summarize_rewards(dataset, cj.predict_rewards(schemes, numbers))
 
 
+@pytest.mark.slow
 def test_a_sweep_of_one_scheme_is_compared_without_an_axis_of_utilities(mixed):
     schemes, whole, metrics = mixed
     laws, limits = cj.predict_rewards(schemes, [4, 8]), cj.reward.limit_values(schemes)
@@ -156,6 +157,7 @@ def test_types_of_one_number_each_both_count():
     assert metrics["separation"].isnull().all()  # no number has prompts of both types
 
 
+@pytest.mark.slow
 def test_separation_of_three_types_is_that_of_each_pair_and_their_mean():
     schemes = three_types()
     assert schemes.type_names == THREE

@@ -61,6 +61,7 @@ def test_free_rewards_end_on_the_law_of_their_mixture_and_a_fixed_utility_has_no
     np.testing.assert_allclose(fixed.sel(memberships="soft"), fixed.sel(memberships="told"), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_laws_of_told_types_are_not_for_memberships_nor_the_reverse(soft):
     one = soft.sel(memberships="told")
     with pytest.raises(ValueError, match=r"predicted is for types = told; the sweep has memberships: .*predict_mixed"):

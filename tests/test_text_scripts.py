@@ -21,6 +21,7 @@ def test_a_text_that_is_too_short_is_told_with_its_rows(tmp_path):
         read(config, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overfits", [True, False])
 def test_a_pretrained_model_that_knows_its_rows_by_heart_is_told(tmp_path, capsys, overfits):
     rows = np.random.default_rng(0).integers(0, 40, (24, 8)).astype(np.int32)

@@ -50,6 +50,7 @@ def test_other_decodings_act_on_the_model_that_edits():
     assert np.asarray(family.sample(jax.random.key(1), cold, 50)).tolist() == [1] * 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_probabilities_of_ngrams_are_those_of_their_sequences(order):
     family = cj.families.ngram(4, order, length=6)

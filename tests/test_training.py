@@ -243,6 +243,7 @@ def test_only_values_under_which_a_utility_is_concave_have_a_certificate():
     assert predicted.isnull().to_numpy().ravel().tolist() == [False, True, False]
 
 
+@pytest.mark.slow
 def test_a_parameter_with_a_value_for_each_type_is_an_axis_of_that_type():
     power = cj.UTILITIES["power"]
     pair = {"open": cj.choose(power, gamma=0.2, min_gap=1e-3), "closed": cj.choose(power, gamma=0.8, min_gap=1e-3)}
