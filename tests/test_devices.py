@@ -68,10 +68,6 @@ print(json.dumps(["resumed", 1, None, 0, "", result["loss"].values.tolist()]))
 """
 
 
-# One worker, since what all of these share takes longer than most of them.
-pytestmark = pytest.mark.xdist_group("devices")
-
-
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     lines = finish(spawn(SHARED, tmp_path_factory.mktemp("shared"))).splitlines()

@@ -35,10 +35,6 @@ from tests.walks import (
 checkpoint = importlib.import_module("collapse_jax.engine.checkpoint")
 
 
-# One worker, since what all of these share takes longer than most of them.
-pytestmark = pytest.mark.xdist_group("faults of sweeps")
-
-
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
     """Compile each program once for the whole module, its child processes included: reruns are what is tested."""
