@@ -53,7 +53,7 @@ class Config(TextConfig):
     """Optimiser steps of a first model, a multiple of records."""
 
 
-SMALL = {"seeds": 1, "steps": 400, "folds": 3, "first_steps": 200}
+SMALL = {"seeds": 2, "steps": 100, "records": 2, "folds": 2, "first_steps": 100}
 ESTIMATED = ("votes", "grades", "ties", "divided orders")
 SOURCES = (*ESTIMATED, "certain orders")
 
