@@ -197,6 +197,20 @@ def _checked(features: Any) -> tuple[Features, tuple[int, int]]:
     return features, (len(features), features.shape[1])
 
 
+def prompt_coords(train: Rankings, *test: Rankings) -> dict[str, tuple[str, np.ndarray]]:
+    """Return what is known of each prompt, those to test on last, as coordinates of sweeps and of the laws beside them.
+
+    They are its split, the name of its type and its number of items.
+    """
+    parts = [train, *test]
+    prompts = sum(len(part.types) for part in parts)
+    return {
+        "prompt_split": ("prompt", np.where(np.arange(prompts) < len(train.types), "train", "test")),
+        "prompt_type": ("prompt", np.concatenate([np.asarray(part.type_names)[part.types] for part in parts])),
+        "prompt_items": ("prompt", np.concatenate([part.mask.sum(1) for part in parts])),
+    }
+
+
 def strongest_labels(parts: Sequence[Rankings]) -> Labels:
     """Return what the labels of all rankings say together: graded if any are, and orders only if all are."""
     order: tuple[Labels, ...] = get_args(Labels)

@@ -33,6 +33,7 @@ from collapse_jax.reward.rankings import (
     Rankings,
     order_wins,
     pair_indices,
+    prompt_coords,
     require_memberships,
     shares_of_types,
     strongest_labels,
@@ -160,7 +161,6 @@ def make_training(
     own = len(train.types) if folds is None else folds.shape[1]
     setting = _Setting(model, schemes, training, optimizer or adamw(training.steps), train, everything, labels, own)
     first = jax.tree.map(lambda leaf: leaf[0], schemes.axis.values)
-    prompts = len(everything.types)
     hyper = {"utility": first, "centring": 0.0, **hyper, **schemes.parameters}
     axes = {"utility": schemes.axis}
     if everything.memberships is not None:
@@ -181,9 +181,7 @@ def make_training(
         dims={"rewards": ("prompt", "item"), **dict.fromkeys(("objective", "gap", "accuracy"), ("prompt",))},
         coords={
             "step": setting.steps_a_record * np.arange(1, training.records + 1),
-            "prompt_split": ("prompt", np.where(np.arange(prompts) < len(rankings.types), "train", "test")),
-            "prompt_type": ("prompt", np.asarray(rankings.type_names)[np.asarray(everything.types)]),
-            "prompt_items": ("prompt", np.asarray(everything.mask.sum(1))),
+            **prompt_coords(*all_rankings),
             "item": np.arange(1, rankings.mask.shape[1] + 1),
             "trained_pairs": training.pairs,
             "trained_schemes": schemes_text(schemes),

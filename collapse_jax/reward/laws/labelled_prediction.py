@@ -10,7 +10,7 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.reward.laws.finite_law import finite_law
 from collapse_jax.reward.laws.labelled_law import Optimum, groups_of, weighted_law
 from collapse_jax.reward.laws.prediction import Values, over_values
-from collapse_jax.reward.rankings import Labels, Rankings, Weights, order_wins, strongest_labels
+from collapse_jax.reward.rankings import Labels, Rankings, Weights, order_wins, prompt_coords, strongest_labels
 from collapse_jax.reward.schemes import Schemes, schemes_text
 from collapse_jax.reward.utilities import Choice
 
@@ -89,7 +89,7 @@ def _laws(parts: Sequence[Rankings], labels: Labels, schemes: Schemes, centring:
                 own = groups[number] == group
                 ends = (-rewards[row, number, own].min(), 1.0 - rewards[row, number, own].max())
                 shift[:, row, number, own] = np.reshape(ends if bounded else (-np.inf, np.inf), (2, 1))
-    over, trained = ("utility", "prompt"), len(parts[0].types)
+    over = ("utility", "prompt")
     return xr.Dataset(
         {
             "rewards": ((*over, "item"), rewards),
@@ -102,9 +102,7 @@ def _laws(parts: Sequence[Rankings], labels: Labels, schemes: Schemes, centring:
         {
             "utility": list(schemes.choices),
             "item": np.arange(1, rewards.shape[-1] + 1),
-            "prompt_type": ("prompt", [schemes.type_names[prompt.kind] for prompt in prompts]),
-            "prompt_split": ("prompt", np.where(np.arange(len(prompts)) < trained, "train", "test")),
-            "prompt_items": ("prompt", [len(prompt.weights) for prompt in prompts]),
+            **prompt_coords(*parts),
             "pairs": "all",
             "labels": labels,
             "bounded": bounded,

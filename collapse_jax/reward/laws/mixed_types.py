@@ -19,7 +19,15 @@ from collapse_jax.checks.annotations import checked
 from collapse_jax.reward.calculus import HostFunction, extend
 from collapse_jax.reward.laws.finite_law import FiniteLaw, optimal_rewards
 from collapse_jax.reward.laws.ranking_program import RankingProgram, Trained, as_trained, require_items
-from collapse_jax.reward.rankings import Pairs, Rankings, labels_of, pair_indices, require_memberships, shares_of_types
+from collapse_jax.reward.rankings import (
+    Pairs,
+    Rankings,
+    labels_of,
+    pair_indices,
+    prompt_coords,
+    require_memberships,
+    shares_of_types,
+)
 from collapse_jax.reward.schemes import Schemes, schemes_text, set_parameters
 from collapse_jax.reward.shape import Shape, examine
 from collapse_jax.reward.utilities import COMMON, Choice, Utility
@@ -101,12 +109,7 @@ def _prompts(
     for part in parts:
         if (labels := labels_of(part)) != "orders":
             raise ValueError(f"rankings have labels that are {labels}; laws of mixtures are for orders")
-    types = np.concatenate([np.asarray(part.type_names)[part.types] for part in parts])
-    split = np.repeat(["train", "test"][: len(parts)], [len(part.types) for part in parts])
-    items = np.concatenate([part.mask.sum(1) for part in parts])
-    coords = {"prompt_type": types, "prompt_split": split, "prompt_items": items}
-    shares = np.concatenate([shares_of_types(part) for part in parts])
-    return shares, {name: ("prompt", values) for name, values in coords.items()}
+    return np.concatenate([shares_of_types(part) for part in parts]), prompt_coords(*parts)
 
 
 def mixture(choices: Sequence[Choice], shares: Sequence[float]) -> Trained:
