@@ -9,11 +9,10 @@ import pytest
 
 import collapse_jax as cj
 from collapse_jax.engine import sweep, train
-from collapse_jax.engine.checkpoint import Store
 from collapse_jax.engine.process import Process
 from tests.test_sweep_damage import DAMAGE
 from tests.test_sweep_faults import KILLED, SWEEP, cache, make_state  # noqa: F401 - `cache` is a fixture
-from tests.walks import RATES, assert_same, finish, make_fit, make_walk, spawn, walk_axes
+from tests.walks import RATES, assert_same, finish, interrupted_at, make_fit, make_walk, spawn, walk_axes
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -181,17 +180,8 @@ def test_damaged_records_are_computed_again_with_the_states_after_them(tmp_path,
 
 @pytest.mark.parametrize("position", [4, 5, 6])
 def test_an_interrupted_training_goes_on_to_the_same_states(tmp_path, trained, saved, position):
-    with pytest.MonkeyPatch.context() as patch:
-        save = Store.save
-
-        def interrupted(self, now, *given):
-            save(self, now, *given)
-            if now == position:
-                raise KeyboardInterrupt
-
-        patch.setattr(Store, "save", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            train(make_walk(), walk_axes(), directory=tmp_path, progress=False, **SWEEP)
+    with interrupted_at(position):
+        train(make_walk(), walk_axes(), directory=tmp_path, progress=False, **SWEEP)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         again = train(make_walk(), walk_axes(), directory=tmp_path, progress=False, **SWEEP)

@@ -24,6 +24,7 @@ from tests.walks import (
     RATES,
     assert_same,
     finish,
+    interrupted_at,
     listing,
     make_fit,
     make_walk,
@@ -59,17 +60,8 @@ def run(process, axes, directory=None, **options):
 
 def run_until(position, process, axes, directory, **options):
     """Run a sweep that is interrupted once the segment that ends at `position` is saved."""
-    with pytest.MonkeyPatch.context() as patch:
-        save = Store.save
-
-        def interrupted(self, now, *given):
-            save(self, now, *given)
-            if now == position:
-                raise KeyboardInterrupt
-
-        patch.setattr(Store, "save", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run(process, axes, directory, **options)
+    with interrupted_at(position):
+        run(process, axes, directory, **options)
 
 
 # Kills.

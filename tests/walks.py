@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from collapse_jax.engine.checkpoint import Store
 from collapse_jax.engine.process import Axis, Process
 
 COORDINATES = 8
@@ -126,6 +128,24 @@ def finish(child: subprocess.Popen[str]) -> str:
     output, errors = child.communicate(timeout=120)
     assert child.returncode == 0, errors[-3000:]
     return output
+
+
+@contextlib.contextmanager
+def interrupted_at(position: int) -> Iterator[None]:
+    """Interrupt what runs in the block once the segment that ends at `position` is saved; fails if it runs on."""
+    save = Store.save
+
+    def interrupted(self, now, *given):
+        save(self, now, *given)
+        if now == position:
+            raise KeyboardInterrupt
+
+    with mock.patch.object(Store, "save", interrupted):
+        try:
+            yield
+        except KeyboardInterrupt:
+            return
+    raise AssertionError(f"no segment that ends at {position} was saved")
 
 
 @contextlib.contextmanager

@@ -12,10 +12,9 @@ def is_key(leaf: Any) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
-def in_data(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    """Return the shape and the type in which a leaf of a state is held: of keys, those of their data."""
-    held: jax.ShapeDtypeStruct = jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
-    return held
+def in_data(leaf: Any) -> Any:
+    """Return what tells the shape and the type in which a leaf is held: of keys those of their data, else the leaf."""
+    return jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
 
 
 def as_keys(data: np.ndarray | jax.Array, like: Any) -> jax.Array:

@@ -16,6 +16,7 @@ from collapse_jax.checks.user_functions import call
 from collapse_jax.engine.axes import Population
 from collapse_jax.engine.devices import BATCH, MODEL, POPULATION, check_mesh, state_spec
 from collapse_jax.engine.hosts import put
+from collapse_jax.engine.keys import in_data
 from collapse_jax.engine.process import Process
 from collapse_jax.engine.tracing import Traced, check_step, trace
 
@@ -297,11 +298,7 @@ def _state_bytes(work: _Work) -> int:
 
 
 def _bytes(tree: PyTree) -> int:
-    def plain(leaf: Any) -> Any:
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return jax.eval_shape(jax.random.key_data, leaf) if is_key else leaf
-
-    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in map(plain, jax.tree.leaves(tree)))
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in map(in_data, jax.tree.leaves(tree)))
 
 
 def _memory(programs: list[tuple[Any, int]], *, data: int) -> int | None:
